@@ -1,0 +1,63 @@
+"""One door for every network: a variant of K3DN, or anybody's module."""
+
+import difflib
+import importlib
+from collections.abc import Mapping
+from dataclasses import fields
+
+from torch import nn
+
+from k3dn.network.config import VARIANTS, K3DNConfig, variant
+from k3dn.network.model import K3DN
+
+
+def build_model(name: str, options: Mapping[str, object] | None = None) -> nn.Module:
+    """Build the network that ``name`` says.
+
+    name: a variant (``nano``, ``tiny``, ``lightweight``, ``large``) or ``package.module:factory``,
+    a callable that takes the options as keywords and returns a module with
+    ``forward(left, right) -> image``, all ``(B, 3, H, W)``, sRGB in [0, 1].
+    options: fields of K3DNConfig, or the factory's keywords.
+    Raises ValueError for an unknown name or option, with the nearest known one.
+    """
+    options = dict(options or {})
+    if ":" in name:
+        return _from_factory(name, options)
+    if name not in VARIANTS:
+        raise ValueError(
+            f"unknown model {name!r}{_nearest(name, list(VARIANTS))}; known are "
+            f"{', '.join(VARIANTS)}, or package.module:factory"
+        )
+    known = [field.name for field in fields(K3DNConfig)]
+    for key in options:
+        if key not in known:
+            raise ValueError(
+                f"unknown network option {key!r}{_nearest(key, known)}; "
+                f"options of {name} are {', '.join(known)}"
+            )
+    return K3DN(variant(name, options))
+
+
+def _from_factory(name: str, options: dict[str, object]) -> nn.Module:
+    module_name, _, attribute = name.partition(":")
+    try:
+        factory = getattr(importlib.import_module(module_name), attribute)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise ValueError(
+            f"cannot find the model {name!r}: {error}; give package.module:factory that Python "
+            "can import from the working folder"
+        ) from error
+    try:
+        model = factory(**options)
+    except TypeError as error:
+        raise ValueError(f"model {name!r} does not take these options: {error}") from error
+    if not isinstance(model, nn.Module):
+        raise ValueError(
+            f"model {name!r} returned a {type(model).__name__}, expected torch.nn.Module"
+        )
+    return model
+
+
+def _nearest(word: str, known: list[str]) -> str:
+    close = difflib.get_close_matches(word, known, n=1)
+    return f" (did you mean {close[0]!r}?)" if close else ""

@@ -1,0 +1,53 @@
+"""Weights on disk: one safetensors file that says which network it is for."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+from torch import nn
+
+from k3dn.factory import build_model
+
+FORMAT = "k3dn-weights-1"
+
+
+def save_weights(
+    path: str | Path,
+    model: nn.Module,
+    *,
+    name: str,
+    options: Mapping[str, object] | None = None,
+) -> None:
+    """Write a model's weights with what ``build_model`` needs to build it again."""
+    from safetensors.torch import save_file
+
+    tensors = {key: value.detach().cpu().contiguous() for key, value in model.state_dict().items()}
+    metadata = {"format": FORMAT, "model": name, "options": json.dumps(dict(options or {}))}
+    save_file(tensors, str(path), metadata=metadata)
+
+
+def load_weights(path: str | Path) -> nn.Module:
+    """Build the network that a weights file is for and load it, in evaluation mode.
+
+    Raises ValueError when the file is no weights file of ours or does not fit its network.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(str(path), framework="pt") as file:
+            metadata = file.metadata() or {}
+            tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+    except (OSError, SafetensorError) as error:
+        raise ValueError(f"{path} cannot be read as a safetensors file: {error}") from error
+    if metadata.get("format") != FORMAT:
+        raise ValueError(
+            f"{path} is no weights file of this project: its format is "
+            f"{metadata.get('format')!r}, expected {FORMAT!r}"
+        )
+    model = build_model(metadata["model"], json.loads(metadata["options"]))
+    try:
+        model.load_state_dict(tensors)
+    except RuntimeError as error:
+        detail = str(error).splitlines()[-1].strip()
+        raise ValueError(f"{path} does not fit {metadata['model']!r}: {detail}") from error
+    return model.eval()

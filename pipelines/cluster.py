@@ -1,0 +1,41 @@
+"""Connect to Ray: the cluster of a job, a named address, or a private one on this machine."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from pipelines.environment import prepare_environment
+from pipelines.errors import UserError
+
+
+@contextmanager
+def ray_cluster(address: str | None = None) -> Iterator[None]:
+    """Be connected to a Ray cluster for the length of the block.
+
+    address: ``None`` takes ``RAY_ADDRESS`` (set inside a Ray job) and else starts a private
+    loopback cluster that ends with the block; an existing connection is used as it is.
+    Raises UserError when the named cluster does not answer.
+    """
+    prepare_environment()
+    address = address or os.environ.get("RAY_ADDRESS") or None
+    if address is None:
+        os.environ.setdefault("RAY_AUTH_MODE", "disabled")
+    import ray
+
+    if ray.is_initialized():
+        yield
+        return
+    try:
+        if address is None:
+            ray.init(include_dashboard=False, log_to_driver=False, configure_logging=True)
+        else:
+            ray.init(address=address, log_to_driver=False)
+    except (ConnectionError, RuntimeError, TimeoutError) as error:
+        raise UserError(
+            f"no Ray cluster answers at {address or 'this machine'}: {str(error).splitlines()[0]}; "
+            "start one with 'ray start --head', or leave ray_address unset for a private one"
+        ) from error
+    try:
+        yield
+    finally:
+        ray.shutdown()

@@ -1,0 +1,13 @@
+"""What a user can put right, said in one line."""
+
+
+class UserError(Exception):
+    """A mistake that the user can mend.
+
+    The message is one line: what is wrong, where (path, key or pair_id) and what to do.
+    The command line prints it without a traceback and exits with 2.
+    """
+
+
+class GateRefused(UserError):
+    """The promotion gate decided against a model version. Exit code 3."""
