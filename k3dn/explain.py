@@ -25,9 +25,7 @@ class Explanation:
     """``(H, W)`` in [0, 1]: how little the PSF blocks changed the features of a place."""
 
 
-def explain(
-    model: nn.Module, left: NDArray[np.float32], right: NDArray[np.float32]
-) -> Explanation:
+def explain(model: nn.Module, left: NDArray[np.float32], right: NDArray[np.float32]) -> Explanation:
     """Restore one pair, ``(H, W, 3)`` float in [0, 1], and show what was found on the way.
 
     The in-focus map follows Sec. 3.2: features of sharp regions stay similar before and after
@@ -52,9 +50,7 @@ def explain(
         block = model.psf_blocks[0]
         kernels = block.kernel_set.blurring_kernels()  # type: ignore[union-attr,operator]
         weights = found.kernel_weights[0][0].movedim(0, -1)
-        return Explanation(
-            _picture(found.image), kernels.numpy(), weights.numpy(), similar.numpy()
-        )
+        return Explanation(_picture(found.image), kernels.numpy(), weights.numpy(), similar.numpy())
 
 
 def _picture(image: torch.Tensor) -> NDArray[np.float32]:

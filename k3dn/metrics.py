@@ -42,7 +42,9 @@ def ssim(image: Picture, target: Picture) -> float:
     _check(image, target)
     if min(image.shape[:2]) < SSIM_WINDOW:
         raise ValueError(f"ssim needs at least 7 x 7 px, got {image.shape[:2]}")
-    x, y = (torch.as_tensor(np.asarray(a, np.float64)).movedim(-1, 0)[None] for a in (image, target))
+    x, y = (
+        torch.as_tensor(np.asarray(a, np.float64)).movedim(-1, 0)[None] for a in (image, target)
+    )
 
     def mean(values: torch.Tensor) -> torch.Tensor:
         return F.avg_pool2d(values, SSIM_WINDOW, stride=1)

@@ -1,5 +1,6 @@
 """Size and cost of a network, by module."""
 
+import copy
 from collections import defaultdict
 from dataclasses import dataclass
 
@@ -35,8 +36,8 @@ def summarize(model: nn.Module, height: int, width: int, *, depth: int = 2) -> S
     in the paper's Table 1 ("Flops" there are multiply-accumulates). Nothing is computed: the
     network runs on the meta device. Rows are modules down to ``depth`` levels.
     """
-    model = model.to("meta")
-    counter = FlopCounterMode(display=False, depth=None)
+    model = copy.deepcopy(model).to("meta")
+    counter = FlopCounterMode(display=False)
     correlation = _count_correlation(model)
     view = torch.empty(1, 3, height, width, device="meta")
     with counter, torch.no_grad():
@@ -46,6 +47,10 @@ def summarize(model: nn.Module, height: int, width: int, *, depth: int = 2) -> S
     prefix = type(model).__name__
 
     def macs_of(name: str) -> int:
+        if name and isinstance(model.get_submodule(name), nn.ModuleList):
+            # A list is never called itself, so the counter has no entry for it.
+            children = model.get_submodule(name).named_children()
+            return sum(macs_of(f"{name}.{child}") for child, _ in children)
         path = f"{prefix}.{name}" if name else "Global"
         below = (n for n in correlation if not name or n == name or n.startswith(f"{name}."))
         return sum(counts.get(path, {}).values()) // 2 + sum(correlation[n] for n in below)
@@ -65,7 +70,9 @@ def _count_correlation(model: nn.Module) -> defaultdict[str, int]:
     for name, module in model.named_modules():
         if isinstance(module, SRPBlock):
 
-            def count(block: SRPBlock, inputs: tuple[torch.Tensor], _: object, name: str = name):
+            def count(
+                block: SRPBlock, inputs: tuple[torch.Tensor], _: object, name: str = name
+            ) -> None:
                 counts[name] += block.window**2 * inputs[0].numel()
 
             module.register_forward_hook(count)  # type: ignore[arg-type]

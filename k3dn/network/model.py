@@ -10,6 +10,7 @@ from k3dn.network.config import VARIANTS, K3DNConfig
 from k3dn.network.decoder import Decoder
 from k3dn.network.disparity import GRID_PX, DisparityEstimator
 from k3dn.network.encoder import Encoder
+from k3dn.network.kernels import KernelQuery
 from k3dn.network.psf import PSFBlock, align_to_features
 from k3dn.shapes import check_picture, check_views
 
@@ -41,6 +42,7 @@ class K3DN(nn.Module):
         self.encoder = Encoder(config)
         blocks = config.psf_blocks if config.psf else 0
         self.disparity = DisparityEstimator(config) if blocks else None
+        self.kernel_queries = nn.ModuleList(KernelQuery(config) for _ in range(blocks))
         self.psf_blocks = nn.ModuleList(PSFBlock(config) for _ in range(blocks))
         self.decoder = Decoder(config)
 
@@ -77,7 +79,10 @@ class K3DN(nn.Module):
         if self.disparity is None:
             return []
         disparity = self.disparity(left - 0.5, right - 0.5)
-        return [block.kernel_weights(disparity) for block in self._blocks()]
+        return [
+            query(disparity, block.kernel_set.deblurring_kernels())
+            for query, block in zip(self.kernel_queries, self._blocks(), strict=True)
+        ]
 
     def _through_blocks(self, x: Tensor, weights: list[Tensor], *, reblur: bool) -> Tensor:
         pairs = list(zip(self._blocks(), weights, strict=True))

@@ -5,7 +5,7 @@ from torch import Tensor, nn
 
 from k3dn.network.config import K3DNConfig
 from k3dn.network.convolutions import leaky_relu
-from k3dn.network.kernels import KernelQuery, KernelSet
+from k3dn.network.kernels import KernelSet
 from k3dn.network.mixing import InvertibleMixing
 
 MAX_INVERSE_WEIGHT = 100.0
@@ -32,7 +32,7 @@ def depthwise(x_BCHW: Tensor, kernels_CKK: Tensor) -> Tensor:
 
 
 class PSFBlock(nn.Module):
-    """One kernel set, its query, and the invertible mixing of channels behind it.
+    """One kernel set and the invertible mixing of channels behind it.
 
     a weights the deblurring kernels and 1 / a the blurring ones. The paper says it the other
     way round; a is a positive trained quantity, so it is the same family read backwards.
@@ -41,12 +41,7 @@ class PSFBlock(nn.Module):
     def __init__(self, config: K3DNConfig) -> None:
         super().__init__()
         self.kernel_set = KernelSet(config)
-        self.query = KernelQuery(config)
         self.mixing = InvertibleMixing(config.num_kernels)
-
-    def kernel_weights(self, disparity_BDhw: Tensor) -> Tensor:
-        """a of Eq. 8 on the disparity grid, ``(B, N, h, w)``, with mean one over N."""
-        return self.query(disparity_BDhw, self.kernel_set.deblurring_kernels())
 
     def linear(self, x_BCHW: Tensor, weights_BCHW: Tensor) -> Tensor:
         """The linear part of deblurring alone: kernel, weight a, mixing."""

@@ -1,0 +1,139 @@
+"""The whole network: sizes, symmetry, switches, refusals."""
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from k3dn import K3DN, VARIANTS, K3DNConfig, TrainingObjective, build_model
+
+
+def small(**options):
+    torch.manual_seed(0)
+    return build_model("nano", {"width": 4, "disparity_channels": 8, **options})
+
+
+def awake(model):
+    """A network that does something: the untrained one is the identity by design."""
+    torch.nn.init.normal_(model.decoder.to_image.weight, std=0.1)
+    return model.eval()
+
+
+def test_smoke_untrained_network_returns_the_mean_view():
+    left, right = torch.rand(2, 1, 3, 32, 48)
+    torch.testing.assert_close(small()(left, right), (left + right) / 2)
+
+
+@settings(max_examples=12, deadline=None)
+@given(height=st.integers(16, 70), width=st.integers(16, 70))
+def test_shape_any_size(height, width):
+    left, right = torch.rand(2, 1, 3, height, width)
+    with torch.no_grad():
+        assert awake(small())(left, right).shape == left.shape
+
+
+@pytest.mark.parametrize("off", ["psf", "srp", "mean_residual", "mirror_exact"])
+def test_every_switch_changes_the_network_and_trains(off):
+    model = awake(small(**{off: False}))
+    left, right, target = torch.rand(3, 1, 3, 32, 32)
+    TrainingObjective(model).forward(left, right, target).total.backward()
+    unused = [n for n, p in model.named_parameters() if p.grad is None]
+    assert not unused
+    assert not torch.equal(model(left, right), awake(small())(left, right))
+
+
+def test_mirrored_and_swapped_views_mirror_the_disparity_exactly():
+    model = awake(small())
+    left, right = torch.rand(2, 2, 3, 64, 96)
+    straight = model.disparity(left, right)
+    mirrored = model.disparity(right.flip(-1), left.flip(-1))
+    torch.testing.assert_close(mirrored.flip(-1), straight, atol=1e-6, rtol=1e-5)
+    # ... and the check can fail: without the second pass it does not hold.
+    loose = awake(small(mirror_exact=False))
+    gap = loose.disparity(right.flip(-1), left.flip(-1)).flip(-1) - loose.disparity(left, right)
+    assert gap.abs().max() > 1e-3
+
+
+def test_disparity_tells_near_from_far():
+    """Swapping the views alone turns near into far: the features must differ."""
+    model = awake(small())
+    left, right = torch.rand(2, 1, 3, 64, 64)
+    assert not torch.allclose(model.disparity(left, right), model.disparity(right, left))
+
+
+def test_reblurring_uses_the_kernels_of_the_blurred_pair():
+    model = awake(small())
+    left, right, sharp = torch.rand(3, 1, 3, 32, 40)
+    weights = model.restore(left, right).kernel_weights
+    assert model.reblur(sharp, weights).shape == sharp.shape
+    other = [w * 2 for w in weights]
+    assert not torch.equal(model.reblur(sharp, weights), model.reblur(sharp, other))
+
+
+def test_disparity_learns_through_both_losses():
+    model = awake(small())
+    objective = TrainingObjective(model, lambda_1=0.5)
+    left, right, target = torch.rand(3, 1, 3, 32, 32)
+    loss = objective(left, right, target)
+    torch.testing.assert_close(loss.total, loss.deblur + 0.5 * loss.reblur)
+    loss.reblur.backward()
+    assert model.disparity.project.weight.grad.abs().sum() > 0
+
+
+def test_widths_follow_the_design():
+    assert [VARIANTS[n].num_kernels for n in ("nano", "tiny", "lightweight", "large")] == [
+        32, 96, 128, 192,
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("left", "right", "words"),
+    [
+        (torch.rand(1, 3, 32, 32), torch.rand(1, 3, 32, 40), "one shape"),
+        (torch.rand(1, 1, 32, 32), torch.rand(1, 1, 32, 32), r"\(B, 3, H, W\)"),
+        (torch.zeros(1, 3, 32, 32, dtype=torch.uint8),) * 2 + ("floating point",),
+        (torch.full((1, 3, 32, 32), torch.nan),) * 2 + ("NaN",),
+        (torch.rand(1, 3, 8, 32),) * 2 + ("at least 16",),
+    ],
+)
+def test_exception_bad_views(left, right, words):
+    with pytest.raises(ValueError, match=words):
+        small()(left, right)
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "words"),
+    [
+        ("nanno", {}, "did you mean 'nano'"),
+        ("nano", {"psf_block": 3}, "did you mean 'psf_blocks'"),
+        ("nano", {"kernel_size": 4}, "kernel_size must be odd"),
+        ("no.such.module:factory", {}, "cannot find the model"),
+        ("k3dn:build_model", {"nonsense": 1}, "does not take these options"),
+        ("builtins:dict", {}, "expected torch.nn.Module"),
+    ],
+)
+def test_exception_unknown_model(name, options, words):
+    with pytest.raises(ValueError, match=words):
+        build_model(name, options)
+
+
+def test_any_module_takes_the_place_of_k3dn():
+    model = build_model("tests.k3dn.test_model:MeanView", {"gain": 2.0})
+    left, right = torch.rand(2, 1, 3, 16, 16)
+    assert torch.equal(model(left, right), left + right)
+    assert TrainingObjective(model)(left, right, left).reblur == 0
+
+
+class MeanView(torch.nn.Module):
+    """Anybody's network: two views to a picture."""
+
+    def __init__(self, gain: float = 1.0) -> None:
+        super().__init__()
+        self.gain = torch.nn.Parameter(torch.tensor(gain))
+
+    def forward(self, left, right):
+        return self.gain * (left + right) / 2
+
+
+def test_default_configuration_is_tiny():
+    assert K3DN().config == VARIANTS["tiny"] == K3DNConfig()

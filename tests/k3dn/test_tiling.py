@@ -1,0 +1,63 @@
+"""Tiled restoration equals that of the whole picture."""
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from k3dn import build_model, deblur
+from k3dn.tiling import _spans
+
+
+@pytest.fixture(scope="module")
+def model():
+    torch.manual_seed(0)
+    model = build_model("nano", {"width": 4, "disparity_channels": 8})
+    torch.nn.init.normal_(model.decoder.to_image.weight, std=0.05)
+    return model.eval()
+
+
+@pytest.mark.parametrize("shape", [(200, 330), (97, 131), (16, 300)])
+def test_feature_tiled_equals_whole(model, shape):
+    """Within one of 65535 steps where the halo holds the receptive field."""
+    rng = np.random.default_rng(0)
+    left, right = rng.integers(0, 65536, (2, *shape, 3)).astype(np.uint16)
+    whole = deblur(model, left, right, tile_px=1024)
+    tiled = deblur(model, left, right, tile_px=96, halo_px=128)
+    assert whole.dtype == np.uint16
+    assert np.abs(whole.astype(int) - tiled).max() <= 1
+    assert np.abs(whole.astype(int) - left).max() > 100, "the network must do something"
+
+
+@settings(max_examples=60, deadline=None)
+@given(length=st.integers(16, 900), tile=st.integers(2, 20), halo=st.integers(0, 10))
+def test_tiles_cover_everything_and_start_on_the_grid(length, tile, halo):
+    covered = np.zeros(length)
+    for span, weight in _spans(length, 16 * tile, 16 * halo):
+        assert span.start % 16 == 0
+        assert span.stop - span.start >= 16
+        covered[span] += weight
+    assert covered.min() > 0.4
+
+
+def test_sixteen_bit_values_survive(model):
+    left = np.full((32, 32, 3), 40001, np.uint16)
+    identity = build_model("nano", {"width": 4, "disparity_channels": 8})
+    assert np.array_equal(deblur(identity, left, left), left)
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32])
+def test_type_is_kept(model, dtype):
+    view = np.ones((20, 24, 3), dtype)
+    assert deblur(model, view, view).dtype == dtype
+
+
+def test_exception(model):
+    view = np.zeros((32, 32, 3), np.uint8)
+    with pytest.raises(ValueError, match="one size and type"):
+        deblur(model, view, view[:16])
+    with pytest.raises(ValueError, match="uint8, uint16 or floating"):
+        deblur(model, view.astype(np.int64), view.astype(np.int64))
+    with pytest.raises(ValueError, match=r"\(H, W, 3\)"):
+        deblur(model, view[..., 0], view[..., 0])

@@ -1,0 +1,75 @@
+"""Weights files, loss terms and the cost table."""
+
+import pytest
+import torch
+
+from k3dn import K3DNConfig, build_model, load_weights, save_weights
+from k3dn.losses import EPSILON, charbonnier, laplacian_of_gaussian
+from k3dn.network.srp import SRPBlock
+from k3dn.summary import summarize
+
+
+def test_weights_round_trip(tmp_path):
+    torch.manual_seed(0)
+    options = {"width": 4, "psf_blocks": 1}
+    model = build_model("nano", options)
+    save_weights(tmp_path / "w.safetensors", model, name="nano", options=options)
+    again = load_weights(tmp_path / "w.safetensors")
+    assert again.config == model.config
+    for key, value in model.state_dict().items():
+        assert torch.equal(value, again.state_dict()[key])
+
+
+def test_weights_of_another_network_are_refused(tmp_path):
+    path = tmp_path / "w.safetensors"
+    save_weights(path, build_model("nano"), name="nano", options={"width": 4})
+    with pytest.raises(ValueError, match="does not fit 'nano'"):
+        load_weights(path)
+    path.write_bytes(path.read_bytes()[:100])
+    with pytest.raises(ValueError, match="cannot be read"):
+        load_weights(path)
+
+
+def test_charbonnier_closed_form():
+    assert charbonnier(torch.ones(2, 2), torch.zeros(2, 2)) == pytest.approx(
+        (1 + EPSILON**2) ** 0.5
+    )
+
+
+def test_edges_of_a_flat_picture_are_zero():
+    flat = torch.full((1, 3, 12, 12), 0.7)
+    torch.testing.assert_close(laplacian_of_gaussian(flat), torch.zeros_like(flat))
+
+
+def test_summary_counts_by_hand():
+    """One SRP block at H x W: convolutions and the correlation, multiplied out."""
+
+    class OneBlock(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.srp = SRPBlock(6, K3DNConfig(srp_residual_blocks=0, attention_window=5))
+
+        def forward(self, left, right):
+            return self.srp(torch.cat((left, right), dim=1))[:, :3]
+
+    summary = summarize(OneBlock(), 20, 30)
+    convolutions = 4 * 6 * 6 * 9 + 25 * 6 * 9
+    assert summary.macs == 600 * (convolutions + 25 * 6)
+    assert summary.parameters == 4 * (6 * 6 * 9 + 6) + 25 * 6 * 9 + 6
+
+
+def test_summary_rows_add_up():
+    summary = summarize(build_model("nano"), 64, 96)
+    top = [row for row in summary.rows if "." not in row.module]
+    assert sum(row.macs for row in top) == summary.macs
+    assert sum(row.parameters for row in top) == summary.parameters
+
+
+@pytest.mark.parametrize(
+    ("name", "parameters", "macs"),
+    [("tiny", 3.04e6, 571.1e9), ("lightweight", 4.97e6, 1033.7e9), ("large", 15.92e6, 3352.0e9)],
+)
+def test_variants_cost_at_most_five_percent_more_than_the_paper(name, parameters, macs):
+    summary = summarize(build_model(name), 1152, 1792)
+    assert 0.9 * parameters < summary.parameters < 1.05 * parameters
+    assert 0.9 * macs < summary.macs < 1.05 * macs
