@@ -56,14 +56,17 @@ class TrainingObjective(nn.Module):
         self.model = model
         self.lambda_1 = lambda_1
 
-    def forward(self, left: Tensor, right: Tensor, target: Tensor) -> Loss:
+    def forward(
+        self, left: Tensor, right: Tensor, target: Tensor, *, reblur: bool = True
+    ) -> Loss:
+        """reblur: False leaves the reblurring pass, half of the work, out of this step."""
         check_picture("target", target)
-        if isinstance(self.model, K3DN) and self.lambda_1 > 0:
+        if isinstance(self.model, K3DN) and self.lambda_1 > 0 and reblur:
             restored = self.model.restore(left, right)
             blurred = self.model.reblur(target, restored.kernel_weights)
             deblur = restoration_loss(restored.image.float(), target)
-            reblur = restoration_loss(blurred.float(), 0.5 * (left + right))
+            reblur_loss = restoration_loss(blurred.float(), 0.5 * (left + right))
         else:
             deblur = restoration_loss(self.model(left, right).float(), target)
-            reblur = torch.zeros_like(deblur)
-        return Loss(deblur + self.lambda_1 * reblur, deblur, reblur)
+            reblur_loss = torch.zeros_like(deblur)
+        return Loss(deblur + self.lambda_1 * reblur_loss, deblur, reblur_loss)

@@ -65,6 +65,7 @@ VARIANTS: dict[str, K3DNConfig] = {
         width=8,
         residual_blocks=1,
         psf_blocks=2,
+        attention_window=5,
         value_kernel=1,
         disparity_width=8,
         disparity_channels=64,

@@ -40,9 +40,6 @@ class Decoder(nn.Module):
         self.to_half = DecoderStage(4 * b, b, b, config)
         self.to_full = DecoderStage(2 * b, b, 6, config)
         self.to_image = nn.Conv2d(b + 6, 3, 3, padding=1)
-        if config.mean_residual:
-            nn.init.zeros_(self.to_image.weight)
-            nn.init.zeros_(self.to_image.bias)  # type: ignore[arg-type]
 
     def forward(self, features: Tensor, quarter: Tensor, half: Tensor, views: Tensor) -> Tensor:
         """features: deblurred, at 1/8; quarter, half, views: what the encoder saw on its way."""

@@ -85,6 +85,10 @@ class KernelQuery(nn.Module):
         self.from_disparity = nn.Conv2d(config.disparity_channels, channels, 1)
         self.to_weights = nn.Conv2d(channels, channels, 1)
 
+    def start_even(self) -> None:
+        """Start with nearly equal weights of about one, whatever the disparity."""
+        nn.init.normal_(self.to_weights.weight, std=0.1 * self.to_weights.in_channels**-0.5)
+
     def forward(self, disparity_BDhw: Tensor, kernels_CKK: Tensor) -> Tensor:
         """Weights of the kernels at each place of the disparity grid, ``(B, N, h, w)``."""
         half = kernels_CKK[..., : self.key_weights.shape[-1]]

@@ -7,11 +7,13 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from k3dn.network.config import VARIANTS, K3DNConfig
+from k3dn.network.convolutions import initialise
 from k3dn.network.decoder import Decoder
 from k3dn.network.disparity import GRID_PX, DisparityEstimator
 from k3dn.network.encoder import Encoder
 from k3dn.network.kernels import KernelQuery
 from k3dn.network.psf import PSFBlock, align_to_features
+from k3dn.network.srp import SRPBlock
 from k3dn.shapes import check_picture, check_views
 
 
@@ -45,6 +47,17 @@ class K3DN(nn.Module):
         self.kernel_queries = nn.ModuleList(KernelQuery(config) for _ in range(blocks))
         self.psf_blocks = nn.ModuleList(PSFBlock(config) for _ in range(blocks))
         self.decoder = Decoder(config)
+        self._initialise()
+
+    def _initialise(self) -> None:
+        initialise(self)
+        for module in self.modules():
+            if isinstance(module, SRPBlock):
+                module.start_open()
+            elif isinstance(module, KernelQuery):
+                module.start_even()
+        if self.config.mean_residual:
+            nn.init.zeros_(self.decoder.to_image.weight)
 
     def forward(self, left: Tensor, right: Tensor) -> Tensor:
         return self.restore(left, right).image

@@ -29,6 +29,12 @@ class SRPBlock(nn.Module):
             nn.Conv2d(channels, channels, 3, padding=1),
         )
 
+    def start_open(self) -> None:
+        """Start with values of one: all features pass, and training learns what to hold back."""
+        nn.init.ones_(self.values.bias)  # type: ignore[arg-type]
+        last = self.feed_forward[-1]
+        nn.init.normal_(last.weight, std=0.1 * (last.weight[0].numel()) ** -0.5)
+
     def similarity(self, x_BCHW: Tensor) -> Tensor:
         """O_B of Eq. 11, ``(B, s^2, H, W)``."""
         return local_correlation(self.query(x_BCHW), self.key(x_BCHW), self.window)
