@@ -1,0 +1,46 @@
+"""What a version says about the program and the machine that made it."""
+
+import hashlib
+import importlib.util
+import platform
+from collections.abc import Sequence
+from importlib import metadata
+from pathlib import Path
+
+_LIBRARIES = ("numpy", "opencv-python-headless", "pyarrow", "scikit-image", "torch", "ray")
+
+
+def code_fingerprint(packages: Sequence[str]) -> str:
+    """Return the sha256 (hex) of the Python files of packages, without importing them.
+
+    A shard made by other code is made anew; the same code in a wheel and in a checkout agree.
+    """
+    digest = hashlib.sha256()
+    for package in packages:
+        spec = importlib.util.find_spec(package)
+        folders = (spec.submodule_search_locations or []) if spec is not None else []
+        for folder in folders:
+            for file in sorted(Path(folder).rglob("*.py")):
+                digest.update(f"{package}/{file.relative_to(folder).as_posix()}\0".encode())
+                digest.update(file.read_bytes())
+    # These two decide bytes as well: the image and Parquet encoders.
+    digest.update(f"{_version('numpy')} {_version('pyarrow')}".encode())
+    return digest.hexdigest()
+
+
+def describe_code(fingerprint: str) -> dict[str, str]:
+    """Return the code version for a manifest: release, fingerprint, libraries."""
+    libraries = {name: _version(name) for name in _LIBRARIES}
+    return {
+        "k3dn": _version("k3dn"),
+        "fingerprint": fingerprint,
+        "python": platform.python_version(),
+        **{name: version for name, version in libraries.items() if version != "none"},
+    }
+
+
+def _version(package: str) -> str:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return "none"

@@ -1,0 +1,335 @@
+"""Carry a plan out over Ray Data and publish the version: all shards first, the manifest last.
+
+Killed at any moment, the same command goes on: shards that are there are skipped, and nothing
+that a reader can open is ever half there.
+"""
+
+import hashlib
+import io
+import json
+import pickle
+import time
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from pipelines.dataset.preview import contact_sheet
+from pipelines.dataset.provenance import describe_code
+from pipelines.dataset.record import SPLITS, Pair
+from pipelines.dataset.shards import (
+    PLAN,
+    Plan,
+    Producer,
+    Reject,
+    ShardResult,
+    digest_of,
+    is_building,
+    read_claim,
+    write_shard,
+)
+from pipelines.dataset.version import (
+    MANIFEST,
+    SCHEMA_VERSION,
+    DatasetVersion,
+    check_name,
+    open_version,
+    read_manifest,
+    set_latest,
+)
+from pipelines.errors import UserError
+from pipelines.progress import progress, say
+from pipelines.storage import Location
+
+REJECTED = "_rejected.parquet"
+PREVIEW = "preview.png"
+_PREVIEW_PAIRS = 6
+_LEFTOVER_AGE_S = 3600.0
+_REJECT_SCHEMA = pa.schema(
+    [(name, pa.string()) for name in ("pair_id", "split", "path", "reason", "stage")]
+)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class VersionResult:
+    """What ingest, synth and regenerate return."""
+
+    dataset: str
+    version: str
+    location: str
+    digest: str
+    rows: dict[str, int]
+    """Pairs by split."""
+    rejected: int
+    bytes: int
+    seconds: float
+    existed: bool
+    """True where the version was published before and nothing had to be done."""
+    latest: bool
+    """True where 'latest' points to it now."""
+    root: str
+
+    def describe(self) -> str:
+        """Return the text for a human."""
+        splits = ", ".join(f"{count} {split}" for split, count in self.rows.items())
+        lines = [
+            f"{self.dataset}@{self.version}: {splits} pairs, {self.bytes / 1e6:.1f} MB"
+            + (" (was there already)" if self.existed else f", made in {self.seconds:.1f} s")
+        ]
+        if self.rejected:
+            lines.append(f"{self.rejected} inputs rejected; reasons: {self.location}/{REJECTED}")
+        lines.append(f"contact sheet: {self.location}/{PREVIEW}")
+        lines.append(f"dataset version: {self.location}")
+        return "\n".join(lines)
+
+    def next_steps(self) -> list[str]:
+        """Return command lines that one may run next."""
+        reference = f"{self.dataset}@{self.version}"
+        return [
+            f"k3dn datasets name={reference} --root {self.root}",
+            f"k3dn train datasets={reference} --root {self.root}",
+        ]
+
+
+def publish(
+    plan: Plan,
+    root: Location,
+    producer: Producer,
+    *,
+    config: Mapping[str, Any],
+    code: str,
+    max_rejected: float,
+    move_latest: bool,
+    ray_address: str | None,
+) -> VersionResult:
+    """Make the version that the plan describes, or find it there, and return where it is.
+
+    config: resolved configuration, for the manifest. max_rejected: share of inputs, 0 to 1.
+    Raises UserError: the version exists and is another one, too many rejects, another run took
+    the version over. Raises OSError where storage refuses a write; what was written stays.
+    """
+    started_s = time.monotonic()
+    check_name(plan.dataset, what="dataset")
+    check_name(plan.version, what="version")
+    version = root.child(plan.dataset, plan.version)
+    if not _published_already(version, plan, config):
+        if plan.num_units == 0:
+            raise UserError(_nothing_to_do(plan))
+        _claim(version, plan, code)
+        results = _write_shards(plan, version, producer, ray_address)
+        rejects = sorted(
+            [*plan.rejects, *(reject for result in results for reject in result.rejects)],
+            key=lambda reject: (reject.split, reject.pair_id, reject.path),
+        )
+        rejected_data = _rejects_file(rejects)
+        version.child(REJECTED).write_bytes(rejected_data)
+        total = plan.num_units + len(plan.rejects)
+        if len(rejects) > max_rejected * total:
+            raise UserError(_too_many(rejects, total, max_rejected, version))
+        _finish(plan, version, results, rejects, rejected_data, config, code)
+        existed = False
+    else:
+        existed = True
+    version.remove_leftovers(older_than_s=_LEFTOVER_AGE_S)
+    if move_latest:
+        set_latest(root, plan.dataset, plan.version)
+    opened = open_version(root, f"{plan.dataset}@{plan.version}")
+    return VersionResult(
+        dataset=plan.dataset,
+        version=plan.version,
+        location=version.url,
+        digest=opened.digest,
+        rows={split: opened.rows(split) for split in SPLITS if opened.rows(split)},
+        rejected=opened.manifest["rejected"],
+        bytes=opened.manifest["bytes"],
+        seconds=round(time.monotonic() - started_s, 3),
+        existed=existed,
+        latest=move_latest,
+        root=root.url,
+    )
+
+
+def _published_already(version: Location, plan: Plan, config: Mapping[str, Any]) -> bool:
+    manifest = read_manifest(version)
+    if manifest is None:
+        return False
+    if manifest["plan"] == plan.digest:
+        return True
+    then = manifest["config"]
+    changed = [key for key in config if config[key] != then.get(key)]
+    what = ", ".join(f"{key} was {then.get(key)}, is {config[key]}" for key in changed[:3])
+    raise UserError(
+        f"{plan.dataset}@{plan.version} at {version} is published and was made from other input "
+        f"or settings ({what or 'the input files differ'}); a version never changes: "
+        "give another one, e.g. version=v2"
+    )
+
+
+def _claim(version: Location, plan: Plan, code: str) -> None:
+    """Make the unfinished version ours. What other settings or other code wrote is no use."""
+    claim = {"plan": plan.digest, "code": code}
+    if read_claim(version) == claim:
+        return
+    _remove_strangers(version, set())
+    version.child(PLAN).write_bytes(json.dumps(claim).encode() + b"\n")
+
+
+def _write_shards(
+    plan: Plan, version: Location, producer: Producer, ray_address: str | None
+) -> list[ShardResult]:
+    """Run every item; raise what storage refused. Results in the order of the plan."""
+    if version.scheme == "memory":  # other processes would not see this one's memory
+        stream = (
+            write_shard(version, item, producer, plan_digest=plan.digest) for item in plan.items
+        )
+        return _collect(plan, version, stream)
+    from pipelines.cluster import ray_cluster
+
+    with ray_cluster(ray_address):
+        return _collect(plan, version, _on_ray(plan, version, producer))
+
+
+def _on_ray(plan: Plan, version: Location, producer: Producer) -> Iterator[ShardResult]:
+    import logging
+
+    import ray.data
+
+    # Its own lines and ours would say the same thing twice.
+    logging.getLogger("ray.data").setLevel(logging.ERROR)
+    context = ray.data.DataContext.get_current()
+    context.enable_progress_bars = False
+    context.print_on_execution_start = False
+    plan_digest = plan.digest
+
+    def carry_out(row: dict[str, Any]) -> dict[str, Any]:
+        item = pickle.loads(row["item"])
+        result = write_shard(version, item, producer, plan_digest=plan_digest)
+        return {"result": pickle.dumps(result)}
+
+    rows = [{"item": pickle.dumps(item)} for item in plan.items]
+    # One item, one row, one block, one task: a task that dies is run again, as a whole.
+    tasks = ray.data.from_items(rows, override_num_blocks=len(rows)).map(carry_out, num_cpus=1)
+    for row in tasks.iter_rows():
+        yield pickle.loads(row["result"])
+
+
+def _collect(plan: Plan, version: Location, stream: Iterator[ShardResult]) -> list[ShardResult]:
+    results: dict[str, ShardResult] = {}
+    label = f"{plan.dataset}@{plan.version}"
+    for result in progress(stream, total=len(plan.items), label=label, unit="shards"):
+        if result.error is not None:
+            number, message = result.error
+            raise OSError(number, message, version.child(result.name).url)
+        if result.superseded:
+            raise UserError(
+                f"another run with other settings is making {label} at {version}; "
+                "wait for it, or give another version, e.g. version=v2"
+            )
+        results[result.name] = result
+    skipped = sum(result.skipped for result in results.values())
+    if skipped:
+        say(f"{label}: {skipped} of {len(plan.items)} shards were there already")
+    return [results[item.name] for item in plan.items]
+
+
+def _finish(
+    plan: Plan,
+    version: Location,
+    results: list[ShardResult],
+    rejects: list[Reject],
+    rejected_data: bytes,
+    config: Mapping[str, Any],
+    code: str,
+) -> None:
+    shards = [
+        {"name": r.name, "split": r.split, "rows": r.rows, "bytes": r.bytes, "sha256": r.sha256}
+        for r in results
+    ]
+    manifest: dict[str, Any] = {
+        "schema": SCHEMA_VERSION,
+        "dataset": plan.dataset,
+        "version": plan.version,
+        "digest": digest_of(shards),
+        "rows": {split: sum(r.rows for r in results if r.split == split) for split in SPLITS},
+        "bytes": sum(r.bytes for r in results),
+        "rejected": len(rejects),
+        "shards": shards,
+        "files": [],
+        "config": dict(config),
+        "plan": plan.digest,
+        "inputs": digest_of([result.sources for result in results]),
+        "code": describe_code(code),
+        "device": "cpu",
+        "processors": sorted({result.processor for result in results}),
+        "created_utc": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+    }
+    opened = DatasetVersion(
+        name=plan.dataset, version=plan.version, location=version, manifest=manifest
+    )
+    sheet = contact_sheet(_preview_pairs(opened))
+    version.child(PREVIEW).write_bytes(sheet)
+    manifest["files"] = [
+        {"name": name, "bytes": len(data), "sha256": _sha256(data)}
+        for name, data in ((REJECTED, rejected_data), (PREVIEW, sheet))
+    ]
+    _remove_strangers(version, {result.name for result in results})
+    if not is_building(version, plan.digest):
+        raise UserError(
+            f"another run with other settings took {opened.reference} over; "
+            "run again with another version, e.g. version=v2"
+        )
+    text = json.dumps(manifest, indent=1, sort_keys=True) + "\n"
+    # If-absent: a twin of this run may have published the same version a moment ago.
+    version.child(MANIFEST).put_if_absent(text.encode())
+    published = read_manifest(version)
+    if published is None or published["digest"] != manifest["digest"]:
+        raise UserError(f"{opened.reference} was published by another run with other content")
+
+
+def _preview_pairs(version: DatasetVersion) -> list[Pair]:
+    pairs = []
+    for split in SPLITS:
+        count = min(version.rows(split), _PREVIEW_PAIRS // len(SPLITS))
+        pairs += [version.read_pair(split, index) for index in range(count)]
+    return pairs
+
+
+def _remove_strangers(version: Location, named: set[str]) -> None:
+    """Delete shards that an unfinished run with another plan left behind."""
+    for name in version.walk():
+        if name.startswith("split=") and name not in named:
+            version.child(name).delete()
+
+
+def _rejects_file(rejects: list[Reject]) -> bytes:
+    sink = io.BytesIO()
+    table = pa.Table.from_pylist([asdict(reject) for reject in rejects], schema=_REJECT_SCHEMA)
+    pq.write_table(table, sink)
+    return sink.getvalue()
+
+
+def _too_many(rejects: list[Reject], total: int, allowed: float, version: Location) -> str:
+    reason, count = Counter(reject.reason for reject in rejects).most_common(1)[0]
+    example = next(reject.path for reject in rejects if reject.reason == reason)
+    return (
+        f"{len(rejects)} of {total} inputs were rejected, more than max_rejected={allowed:g} "
+        f"allows; most often: {reason} ({count} times, e.g. {example}); all reasons: "
+        f"{version}/{REJECTED}; nothing was published"
+    )
+
+
+def _nothing_to_do(plan: Plan) -> str:
+    if plan.rejects:
+        first = plan.rejects[0]
+        return (
+            f"no usable pair among {len(plan.rejects)} inputs; the first: {first.path}: "
+            f"{first.reason}"
+        )
+    return f"there is nothing to make {plan.dataset}@{plan.version} from"
+
+
+def _sha256(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()

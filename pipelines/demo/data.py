@@ -1,0 +1,121 @@
+"""The demo's data: which datasets it makes, and from what."""
+
+import os
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from pipelines.config import config_digest
+from pipelines.dataset import ingest, synthesize
+from pipelines.dataset.config import IngestConfig, SynthConfig
+from pipelines.demo.config import DemoConfig
+from pipelines.errors import UserError
+from pipelines.progress import say
+
+REAL_SET = "dpd-blur-mini"
+NO_SAMPLES = (
+    "no real dual-pixel pairs are at hand, so the demo leaves them out: set K3DN_SAMPLES to a "
+    "folder with dpd-blur-mini/, or get the DPD-blur set from its authors' repository "
+    "(Abuolaim and Brown, ECCV 2020) and run 'k3dn ingest --source FOLDER'"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class DemoData:
+    """References to the demo's dataset versions, name@version."""
+
+    procedural: str
+    """Procedural scenes: training and held-out."""
+    held_out_scene: str
+    """The real RGB-D scene of scikit-image, all of it held out."""
+    rgbd: str | None
+    """RGB-D scenes of the samples."""
+    real: str | None
+    """Real dual-pixel pairs of the samples."""
+    real_views: tuple[tuple[str, str], ...]
+    """Paths of left and right view of the real test pairs."""
+
+    def training(self, real_repeat: int) -> list[str]:
+        """What to train on."""
+        real = [f"{self.real}*{real_repeat}"] if self.real else []
+        return [self.procedural, *([self.rgbd] if self.rgbd else []), *real]
+
+    def synthetic_test(self) -> list[str]:
+        """Synthetic sets with held-out pairs."""
+        return [self.procedural, *([self.rgbd] if self.rgbd else []), self.held_out_scene]
+
+    def test(self) -> list[str]:
+        """Every set with held-out pairs."""
+        return [*self.synthetic_test(), *([self.real] if self.real else [])]
+
+
+def make_data(config: DemoConfig) -> DemoData:
+    """Make what is not there yet. Raises UserError for samples that are not what they should be."""
+    samples = _samples(config)
+    base = SynthConfig(
+        root=config.root,
+        tracking_uri=config.tracking_uri,
+        ray_address=config.ray_address,
+        pairs=config.procedural_pairs,
+        size=config.size,
+        max_coc_px=config.max_coc_px,
+        seed=config.seed,
+        dataset="demo-procedural",
+        textures=str(samples / "sharp") if samples else "skimage",
+    )
+    procedural = _synthesize(base)
+    held_out_scene = _synthesize(
+        replace(
+            base,
+            dataset="demo-motorcycle",
+            source="motorcycle",
+            pairs=4,
+            size="384x576",
+            val_fraction=0.0,
+            test_fraction=1.0,
+        )
+    )
+    if samples is None:
+        say(NO_SAMPLES)
+        return DemoData(procedural, held_out_scene, None, None, ())
+    rgbd = _synthesize(
+        replace(base, dataset="demo-rgbd", source=str(samples / "rgbd"), pairs=config.rgbd_pairs)
+    )
+    real_folder = samples / REAL_SET
+    ingested = ingest.run(
+        IngestConfig(
+            root=config.root,
+            tracking_uri=config.tracking_uri,
+            ray_address=config.ray_address,
+            source=str(real_folder),
+            dataset=REAL_SET,
+        )
+    )
+    views = tuple(
+        (str(left), str(real_folder / "test_r" / "source" / left.name.replace("_L.", "_R.")))
+        for left in sorted((real_folder / "test_l" / "source").iterdir())
+    )
+    return DemoData(
+        procedural, held_out_scene, rgbd, f"{REAL_SET}@{ingested.version}", views
+    )
+
+
+def _synthesize(config: SynthConfig) -> str:
+    """Make a version named after its settings, so that other settings make another."""
+    digest = config_digest(config, without=("root", "tracking_uri", "ray_address", "version"))
+    made = synthesize.run(replace(config, version=f"demo-{digest[:8]}"))
+    return f"{made.dataset}@{made.version}"
+
+
+def _samples(config: DemoConfig) -> Path | None:
+    named = config.samples or os.environ.get("K3DN_SAMPLES")
+    if not named:
+        return None
+    folder = Path(named).resolve()
+    missing = [name for name in (REAL_SET, "rgbd", "sharp") if not (folder / name).is_dir()]
+    if missing:
+        where = "samples" if config.samples else "K3DN_SAMPLES"
+        raise UserError(
+            f"{where}: {folder} has no folder {missing[0]}; name a folder with {REAL_SET}/, rgbd/ "
+            "and sharp/, or leave it unset to run on what comes with the packages"
+        )
+    return folder

@@ -1,0 +1,1 @@
+"""Trained models: servable form, registry, evaluation, promotion, deblurring."""

@@ -1,0 +1,143 @@
+"""Configuration of the steps that use a trained model. Imports nothing heavy."""
+
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+from pipelines.config import StepConfig
+
+
+def parse_size(text: str) -> tuple[int, int]:
+    """Read ``1152x1792`` as (height, width) in px; raises ValueError."""
+    height, _, width = text.lower().partition("x")
+    if not (height.isdigit() and width.isdigit()):
+        raise ValueError(f"size must be HEIGHTxWIDTH such as 1152x1792, got {text!r}")
+    if min(int(height), int(width)) < 16:
+        raise ValueError(f"size must be at least 16x16, got {text!r}")
+    return int(height), int(width)
+
+
+def _check_tiles(tile_px: int, halo_px: int) -> None:
+    if tile_px < 32:
+        raise ValueError(f"tile_px must be at least 32, got {tile_px}")
+    if halo_px < 0:
+        raise ValueError(f"halo_px must not be negative, got {halo_px}")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class MeasureConfig(StepConfig):
+    """What evaluation and the gate have in common: on what a model is measured, and where."""
+
+    datasets: list[str] = field(default_factory=lambda: ["synth"])
+    """Dataset references: name, name@version or name@latest."""
+    split: str = "test"
+    """The split to measure on; never one that was trained on."""
+    max_pairs: int | None = None
+    """Take at most so many pairs of each dataset, the first ones. None: all."""
+    tile_px: int = 512
+    """Side of the tiles that a picture is cut into, in px."""
+    halo_px: int = 64
+    """Surroundings that each tile sees, in px."""
+    num_workers: int = 2
+    """Processes that measure at the same time, no more than the cluster has CPUs for."""
+    cpus_per_worker: float = 1.0
+    """CPUs that each of them takes in Ray's count."""
+    use_gpu: bool | None = None
+    """A GPU for each of them. None: where the cluster has one."""
+
+    def __post_init__(self) -> None:
+        if not self.datasets:
+            raise ValueError("datasets must name at least one dataset")
+        if self.split not in ("train", "val", "test"):
+            raise ValueError(f"split must be train, val or test, got {self.split!r}")
+        if self.max_pairs is not None and self.max_pairs < 1:
+            raise ValueError(f"max_pairs must be at least 1, got {self.max_pairs}")
+        if self.num_workers < 1:
+            raise ValueError(f"num_workers must be at least 1, got {self.num_workers}")
+        if self.cpus_per_worker <= 0:
+            raise ValueError(f"cpus_per_worker must be positive, got {self.cpus_per_worker}")
+        _check_tiles(self.tile_px, self.halo_px)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class EvaluateConfig(MeasureConfig):
+    """``k3dn evaluate``: measure a model on held-out pairs, beside the blurred input."""
+
+    model: str = "models:/k3dn@challenger"
+    """models:/NAME@ALIAS, models:/NAME/VERSION, or a .safetensors file."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PromoteConfig(MeasureConfig):
+    """``k3dn promote``: make the challenger the champion if it wins on the same pairs."""
+
+    name: str = "k3dn"
+    """Registered model."""
+    candidate: str = "challenger"
+    """Alias or version number that wants to become champion."""
+    min_gain_db: float = 0.0
+    """The candidate's mean PSNR must exceed the champion's by more than this."""
+    min_input_gain_db: float = 0.0
+    """Its mean PSNR must exceed that of the blurred input by more than this."""
+    again: bool = False
+    """Allow a version that was champion and rolled back."""
+    accept_alias: bool = False
+    """Take a champion alias that was moved by hand as it is, and record that."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RollbackConfig(StepConfig):
+    """``k3dn rollback``: give the champion's place back to the version that had it before."""
+
+    name: str = "k3dn"
+    """Registered model."""
+    accept_alias: bool = False
+    """Take a champion alias that was moved by hand as it is, and record that."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ModelsConfig(StepConfig):
+    """``k3dn models``: list registered versions, or show one."""
+
+    name: str = "k3dn"
+    """Registered model."""
+    version: str | None = None
+    """Alias or version number to show whole. None: list all."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class DeblurConfig(StepConfig):
+    """``k3dn deblur``: sharpen one dual-pixel pair."""
+
+    left: str
+    """Left view: path or URL of an 8 or 16 bit picture."""
+    right: str
+    """Right view, same size and depth."""
+    output: str = "deblurred.png"
+    """Where the sharp picture goes (.png, .tif; .jpg for 8 bit)."""
+    model: str = "models:/k3dn@champion"
+    """models:/NAME@ALIAS, models:/NAME/VERSION, or a .safetensors file."""
+    tile_px: int = 512
+    """Side of the tiles that the picture is cut into, in px; smaller takes less memory."""
+    halo_px: int = 64
+    """Surroundings that each tile sees, in px."""
+
+    def __post_init__(self) -> None:
+        _check_tiles(self.tile_px, self.halo_px)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SummaryConfig(StepConfig):
+    """``k3dn summary``: a network's layers, parameters and multiply-adds."""
+
+    EXTRA_KEYS: ClassVar[str] = "network"
+    """Keys that are none of the step's go into this field."""
+
+    model: str = "nano"
+    """nano, tiny, lightweight, large, or package.module:factory."""
+    network: dict[str, Any] = field(default_factory=dict)
+    """Options of the network that differ from the named variant."""
+    size: str = "1152x1792"
+    """Picture size as HEIGHTxWIDTH in px."""
+
+    def __post_init__(self) -> None:
+        parse_size(self.size)

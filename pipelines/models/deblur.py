@@ -1,0 +1,113 @@
+"""``k3dn deblur``: sharpen one dual-pixel pair with a registered model's own code."""
+
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipelines.errors import UserError
+from pipelines.models.config import DeblurConfig
+from pipelines.models.loading import settle
+from pipelines.models.model_process import ModelProcess
+from pipelines.models.registry import open_store
+from pipelines.models.scores import to_unit
+from pipelines.storage import locate
+
+_LOSSLESS = (".png", ".tif", ".tiff")
+_LOSSY = (".jpg", ".jpeg")
+
+
+@dataclass(frozen=True, slots=True)
+class DeblurResult:
+    """A picture was sharpened."""
+
+    model: str
+    height: int
+    width: int
+    bit_depth: int
+    output: str
+    """Where the picture lies."""
+
+    def describe(self) -> str:
+        """Return what was made and where it lies."""
+        size = f"{self.width} x {self.height} px, {self.bit_depth} bit"
+        return f"sharpened by {self.model}: {size}\n{self.output}"
+
+    def next_steps(self) -> list[str]:
+        """Nothing follows from a picture."""
+        return []
+
+
+def run(config: DeblurConfig) -> DeblurResult:
+    """Read two views, restore, write. 8 and 16 bit stay what they are.
+
+    Raises UserError for a missing or damaged picture, views that do not fit each other, a model
+    that is not there, or an output name that cannot hold the picture.
+    """
+    left, right = _read(config.left), _read(config.right)
+    if left.shape != right.shape or left.dtype != right.dtype:
+        raise UserError(
+            f"the views do not fit: {config.left} is {_described(left)}, {config.right} is "
+            f"{_described(right)}; give the two views of one exposure"
+        )
+    if min(left.shape[:2]) < 16:
+        raise UserError(f"{config.left}: {_described(left)}; a view needs at least 16 x 16 px")
+    target = locate(config.output)
+    suffix = PurePosixPath(target.name).suffix.lower()
+    _check_suffix(config.output, suffix, left)
+    tracking_uri = open_store(config) if config.model.startswith("models:/") else ""
+    model = settle(config.model, tracking_uri)
+    with ModelProcess(model.reference, tracking_uri) as process:
+        restored = process.predict(
+            to_unit(left), to_unit(right), tile_px=config.tile_px, halo_px=config.halo_px
+        )
+    peak = np.iinfo(left.dtype).max
+    image = np.rint(np.clip(restored, 0.0, 1.0) * peak).astype(left.dtype)
+    target.write_bytes(_encode(image, suffix))
+    return DeblurResult(
+        model=model.label,
+        height=image.shape[0],
+        width=image.shape[1],
+        bit_depth=image.dtype.itemsize * 8,
+        output=target.url,
+    )
+
+
+def _read(url: str) -> NDArray[Any]:
+    from pipelines.dataset.images import decode_image
+
+    try:
+        data = locate(url).read_bytes()
+    except FileNotFoundError as error:
+        raise UserError(f"there is no picture at {url}; check the path") from error
+    except IsADirectoryError as error:
+        raise UserError(f"{url} is a folder; name one picture in it") from error
+    try:
+        return decode_image(data, where=url)
+    except ValueError as error:
+        raise UserError(str(error)) from error
+
+
+def _check_suffix(output: str, suffix: str, image: NDArray[Any]) -> None:
+    if suffix in _LOSSLESS or (suffix in _LOSSY and image.dtype == np.uint8):
+        return
+    if suffix in _LOSSY:
+        raise UserError(f"{output}: JPEG holds 8 bit and the views have 16; name a .png or .tif")
+    known = ", ".join(_LOSSLESS + _LOSSY)
+    raise UserError(f"{output}: cannot write {suffix or 'a file without suffix'}; use {known}")
+
+
+def _encode(image: NDArray[Any], suffix: str) -> bytes:
+    import cv2
+
+    options = [cv2.IMWRITE_JPEG_QUALITY, 97] if suffix in _LOSSY else []
+    done, data = cv2.imencode(suffix, np.ascontiguousarray(image[..., ::-1]), options)
+    if not done:
+        raise OSError(f"cannot encode a picture as {suffix}")
+    return bytes(data)
+
+
+def _described(image: NDArray[Any]) -> str:
+    return f"{image.shape[1]} x {image.shape[0]} px, {image.dtype.itemsize * 8} bit"

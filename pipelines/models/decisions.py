@@ -1,0 +1,157 @@
+"""Who is champion: a log of decisions, from which the MLflow alias follows.
+
+Setting an alias has no compare-and-set: two gates that both read "champion is v7" could both
+win, and one decision would be lost. So a decision is an object ``decision-000008.json`` that is
+written only if it is absent. Whoever writes number 8 decided knowing numbers 1 to 7; whoever
+finds it taken looks again. No lock is held, so none is left behind by a process that is killed.
+
+The alias is set after the decision is written. A process that dies in between leaves that to
+whoever comes next: the registered model's tag ``k3dn.decision`` says which number the alias
+reflects.
+"""
+
+import dataclasses
+import json
+import os
+import socket
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, Literal
+
+from pipelines.errors import UserError
+from pipelines.models.registry import CHAMPION, alias_target, client_of
+from pipelines.storage import Location
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+APPLIED_TAG = "k3dn.decision"
+LOG_TAG = "k3dn.decisions_at"
+
+Kind = Literal["promoted", "refused", "rolled back", "moved by hand"]
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """One decision about a registered model."""
+
+    number: int
+    kind: Kind
+    candidate: str
+    """The version that it is about."""
+    champion_before: str | None
+    champion_after: str | None
+    reason: str
+    figures: dict[str, Any] = field(default_factory=dict)
+    time: str = field(default_factory=lambda: datetime.now(UTC).isoformat(timespec="seconds"))
+    by: str = field(default_factory=lambda: f"{socket.gethostname()}:{os.getpid()}")
+
+
+class DecisionLog:
+    """The decisions about one registered model, in one storage folder.
+
+    All who decide about a model must use one root: the folder is noted on the registered model,
+    and another one is refused.
+    """
+
+    def __init__(self, root: Location, name: str, tracking_uri: str) -> None:
+        self._folder = root.child("_locks", "models", name)
+        self._name = name
+        self._tracking_uri = tracking_uri
+        self._check_home(client_of(tracking_uri))
+
+    def read(self) -> list[Decision]:
+        """Return all decisions in their order."""
+        names = [n for n in self._folder.list() if n.startswith("decision-")]
+        return [Decision(**json.loads(self._folder.child(n).read_bytes())) for n in sorted(names)]
+
+    def append(self, decision: Decision) -> bool:
+        """Write a decision if nobody has taken its number; tell whether it was written."""
+        target = self._folder.child(f"decision-{decision.number:06d}.json")
+        return target.put_if_absent(json.dumps(dataclasses.asdict(decision), indent=1).encode())
+
+    def settle(self) -> list[Decision]:
+        """Make the alias what the newest decision says, and return the decisions.
+
+        After setting it the log is read again, until nothing newer has come: so whichever of
+        several processes sets the alias last sets the newest outcome.
+        """
+        client = client_of(self._tracking_uri)
+        decisions = self.read()
+        while decisions and self._applied(client) < decisions[-1].number:
+            newest = decisions[-1]
+            if newest.champion_after is None:
+                client.delete_registered_model_alias(self._name, CHAMPION)
+            else:
+                client.set_registered_model_alias(self._name, CHAMPION, newest.champion_after)
+            client.set_registered_model_tag(self._name, APPLIED_TAG, str(newest.number))
+            decisions = self.read()
+        return decisions
+
+    def champion(self, *, accept_alias: bool) -> tuple[list[Decision], str | None]:
+        """Return the decisions and the champion they lead to, the alias settled.
+
+        An alias that somebody moved by hand is not overwritten: it is an error that says so,
+        or with ``accept_alias`` becomes a decision of its own.
+        """
+        while True:
+            decisions = self.settle()
+            alias = alias_target(self._name, CHAMPION, self._tracking_uri)
+            if not decisions or decisions[-1].champion_after == alias:
+                return decisions, alias
+            if len(self.read()) > len(decisions):
+                continue  # decided meanwhile: the alias is of a decision that we had not read
+            known = decisions[-1].champion_after
+            if not accept_alias:
+                raise UserError(
+                    f"the champion of {self._name!r} was moved by hand to "
+                    f"{_spoken(alias)} (decision {len(decisions)} says {_spoken(known)}); "
+                    "move it back, or repeat with accept_alias=true"
+                )
+            self.append(
+                Decision(
+                    number=len(decisions) + 1,
+                    kind="moved by hand",
+                    candidate=alias or str(known),
+                    champion_before=known,
+                    champion_after=alias,
+                    reason="alias found moved and accepted",
+                )
+            )
+
+    def _applied(self, client: "MlflowClient") -> int:
+        return int(client.get_registered_model(self._name).tags.get(APPLIED_TAG, "0"))
+
+    def _check_home(self, client: "MlflowClient") -> None:
+        tags = client.get_registered_model(self._name).tags
+        home = tags.get(LOG_TAG)
+        if home == self._folder.url:
+            return
+        if home is not None and Location(home).exists():
+            raise UserError(
+                f"decisions about {self._name!r} are kept in {home}, not under this root; use the "
+                "root that it lies in, so that two gates cannot decide past each other"
+            )
+        if int(tags.get(APPLIED_TAG, "0")) > len(self.read()):
+            client.set_registered_model_tag(self._name, APPLIED_TAG, str(len(self.read())))
+        client.set_registered_model_tag(self._name, LOG_TAG, self._folder.url)
+
+
+def previous_champion(decisions: list[Decision]) -> str | None:
+    """Return the version that a rollback gives the place back to, None where there is none.
+
+    Two rollbacks in a row go two champions back, not to and fro.
+    """
+    past: list[str | None] = []
+    for decision in decisions:
+        if not past and decision.champion_before is not None:
+            past.append(decision.champion_before)
+        if decision.kind == "rolled back":
+            past.pop()
+        elif decision.kind != "refused":
+            past.append(decision.champion_after)
+    return past[-2] if len(past) > 1 else None
+
+
+def _spoken(version: str | None) -> str:
+    return f"v{version}" if version else "none"

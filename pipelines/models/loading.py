@@ -1,0 +1,113 @@
+"""From a model reference to something that one can use: a network, or a settled identity."""
+
+import hashlib
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pipelines.environment import prepare_environment
+from pipelines.errors import UserError
+from pipelines.models.registry import WEIGHTS_FILE, ModelVersion, mlflow_store, resolve
+from pipelines.models.source_code import stage_code
+from pipelines.storage import Location, locate
+
+if TYPE_CHECKING:
+    from torch import nn
+
+_PARTS = ("weights", "code")
+
+
+@dataclass(frozen=True, slots=True)
+class SettledModel:
+    """A reference settled once, so that an alias moved meanwhile changes nothing."""
+
+    reference: str
+    """``models:/NAME/VERSION``, or the URL of a weights file."""
+    label: str
+    """How tables call it."""
+    identity: str
+    """Digest of weights and code: the same identity gives the same pictures."""
+    version: ModelVersion | None
+    """The registered version, None for a file."""
+
+
+def settle(reference: str, tracking_uri: str) -> SettledModel:
+    """Settle which model a reference means now.
+
+    Raises UserError where there is no such version, alias or file.
+    """
+    if reference.startswith("models:/"):
+        version = resolve(reference, tracking_uri)
+        digests = [version.tags.get(f"k3dn.{part}_sha256", version.uri) for part in _PARTS]
+        label = f"{version.name} v{version.version}"
+        return SettledModel(version.uri, label, _join(digests), version)
+    location = _weights_location(reference)
+    with tempfile.TemporaryDirectory(prefix="k3dn-code-") as folder:
+        code = stage_code("nano", Path(folder)).sha256
+    return SettledModel(location.url, location.name, _join([location.sha256(), code]), None)
+
+
+def load_network(reference: str, tracking_uri: str) -> "nn.Module":
+    """Return a model's network in evaluation mode, built by the code of this process.
+
+    reference: ``models:/NAME@ALIAS``, ``models:/NAME/VERSION`` or a .safetensors file. For
+    looking into a network; predictions with a version's own code go through ``ModelProcess``.
+    Raises UserError where there is no such model or the present code does not fit its weights.
+    """
+    if not reference.startswith("models:/"):
+        with local_weights(reference) as path:
+            return _load(path, reference)
+    version = resolve(reference, tracking_uri)
+    prepare_environment()
+    import mlflow
+
+    with tempfile.TemporaryDirectory(prefix="k3dn-load-") as folder:
+        with mlflow_store(tracking_uri):
+            local = mlflow.artifacts.download_artifacts(
+                artifact_uri=f"{version.uri}/artifacts/{WEIGHTS_FILE}", dst_path=folder
+            )
+        return _load(Path(local), version.uri)
+
+
+@contextmanager
+def local_weights(reference: str) -> Iterator[Path]:
+    """Give a weights file of any storage as a local path for the length of the block.
+
+    Raises UserError where there is none.
+    """
+    location = _weights_location(reference)
+    path = location.local_path()
+    if path is not None:
+        yield path
+        return
+    with tempfile.TemporaryDirectory(prefix="k3dn-weights-") as folder:
+        path = Path(folder, WEIGHTS_FILE)
+        path.write_bytes(location.read_bytes())
+        yield path
+
+
+def _weights_location(reference: str) -> Location:
+    location = locate(reference)
+    path = location.local_path()
+    if not (path.is_file() if path is not None else location.exists()):
+        raise UserError(
+            f"no model at {reference!r}; give models:/NAME@ALIAS, models:/NAME/VERSION or the "
+            "path of a .safetensors file"
+        )
+    return location
+
+
+def _join(digests: list[str]) -> str:
+    return hashlib.sha256(" ".join(digests).encode()).hexdigest()
+
+
+def _load(path: Path, reference: str) -> "nn.Module":
+    import k3dn
+
+    try:
+        return k3dn.load_weights(path)
+    except ValueError as error:
+        raise UserError(f"{reference}: {error}") from error

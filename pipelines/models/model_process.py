@@ -1,0 +1,121 @@
+"""A model in a process of its own.
+
+Two versions of one module in one Python process share the code of whichever was imported first,
+so a registered version is loaded where nothing else of ours has been: in a child that imports
+MLflow, the version's own code, and nothing more. The child ends when its parent does.
+"""
+
+import io
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+from contextlib import ExitStack
+from multiprocessing import Pipe
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipelines.errors import UserError
+from pipelines.models.loading import local_weights
+
+Picture = NDArray[np.float32]
+
+
+class ModelProcess:
+    """Predicts with one model, loaded in a child process; a context manager.
+
+    reference: ``models:/NAME/VERSION``, or path or URL of a .safetensors file.
+    use_gpu: False hides the GPUs from the child; otherwise it takes one where there is one.
+    """
+
+    def __init__(self, reference: str, tracking_uri: str | None, *, use_gpu: bool = True) -> None:
+        self._reference = reference
+        self._files = ExitStack()
+        if not reference.startswith("models:/"):
+            reference = str(self._files.enter_context(local_weights(reference)))
+        self._log = self._files.enter_context(tempfile.TemporaryFile())  # noqa: SIM115
+        ours, theirs = Pipe()
+        search = os.pathsep.join(path or str(Path.cwd()) for path in sys.path)
+        environment = {**os.environ, "PYTHONPATH": search}
+        if not use_gpu:
+            environment["CUDA_VISIBLE_DEVICES"] = ""
+        command = [sys.executable, "-P", "-m", "pipelines.models.model_server"]
+        self._child = subprocess.Popen(
+            [*command, str(theirs.fileno()), reference, tracking_uri or ""],
+            stdin=subprocess.DEVNULL,
+            stdout=self._log,
+            stderr=self._log,
+            env=environment,
+            pass_fds=[theirs.fileno()],
+        )
+        theirs.close()
+        self._pipe = ours
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def predict(
+        self, left: Picture, right: Picture, *, tile_px: int = 512, halo_px: int = 64
+    ) -> Picture:
+        """Restore one pair, float32 ``(H, W, 3)`` sRGB in [0, 1].
+
+        Raises UserError with the model's own words where it refuses the pair or fails.
+        """
+        request = {
+            "left": np.ascontiguousarray(left, np.float32),
+            "right": np.ascontiguousarray(right, np.float32),
+            "lengths": np.array([tile_px, halo_px]),
+        }
+        try:
+            self._pipe.send_bytes(pack(request))
+            answer = unpack(self._pipe.recv_bytes())
+        except (EOFError, ConnectionError) as broken:
+            raise UserError(
+                f"{self._reference} does not load or run: {self._last_words()}"
+            ) from broken
+        if "error" in answer:
+            raise UserError(f"{self._reference}: {answer['error']}")
+        restored: Picture = answer["image"]
+        return restored
+
+    def close(self) -> None:
+        """End the child, which holds nothing that needs saving."""
+        self._pipe.close()
+        self._child.kill()
+        self._child.wait()
+        self._files.close()
+
+    def _last_words(self) -> str:
+        status = self._child.wait()
+        if status < 0:
+            name = signal.Signals(-status).name
+            return f"its process was killed ({name}); where memory ran out, set a smaller tile_px"
+        self._log.seek(0)
+        lines = self._log.read().decode(errors="replace").strip().splitlines()
+        return lines[-1].strip() if lines else f"its process ended with status {status}"
+
+
+def pack(values: dict[str, Any]) -> bytes:
+    """Turn named arrays (and texts) into bytes, without pickle."""
+    stream = io.BytesIO()
+    np.savez(stream, **{name: np.asarray(value) for name, value in values.items()})
+    return stream.getvalue()
+
+
+def unpack(data: bytes) -> dict[str, NDArray[Any]]:
+    """Turn bytes of ``pack`` into named arrays."""
+    with np.load(io.BytesIO(data), allow_pickle=False) as archive:
+        return {name: archive[name] for name in archive.files}

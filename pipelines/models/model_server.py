@@ -1,0 +1,69 @@
+"""The child of ``ModelProcess``: load one model, answer until the parent is gone.
+
+``python -m pipelines.models.model_server PIPE REFERENCE TRACKING_URI``. Must not import ``k3dn``
+before the model is loaded: a registered version brings its own.
+"""
+
+import sys
+from collections.abc import Callable
+from multiprocessing.connection import Connection
+from typing import Any
+
+from pipelines.environment import prepare_environment
+from pipelines.models.model_process import Picture, pack, unpack
+
+Predict = Callable[[Picture, Picture, dict[str, int]], Picture]
+
+
+def load(reference: str, tracking_uri: str) -> Predict:
+    """Return the prediction function of a registered version or of a weights file."""
+    if not reference.startswith("models:/"):
+        return _load_weights_file(reference)
+    prepare_environment()
+    import mlflow
+
+    mlflow.set_tracking_uri(tracking_uri)
+    mlflow.set_registry_uri(tracking_uri)
+    model = mlflow.pyfunc.load_model(reference)
+
+    def predict(left: Picture, right: Picture, lengths: dict[str, int]) -> Picture:
+        restored: Picture = model.predict({"left": left, "right": right}, params=lengths)
+        return restored
+
+    return predict
+
+
+def _load_weights_file(path: str) -> Predict:
+    import torch
+
+    import k3dn
+
+    network = k3dn.load_weights(path).to("cuda" if torch.cuda.is_available() else "cpu")
+
+    def predict(left: Picture, right: Picture, lengths: dict[str, int]) -> Picture:
+        restored: Any = k3dn.deblur(network, left, right, **lengths)
+        return restored
+
+    return predict
+
+
+def serve(pipe: "Connection[Any, Any]", predict: Predict) -> None:
+    """Answer one request after another until the other end closes."""
+    while True:
+        try:
+            request = unpack(pipe.recv_bytes())
+        except (EOFError, ConnectionError):
+            return
+        tile_px, halo_px = (int(length) for length in request["lengths"])
+        try:
+            image = predict(
+                request["left"], request["right"], {"tile_px": tile_px, "halo_px": halo_px}
+            )
+            answer: dict[str, Any] = {"image": image}
+        except Exception as error:  # whatever a model raises is the parent's to report
+            answer = {"error": (str(error).strip() or type(error).__name__).splitlines()[0]}
+        pipe.send_bytes(pack(answer))
+
+
+if __name__ == "__main__":
+    serve(Connection(int(sys.argv[1])), load(sys.argv[2], sys.argv[3]))

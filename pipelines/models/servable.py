@@ -1,0 +1,36 @@
+"""The form in which a network is served: an MLflow model from code.
+
+MLflow copies this file and the network's own package into the model, and runs this file when
+the model is loaded. It imports nothing of the pipelines: mlflow, torch, numpy and safetensors
+are all that a serving machine needs.
+
+Input: {"left", "right"}, each float32 ``(H, W, 3)`` sRGB in [0, 1], any size from 16 x 16 px.
+Output: the sharp picture, float32 ``(H, W, 3)``. Parameters: tile_px, halo_px.
+"""
+
+from typing import Any
+
+import mlflow
+
+
+class DualPixelDeblurring(mlflow.pyfunc.PythonModel):  # type: ignore[misc]
+    """Weights and code of one registered version."""
+
+    # MLflow reads hints on ``predict`` as a schema for lists of inputs, so it has none.
+
+    def load_context(self, context: Any) -> None:
+        import torch
+
+        from k3dn import load_weights
+
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+        self.network = load_weights(context.artifacts["weights"]).to(device)
+
+    def predict(self, context, model_input, params=None):  # type: ignore[no-untyped-def]
+        from k3dn import deblur
+
+        lengths = {key: int(value) for key, value in (params or {}).items()}
+        return deblur(self.network, model_input["left"], model_input["right"], **lengths)
+
+
+mlflow.models.set_model(DualPixelDeblurring())

@@ -1,0 +1,46 @@
+"""Progress of long work, on stderr: a bar in a terminal, a few plain lines in a log."""
+
+import sys
+import time
+from collections.abc import Iterable, Iterator, Sized
+from typing import TypeVar
+
+T = TypeVar("T")
+
+_LOG_EVERY_S = 15.0
+
+
+def say(message: str) -> None:
+    """Print one line for a human to stderr; stdout is kept for results."""
+    print(message, file=sys.stderr, flush=True)
+
+
+def progress(
+    iterable: Iterable[T], *, total: int | None = None, label: str, unit: str = ""
+) -> Iterator[T]:
+    """Yield the items of ``iterable`` and show how far it is.
+
+    total: number of items where it is known (taken from ``len`` where possible).
+    In a terminal a tqdm bar; otherwise one line at the start, one about every 15 s, one at
+    the end, so that the log of a cluster job stays readable. ``label`` names the work.
+    """
+    if total is None and isinstance(iterable, Sized):
+        total = len(iterable)
+    if sys.stderr.isatty():
+        from tqdm import tqdm
+
+        yield from tqdm(iterable, total=total, desc=label, unit=unit or "it", leave=True)
+        return
+    of = f" of {total}" if total is not None else ""
+    suffix = f" {unit}" if unit else ""
+    say(f"{label}: 0{of}{suffix}")
+    started_s = told_s = time.monotonic()
+    done = 0
+    for item in iterable:
+        yield item
+        done += 1
+        now_s = time.monotonic()
+        if now_s - told_s >= _LOG_EVERY_S and done != total:
+            told_s = now_s
+            say(f"{label}: {done}{of}{suffix} ({now_s - started_s:.0f} s)")
+    say(f"{label}: {done}{of}{suffix}, done in {time.monotonic() - started_s:.1f} s")

@@ -1,0 +1,21 @@
+"""The self-contained HTML page that shows what a network did."""
+
+from pipelines.report.page import render_page
+from pipelines.report.page_data import (
+    Command,
+    Comparison,
+    Findings,
+    PageData,
+    Place,
+    TrainingCurve,
+)
+
+__all__ = [
+    "Command",
+    "Comparison",
+    "Findings",
+    "PageData",
+    "Place",
+    "TrainingCurve",
+    "render_page",
+]

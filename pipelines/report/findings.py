@@ -1,0 +1,104 @@
+"""What the network found: its kernels, where it uses them, and what it takes to be in focus."""
+
+import html
+
+import numpy as np
+
+from pipelines.report.page_data import Findings
+from pipelines.report.pictures import RAMP_CSS, fit, jpeg, png, ramp, signed
+
+_MAX_PX = 720
+_NUM_MAPS = 6
+_MAX_KERNELS = 96
+
+
+def findings(found: Findings) -> str:
+    """Return the figures of a picture's kernels and in-focus map; empty where there are none."""
+    parts = []
+    if found.in_focus is not None:
+        parts.append(_focus(found))
+    if found.kernels is not None and len(found.kernels):
+        if found.kernel_weights is not None:
+            parts.append(_maps(found))
+        parts.append(_kernels(found))
+    return "".join(parts)
+
+
+def _focus(found: Findings) -> str:
+    assert found.in_focus is not None
+    picture = fit(found.picture, _MAX_PX)
+    height, width = picture.shape[:2]
+    size = f'width="{width}" height="{height}"'
+    import cv2
+
+    small = cv2.resize(np.asarray(found.in_focus, np.float32), (width, height))
+    return (
+        '<div class="pair-of-pictures">'
+        f'<figure><img src="{jpeg(picture)}" alt="The blurred picture" {size}>'
+        "<figcaption>The blurred picture</figcaption></figure>"
+        f'<figure><img src="{jpeg(ramp(small))}" alt="In-focus map of the picture" {size}>'
+        "<figcaption>In-focus map"
+        f'<span class="ramp"><span>blurred</span><i style="background:{RAMP_CSS}"></i>'
+        "<span>in focus</span></span></figcaption></figure></div>"
+    )
+
+
+def _order(found: Findings) -> list[int]:
+    """Kernels by how much their weight changes over the picture, most first."""
+    assert found.kernels is not None
+    if found.kernel_weights is None:
+        return list(range(len(found.kernels)))
+    spread = (
+        np.asarray(found.kernel_weights, np.float64).reshape(-1, len(found.kernels)).std(axis=0)
+    )
+    return [int(i) for i in np.argsort(-spread, kind="stable")]
+
+
+def _maps(found: Findings) -> str:
+    """Where the kernels that vary most are used, on one scale."""
+    assert found.kernels is not None and found.kernel_weights is not None
+    weights = np.asarray(found.kernel_weights, np.float32)
+    chosen = _order(found)[:_NUM_MAPS]
+    low, high = (float(f(weights[..., chosen])) for f in (np.min, np.max))
+    scale = max(high - low, 1e-6)
+    height, width = np.asarray(found.picture).shape[:2]
+    tiles = []
+    for index in chosen:
+        values = (weights[..., index] - low) / scale
+        tiles.append(
+            f'<figure><img class="map" src="{png(ramp(values))}" width="{width}" '
+            f'height="{height}" alt="Weight of kernel {index} over the picture">'
+            f"<figcaption>{_tile(found, index)}kernel {index}</figcaption></figure>"
+        )
+    return (
+        '<h3>Where kernels are used</h3><p class="about">The six whose weight changes most over '
+        "the picture, on one scale. The weights come from the disparity between the two views "
+        f'(Eq. 8).</p><div class="maps">{"".join(tiles)}</div>'
+        f'<p class="ramp"><span>{low:.2f}</span><i style="background:{RAMP_CSS}"></i>'
+        f"<span>{high:.2f}</span> times the mean weight</p>"
+    )
+
+
+def _kernels(found: Findings) -> str:
+    assert found.kernels is not None
+    order = _order(found)[:_MAX_KERNELS]
+    tiles = "".join(_tile(found, index) for index in order)
+    side = found.kernels.shape[-1]
+    more = len(found.kernels) - len(order)
+    rest = f" {more} more are not shown." if more > 0 else ""
+    return (
+        f"<h3>The kernel set</h3><p class='about'>{len(found.kernels)} trained kernels of {side} x "
+        f"{side} taps in feature space, each symmetric left to right (Eq. 2). "
+        '<span class="key plus">above zero</span> <span class="key minus">below zero</span>; '
+        f"opacity is the cube root of the tap.{rest}</p>"
+        f'<div class="kernels">{tiles}</div>'
+    )
+
+
+def _tile(found: Findings, index: int) -> str:
+    assert found.kernels is not None
+    kernel = np.asarray(found.kernels[index], np.float32)
+    source = png(signed(kernel, float(np.abs(kernel).max())))
+    side = kernel.shape[-1]
+    alt = html.escape(f"Kernel {index}")
+    return f'<img class="kernel" src="{source}" alt="{alt}" width="{side}" height="{side}">'

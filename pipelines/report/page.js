@@ -1,0 +1,89 @@
+"use strict";
+
+// Slider: how much of the left picture shows.
+for (const figure of document.querySelectorAll(".compare")) {
+  const stage = figure.querySelector(".stage");
+  const slider = stage.querySelector("input");
+  const names = { input: "Blurred", output: "Sharpened", target: "Ground truth" };
+
+  const move = () => {
+    stage.style.setProperty("--split", slider.value + "%");
+    const shown = Math.round(Number(slider.value));
+    slider.setAttribute("aria-valuetext",
+      shown + "% " + names[stage.dataset.left].toLowerCase() + ", " +
+      (100 - shown) + "% " + names[stage.dataset.right].toLowerCase());
+    stage.classList.toggle("all-right", slider.value < 8);
+    stage.classList.toggle("all-left", slider.value > 92);
+  };
+  slider.addEventListener("input", move);
+  move();
+
+  const buttons = figure.querySelectorAll(".modes button");
+  for (const button of buttons) {
+    button.addEventListener("click", () => {
+      stage.dataset.left = button.dataset.left;
+      stage.dataset.right = button.dataset.right;
+      stage.querySelector(".tag-left").textContent = names[button.dataset.left];
+      stage.querySelector(".tag-right").textContent = names[button.dataset.right];
+      for (const other of buttons) other.setAttribute("aria-pressed", String(other === button));
+      move();
+    });
+  }
+}
+
+// Charts: the value under the pointer, or under the cursor keys.
+for (const chart of document.querySelectorAll(".chart")) {
+  const points = JSON.parse(chart.dataset.points);
+  const cursor = chart.querySelector(".cursor");
+  const output = chart.parentElement.querySelector("output");
+  const width = chart.viewBox.baseVal.width;
+  let at = points.length - 1;
+
+  const show = (index) => {
+    at = Math.max(0, Math.min(points.length - 1, index));
+    const [step, value, x, y] = points[at];
+    const line = cursor.querySelector("line");
+    line.setAttribute("x1", x);
+    line.setAttribute("x2", x);
+    cursor.querySelector("circle").setAttribute("cx", x);
+    cursor.querySelector("circle").setAttribute("cy", y);
+    cursor.removeAttribute("hidden");
+    const digits = chart.dataset.unit === "dB" ? value.toFixed(2) : value.toPrecision(3);
+    output.textContent = (digits + " " + chart.dataset.unit).trim() + " at step " + step;
+  };
+  const hide = () => {
+    cursor.setAttribute("hidden", "");
+    output.textContent = "";
+  };
+  chart.addEventListener("pointermove", (event) => {
+    const box = chart.getBoundingClientRect();
+    const x = ((event.clientX - box.left) / box.width) * width;
+    let nearest = 0;
+    points.forEach((point, i) => {
+      if (Math.abs(point[2] - x) < Math.abs(points[nearest][2] - x)) nearest = i;
+    });
+    show(nearest);
+  });
+  chart.addEventListener("pointerleave", hide);
+  chart.addEventListener("blur", hide);
+  chart.addEventListener("keydown", (event) => {
+    const moves = { ArrowLeft: -1, ArrowRight: 1, Home: -points.length, End: points.length };
+    if (!(event.key in moves)) return;
+    event.preventDefault();
+    show(at + moves[event.key]);
+  });
+}
+
+// Commands: copy, or where the browser does not allow it, select.
+for (const button of document.querySelectorAll(".copy")) {
+  button.addEventListener("click", async () => {
+    const code = button.previousElementSibling;
+    try {
+      await navigator.clipboard.writeText(code.textContent);
+      button.textContent = "Copied";
+      setTimeout(() => { button.textContent = "Copy"; }, 1500);
+    } catch {
+      getSelection().selectAllChildren(code);
+    }
+  });
+}

@@ -1,0 +1,142 @@
+"""One HTML page with everything in it: style, script and pictures. It asks no network."""
+
+import html
+from collections.abc import Sequence
+from importlib import resources
+
+import numpy as np
+
+from pipelines.report.compare import compare
+from pipelines.report.curve import chart
+from pipelines.report.findings import findings
+from pipelines.report.metrics import headline, metrics_table
+from pipelines.report.page_data import Command, Comparison, PageData, Place, TrainingCurve
+
+# The browser itself refuses whatever is not in the page.
+_POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'unsafe-inline'"
+
+_MARK = (
+    '<svg class="mark" viewBox="0 0 64 64" aria-hidden="true">'
+    '<path class="left" d="M29 8a24 24 0 0 0 0 48z"/>'
+    '<path class="right" d="M35 8a24 24 0 0 1 0 48z"/>'
+    "</svg>"
+)
+
+_SMALL_PX = 480
+"""Pictures up to this width stand side by side: larger, they would only be magnified."""
+
+
+def render_page(data: PageData) -> str:
+    """Return the page as one HTML text. Raises ValueError for pictures that are none."""
+    sections = [
+        ("held-out", "Pairs it has never seen", _pairs(data.held_out)),
+        ("real", "From a real camera", _pairs(data.real)),
+        ("metrics", "In figures", metrics_table(data.metrics) if data.metrics else ""),
+        ("training", "How it learned", _training(data.curve)),
+        ("findings", "What the network found", findings(data.findings) if data.findings else ""),
+        ("places", "Where everything lies", _places(data.places)),
+        ("next", "What to do next", _commands(data.next_steps)),
+    ]
+    shown = [(key, title, body) for key, title, body in sections if body]
+    links = "".join(f'<a href="#{key}">{html.escape(title)}</a>' for key, title, _ in shown)
+    main = "".join(
+        f'<section id="{key}" aria-labelledby="{key}-title"><h2 id="{key}-title">'
+        f"{html.escape(title)}</h2>{_ABOUT.get(key, '')}{body}</section>"
+        for key, title, body in shown
+    )
+    return (
+        '<!doctype html><html lang="en"><head><meta charset="utf-8">'
+        f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">'
+        '<meta name="color-scheme" content="light dark"><link rel="icon" href="data:,">'
+        f"<title>{html.escape(data.title)}</title><style>{_asset('page.css')}</style></head>"
+        f"<body><header>{_MARK}<h1>{html.escape(data.title)}</h1>{_lead(data)}"
+        f"{headline(data.metrics)}{_facts(data.facts)}{_notes(data.notes)}"
+        f'<nav aria-label="On this page">{links}</nav></header><main>{main}</main>'
+        f"<script>{_asset('page.js')}</script></body></html>"
+    )
+
+
+_ABOUT = {
+    "held-out": '<p class="about">Synthetic pairs that share no scene and no photograph with '
+    "training. Drag the line, or focus a picture and use the arrow keys. The details show the "
+    "framed square.</p>",
+    "real": '<p class="about">Dual-pixel captures that were in no training set.</p>',
+    "metrics": '<p class="about">Means over held-out pairs; pictures as floats in [0, 1]. The '
+    "blurred input is the mean of the two views. RMSE<sub>rel</sub> is 10<sup>−PSNR/20</sup>.</p>",
+}
+
+
+def _asset(name: str) -> str:
+    return resources.files("pipelines.report").joinpath(name).read_text(encoding="utf-8")
+
+
+def _lead(data: PageData) -> str:
+    return f'<p class="lead">{html.escape(data.lead)}</p>' if data.lead else ""
+
+
+def _facts(facts: Sequence[tuple[str, str]]) -> str:
+    if not facts:
+        return ""
+    items = "".join(
+        f"<div><dt>{html.escape(name)}</dt><dd>{html.escape(value)}</dd></div>"
+        for name, value in facts
+    )
+    return f'<dl class="facts">{items}</dl>'
+
+
+def _notes(notes: Sequence[str]) -> str:
+    return "".join(f'<p class="notice">{html.escape(note)}</p>' for note in notes)
+
+
+def _pairs(pairs: Sequence[Comparison]) -> str:
+    if not pairs:
+        return ""
+    figures = "".join(compare(pair, priority=number == 0) for number, pair in enumerate(pairs))
+    small = all(np.asarray(pair.input).shape[1] <= _SMALL_PX for pair in pairs)
+    return f'<div class="pairs{" small" if small else ""}">{figures}</div>'
+
+
+def _training(curve: TrainingCurve) -> str:
+    charts = [
+        (
+            "PSNR on validation pairs",
+            chart(
+                curve.val_psnr,
+                name="PSNR on validation pairs",
+                unit="dB",
+                line_to_beat=curve.input_psnr,
+            ),
+        ),
+        ("Training loss", chart(curve.loss, name="Training loss", unit="")),
+    ]
+    figures = "".join(
+        f'<figure class="course-of"><figcaption>{title}<output></output></figcaption>{drawn}'
+        '<div class="axis">training step</div></figure>'
+        for title, drawn in charts
+        if drawn
+    )
+    return f'<div class="charts">{figures}</div>' if figures else ""
+
+
+def _places(places: Sequence[Place]) -> str:
+    if not places:
+        return ""
+    items = "".join(
+        f"<div><dt>{html.escape(place.what)}</dt><dd><code>{html.escape(place.where)}</code>"
+        "</dd></div>"
+        for place in places
+    )
+    return f'<dl class="places">{items}</dl>'
+
+
+def _commands(commands: Sequence[Command]) -> str:
+    if not commands:
+        return ""
+    items = "".join(
+        f'<li><p>{html.escape(command.why)}</p><div class="command">'
+        f'<code>{html.escape(command.line)}</code><button type="button" class="copy" '
+        'aria-label="Copy the command">Copy</button></div></li>'
+        for command in commands
+    )
+    return f'<ol class="commands">{items}</ol>'

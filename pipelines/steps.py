@@ -1,0 +1,210 @@
+"""The steps of the command line: one row each.
+
+A new step is a row here, a configuration class that imports nothing heavy, and a function
+``run(config) -> Result``.
+"""
+
+import importlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any, Protocol
+
+from pipelines.config import StepConfig, as_dict, value_text
+
+
+class Result(Protocol):
+    """What a step returns: a frozen dataclass of JSON-able fields with these two methods."""
+
+    def describe(self) -> str:
+        """Return the text for a human; it ends with where the output lies."""
+        ...
+
+    def next_steps(self) -> list[str]:
+        """Return command lines that one may run next."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One step of the pipeline."""
+
+    name: str
+    """The word on the command line and the section in a YAML file."""
+    group: str
+    """The heading in the help that it stands under."""
+    config: str
+    """Its configuration class as module:Class; the module imports neither Ray nor torch."""
+    run: str
+    """Its function as module:function; imported when the step runs."""
+    help: str
+    """One line."""
+    does: tuple[str, ...] = ()
+    """What it will do, a sentence a line; {key} stands for a value of its configuration."""
+
+    def plan(self, config: StepConfig) -> list[str]:
+        """Return what the step will do with this configuration, one sentence a line."""
+        values = {key: value_text(value) for key, value in as_dict(config).items()}
+        return [line.format_map(values) for line in self.does]
+
+    def config_class(self) -> type[StepConfig]:
+        """Import and return the configuration class."""
+        loaded: type[StepConfig] = _load(self.config)
+        return loaded
+
+    def run_function(self) -> Callable[[Any], Result]:
+        """Import and return the function; this imports what the step needs."""
+        loaded: Callable[[Any], Result] = _load(self.run)
+        return loaded
+
+
+def _load(reference: str) -> Any:
+    module, _, name = reference.partition(":")
+    return getattr(importlib.import_module(module), name)
+
+
+_DATA, _LEARN, _USE, _ABOUT = "Data", "Training", "Models", "Start here"
+
+_ROWS = (
+    Step(
+        "demo",
+        _ABOUT,
+        "pipelines.demo.config:DemoConfig",
+        "pipelines.demo.run:run",
+        "Run the whole pipeline in small and write one page with the results.",
+        (
+            "make data, train, evaluate, promote and deblur in small, under {root}",
+            "write one page with the results; steps that are done already are not run again",
+        ),
+    ),
+    Step(
+        "doctor",
+        _ABOUT,
+        "pipelines.doctor:DoctorConfig",
+        "pipelines.doctor:run",
+        "Say what this machine and cluster have, and what is missing.",
+        ("look at this machine, Ray, MLflow and the storage at {root}; change nothing",),
+    ),
+    Step(
+        "ingest",
+        _DATA,
+        "pipelines.dataset.config:IngestConfig",
+        "pipelines.dataset.ingest:run",
+        "Turn a folder of real dual-pixel pairs into a dataset version.",
+        (
+            "read dual-pixel pairs (layout {layout}) from {source}",
+            "write {root}/{dataset}/{version}; shards that exist and match are kept",
+        ),
+    ),
+    Step(
+        "synth",
+        _DATA,
+        "pipelines.dataset.config:SynthConfig",
+        "pipelines.dataset.synthesize:run",
+        "Synthesise dual-pixel pairs from RGB-D scenes into a dataset version.",
+        (
+            "synthesise {pairs} pairs from {source}: kernels {kernels}, blur to {max_coc_px} px",
+            "write {root}/{dataset}/{version}; shards that exist and match are kept",
+        ),
+    ),
+    Step(
+        "regenerate",
+        _DATA,
+        "pipelines.dataset.config:RegenerateConfig",
+        "pipelines.dataset.regenerate:run",
+        "Make the next synthetic version, verify it, then move 'latest' to it.",
+        (
+            "make the next version of {dataset} from its stored recipe, and verify it",
+            "then move {root}/{dataset}/_latest.json to it",
+        ),
+    ),
+    Step(
+        "datasets",
+        _DATA,
+        "pipelines.dataset.config:DatasetsConfig",
+        "pipelines.dataset.catalog:run",
+        "List the datasets and their versions, or show one.",
+        ("read the manifests under {root}; change nothing",),
+    ),
+    Step(
+        "train",
+        _LEARN,
+        "pipelines.training.config:TrainConfig",
+        "pipelines.training.train:run",
+        "Train a network on dataset versions and register it.",
+        (
+            "train {model} for {steps} steps on {datasets} with {num_workers} workers",
+            "keep checkpoints under {root}/_runs, go on from the newest one if there is one",
+        ),
+    ),
+    Step(
+        "tune",
+        _LEARN,
+        "tune.config:TuneConfig",
+        "tune.search:run",
+        "Search lambda_1 and the number of kernels over the training step.",
+        (
+            "run {trials} trials of {steps} steps over lambda_1 {lambda_1} and N in {num_kernels}",
+            "write the best one under {root}/_tune",
+        ),
+    ),
+    Step(
+        "evaluate",
+        _USE,
+        "pipelines.models.config:EvaluateConfig",
+        "pipelines.models.evaluate:run",
+        "Measure a model on held-out pairs, beside the blurred input.",
+        (
+            "measure {model} on the {split} pairs of {datasets}",
+            "write the figures under {root}/_evaluations and to MLflow",
+        ),
+    ),
+    Step(
+        "promote",
+        _USE,
+        "pipelines.models.config:PromoteConfig",
+        "pipelines.models.promote:run",
+        "Make the challenger the champion if it wins on the same held-out pairs.",
+        (
+            "compare {candidate} of {name} with the champion on the {split} pairs of {datasets}",
+            "move the alias 'champion' only if it wins, and record the decision",
+        ),
+    ),
+    Step(
+        "rollback",
+        _USE,
+        "pipelines.models.config:RollbackConfig",
+        "pipelines.models.promote:rollback",
+        "Give the champion's place back to the version that had it before.",
+        ("give the alias 'champion' of {name} back to the version before",),
+    ),
+    Step(
+        "models",
+        _USE,
+        "pipelines.models.config:ModelsConfig",
+        "pipelines.models.catalog:run",
+        "List the registered model versions, or show one.",
+        ("read the registry of {name}; change nothing",),
+    ),
+    Step(
+        "deblur",
+        _USE,
+        "pipelines.models.config:DeblurConfig",
+        "pipelines.models.deblur:run",
+        "Sharpen a dual-pixel pair of pictures with a registered model.",
+        (
+            "deblur {left} and {right} with {model}",
+            "write {output}",
+        ),
+    ),
+    Step(
+        "summary",
+        _USE,
+        "pipelines.models.config:SummaryConfig",
+        "pipelines.models.summary:run",
+        "Print a network's layers, parameters and multiply-adds.",
+        ("build {model} and count its work on a picture of {size}; change nothing",),
+    ),
+)
+
+STEPS: Mapping[str, Step] = MappingProxyType({step.name: step for step in _ROWS})

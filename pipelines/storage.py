@@ -1,0 +1,287 @@
+"""Storage behind URLs: a folder, ``s3://``, ``gs://``, ``memory://``, through fsspec.
+
+Whatever is written appears whole or not at all: a temporary file and a rename in a folder, one
+PUT on an object store. Nothing here lists a folder to find out whether something is complete.
+"""
+
+import errno
+import hashlib
+import os
+import posixpath
+import secrets
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO, cast
+
+from pipelines.errors import UserError
+
+_LOCAL_SCHEMES = ("", "file", "local")
+_CHUNK_BYTES = 1 << 20
+_TEMPORARY = ".tmp-"
+_NO_HARD_LINKS = (errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS)
+_PRESENT = ("PreconditionFailed", "412")
+_CONFLICT = ("ConditionalRequestConflict", "OperationAborted", "409")
+_CONFLICT_TRIES = 8
+_S3_OPTIONS = {
+    "config_kwargs": {"connect_timeout": 10, "read_timeout": 60, "retries": {"max_attempts": 4}},
+    # Ranges are asked for as they are needed: Parquet knows which ones, read-ahead does not.
+    "default_cache_type": "none",
+}
+
+
+@dataclass(frozen=True)
+class Location:
+    """A file or folder in storage, by URL. Picklable; connects when it is first used."""
+
+    url: str
+
+    @property
+    def scheme(self) -> str:
+        """``file``, ``s3``, ``memory``, ..."""
+        scheme = self.url.partition("://")[0] if "://" in self.url else ""
+        return "file" if scheme in _LOCAL_SCHEMES else scheme
+
+    @property
+    def name(self) -> str:
+        """The last part of the URL."""
+        return posixpath.basename(self.url.rstrip("/"))
+
+    def child(self, *parts: str) -> "Location":
+        """Return the location below this one."""
+        return Location("/".join([self.url.rstrip("/") or "/", *(p.strip("/") for p in parts)]))
+
+    def local_path(self) -> Path | None:
+        """Return the path where this is a local file or folder, else None."""
+        if self.scheme != "file":
+            return None
+        return Path(self.url.partition("://")[2] if "://" in self.url else self.url)
+
+    def exists(self) -> bool:
+        """Tell whether a file or folder is there."""
+        path = self.local_path()
+        if path is not None:
+            return path.exists()
+        fs, remote = self._filesystem()
+        return bool(fs.exists(remote))
+
+    def size(self) -> int:
+        """Return the size in bytes. Raises FileNotFoundError."""
+        path = self.local_path()
+        if path is not None:
+            return path.stat().st_size
+        fs, remote = self._filesystem()
+        return int(fs.info(remote)["size"])
+
+    def read_bytes(self) -> bytes:
+        """Return the whole content. Raises FileNotFoundError."""
+        path = self.local_path()
+        if path is not None:
+            return path.read_bytes()
+        fs, remote = self._filesystem()
+        return bytes(fs.cat_file(remote))
+
+    def open(self, mode: str = "rb") -> BinaryIO:
+        """Open for reading, with seeking. To write, use ``write_bytes``: it is atomic."""
+        if mode != "rb":
+            raise ValueError(f"{self.url}: only mode 'rb' is offered, not {mode!r}")
+        path = self.local_path()
+        if path is not None:
+            return path.open("rb")
+        fs, remote = self._filesystem()
+        return cast(BinaryIO, fs.open(remote, "rb"))
+
+    def sha256(self) -> str:
+        """Return the sha256 (hex) of the content."""
+        digest = hashlib.sha256()
+        if self.local_path() is None:
+            digest.update(self.read_bytes())
+            return digest.hexdigest()
+        with self.open() as file:
+            while chunk := file.read(_CHUNK_BYTES):
+                digest.update(chunk)
+        return digest.hexdigest()
+
+    def write_bytes(self, data: bytes) -> None:
+        """Write the whole content, atomically; replaces what was there.
+
+        Raises OSError (no space left, no permission); what was there before is then untouched.
+        """
+        path = self.local_path()
+        if path is None:
+            fs, remote = self._filesystem()
+            fs.pipe_file(remote, data)
+            return
+        with _temporary_file(path, data) as temporary:
+            temporary.replace(path)
+
+    def put_if_absent(self, data: bytes) -> bool:
+        """Write atomically if nothing is there. Of many writers exactly one gets True."""
+        path = self.local_path()
+        if path is not None:
+            return _link_if_absent(path, data)
+        fs, remote = self._filesystem()
+        for _ in range(_CONFLICT_TRIES):
+            try:
+                fs.pipe_file(remote, data, mode="create")
+            except FileExistsError:
+                return False
+            except OSError as error:
+                code = _service_code(error)
+                if code in _PRESENT:
+                    return False
+                if code not in _CONFLICT:
+                    raise
+                continue  # S3 says so while another writer is at it: the next answer is definite
+            return True
+        raise OSError(errno.EBUSY, "others keep writing it", self.url)
+
+    def delete(self) -> None:
+        """Delete the file, or the folder with all in it. No error where there is none."""
+        fs, remote = self._filesystem()
+        try:
+            fs.rm(remote, recursive=True)
+        except FileNotFoundError:
+            return
+
+    def list(self) -> list[str]:
+        """Return the names directly below, sorted; empty where there is no such folder."""
+        path = self.local_path()
+        if path is not None:
+            if not path.is_dir():
+                return []
+            return sorted(p.name for p in path.iterdir() if _TEMPORARY not in p.name)
+        fs, remote = self._filesystem()
+        try:
+            entries = fs.ls(remote, detail=False)
+        except FileNotFoundError:
+            return []
+        names = {posixpath.basename(str(entry).rstrip("/")) for entry in entries}
+        return sorted(names - {"", posixpath.basename(remote.rstrip("/"))})
+
+    def walk(self) -> dict[str, int]:
+        """Return every file below, by path relative to this location, with its size in bytes."""
+        fs, remote = self._filesystem()
+        found = fs.find(remote, detail=True)
+        base = remote.rstrip("/") + "/"
+        files = {path: int(info["size"]) for path, info in found.items() if path.startswith(base)}
+        return {
+            path.removeprefix(base): size
+            for path, size in sorted(files.items())
+            if _TEMPORARY not in posixpath.basename(path)
+        }
+
+    def remove_leftovers(self, *, older_than_s: float) -> None:
+        """Delete temporary files of killed writers below this folder (local storage only)."""
+        path = self.local_path()
+        if path is None or not path.is_dir():
+            return
+        for file in path.rglob(f".*{_TEMPORARY}*"):
+            try:
+                if time.time() - file.stat().st_mtime >= older_than_s:
+                    file.unlink()
+            except FileNotFoundError:  # its writer was alive after all and has renamed it
+                continue
+
+    def _filesystem(self) -> tuple[Any, str]:
+        import fsspec
+
+        # fsspec keeps one instance a process and set of options. Listings are never cached:
+        # other processes write what this one looks for.
+        options: dict[str, Any] = {"use_listings_cache": False}
+        if self.scheme in ("s3", "s3a"):
+            options |= _S3_OPTIONS
+        fs, path = fsspec.core.url_to_fs(self.url, **options)
+        return fs, str(path)
+
+    def __str__(self) -> str:
+        """Return the URL."""
+        return self.url
+
+
+def locate(url: str) -> Location:
+    """Return the location of a folder, file or URL; local paths become absolute.
+
+    Raises UserError for a scheme that is not known or lacks its package, and for a bucket that
+    does not exist or does not answer.
+    """
+    import fsspec
+
+    if not url:
+        raise UserError("the location is empty; give a folder or a URL such as s3://bucket/prefix")
+    location = Location(url)
+    path = location.local_path()
+    if path is not None:
+        return Location(str(Path(os.path.abspath(path.expanduser()))))  # noqa: PTH100 ('..' goes)
+    location = Location(url.rstrip("/"))
+    try:
+        fsspec.get_filesystem_class(location.scheme)
+    except ValueError as error:
+        known = "a folder, s3://, gs:// or memory://"
+        raise UserError(
+            f"{url}: no storage is known for '{location.scheme}://'; use {known}"
+        ) from error
+    except ImportError as error:
+        raise UserError(f"{url}: {str(error).splitlines()[0]}") from error
+    if location.scheme != "memory":
+        _probe(location)
+    return location
+
+
+def _probe(location: Location) -> None:
+    bucket = location.url.partition("://")[2].partition("/")[0]
+    try:
+        fs, _ = location._filesystem()
+        fs.info(bucket)
+    except FileNotFoundError as error:
+        raise UserError(
+            f"{location.url}: there is no bucket '{bucket}'; create it first"
+        ) from error
+    except Exception as error:  # each backend has its own classes for "cannot connect"
+        reason = " ".join(str(error).split())[:200] or type(error).__name__
+        raise UserError(
+            f"{location.url}: the storage does not answer ({reason}); check its address "
+            "(AWS_ENDPOINT_URL for S3), the keys and the network"
+        ) from error
+
+
+def _service_code(error: OSError) -> str:
+    """The object store's own word for an error; '' where there is none."""
+    response = getattr(error.__cause__, "response", None) or {}
+    return str(response.get("Error", {}).get("Code", ""))
+
+
+@contextmanager
+def _temporary_file(path: Path, data: bytes) -> Iterator[Path]:
+    """A complete file on disk beside ``path``; gone when the block ends."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}{_TEMPORARY}{os.getpid()}-{secrets.token_hex(4)}")
+    try:
+        with temporary.open("xb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        yield temporary
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _link_if_absent(path: Path, data: bytes) -> bool:
+    # link() refuses an existing name, and the content is whole before the name appears.
+    with _temporary_file(path, data) as temporary:
+        try:
+            path.hardlink_to(temporary)
+        except FileExistsError:
+            return False
+        except OSError as error:
+            if error.errno not in _NO_HARD_LINKS:
+                raise
+            try:
+                descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY)
+            except FileExistsError:
+                return False
+            os.close(descriptor)
+            temporary.replace(path)
+    return True

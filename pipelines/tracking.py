@@ -1,0 +1,284 @@
+"""Records in MLflow that never stop a training run.
+
+What a run measures lies in its own storage first (``pipelines.training.record``). A tracker sends
+it to MLflow from a thread of its own: what cannot be sent stays where it is and is sent later, by
+this process or by the next one that runs the same command.
+"""
+
+import logging
+import os
+import threading
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pipelines.config import StepConfig
+from pipelines.environment import prepare_environment
+from pipelines.errors import UserError
+from pipelines.storage import locate
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from mlflow import MlflowClient
+
+log = logging.getLogger(__name__)
+
+EXPERIMENT = "k3dn"
+_SQLITE = "sqlite:///"
+_ROWS_PER_CALL = 100
+_EVERY_S = 3.0
+
+Row = Mapping[str, Any]
+
+
+def resolve_tracking_uri(config: StepConfig) -> str:
+    """Return the MLflow store of a step.
+
+    The configuration's, else MLFLOW_TRACKING_URI, else a SQLite file under a local root, else one
+    in the working folder.
+    """
+    named = config.tracking_uri or os.environ.get("MLFLOW_TRACKING_URI")
+    if named:
+        return named
+    root = locate(config.root).local_path()
+    path = root / "_mlflow" / "mlflow.db" if root else Path("mlflow.db").absolute()
+    return f"{_SQLITE}{path}"
+
+
+def ensure_store(tracking_uri: str) -> None:
+    """Touch a store once, so that its tables are there before several processes use it.
+
+    Raises UserError where it does not answer.
+    """
+    prepare_environment()
+    _check_answers(tracking_uri)
+    if tracking_uri.startswith(_SQLITE):
+        Path(tracking_uri.removeprefix(_SQLITE)).parent.mkdir(parents=True, exist_ok=True)
+    with _quiet():
+        try:
+            ensure_experiment(tracking_uri)
+        except Exception as error:
+            raise UserError(_does_not_answer(tracking_uri, error)) from error
+
+
+def ensure_experiment(tracking_uri: str, name: str = EXPERIMENT) -> str:
+    """Return the id of an experiment, making it where it is not there.
+
+    With a SQLite file its artifacts lie beside it; MLflow alone would put them into whatever
+    folder the command was called from.
+    """
+    from mlflow import MlflowClient
+    from mlflow.exceptions import MlflowException
+
+    client = MlflowClient(tracking_uri=tracking_uri, registry_uri=tracking_uri)
+    found = client.get_experiment_by_name(name)
+    if found is None:
+        artifacts = None
+        if tracking_uri.startswith(_SQLITE):
+            folder = Path(tracking_uri.removeprefix(_SQLITE)).absolute().parent
+            artifacts = (folder / "artifacts").as_uri()
+        try:
+            return str(client.create_experiment(name, artifact_location=artifacts))
+        except MlflowException:  # another process was faster
+            found = client.get_experiment_by_name(name)
+            if found is None:
+                raise
+    return str(found.experiment_id)
+
+
+class Tracker:
+    """One run in MLflow, found by its key: the same key is the same run in every process.
+
+    After ``open`` nothing here raises but ``finish``.
+    """
+
+    def __init__(self, tracking_uri: str, *, key: str, name: str) -> None:
+        self._uri, self._key, self._name = tracking_uri, key, name
+        self._client: MlflowClient | None = None
+        self._rows_since: Callable[[int], Sequence[Row]] = lambda step: ()
+        self._sent_step = -1
+        self._stop = threading.Event()
+        self._thread: threading.Thread | None = None
+        self._monitor: Any = None
+        self._away = False
+        self.run_id = ""
+
+    def open(
+        self,
+        *,
+        parameters: Mapping[str, object],
+        tags: Mapping[str, str],
+        datasets: Sequence[tuple[str, str, str]] = (),
+    ) -> None:
+        """Make the run or find it again. Call ``ensure_store`` before.
+
+        datasets: (name, digest, URL) of each dataset version that the run reads.
+        """
+        from mlflow import MlflowClient
+        from mlflow.entities import Param
+
+        self._client = client = MlflowClient(tracking_uri=self._uri, registry_uri=self._uri)
+        experiment = ensure_experiment(self._uri)
+        found = client.search_runs([experiment], f"tags.`k3dn.run` = '{self._key}'")
+        if found:
+            run = found[0]
+            client.update_run(run.info.run_id, status="RUNNING")
+        else:
+            run = client.create_run(
+                experiment, run_name=self._name, tags={**tags, "k3dn.run": self._key}
+            )
+        self.run_id = run.info.run_id
+        self._sent_step = max(
+            (m.step for m in run.data._metric_objs if not m.key.startswith("system/")), default=-1
+        )
+        # A process that died in between may have left the run without them.
+        missing = {k: v for k, v in parameters.items() if k not in run.data.params}
+        client.log_batch(self.run_id, params=[Param(k, str(v)[:6000]) for k, v in missing.items()])
+        if datasets and not (run.inputs and run.inputs.dataset_inputs):
+            client.log_inputs(self.run_id, [_dataset_input(*dataset) for dataset in datasets])
+
+    def follow(self, rows_since: Callable[[int], Sequence[Row]]) -> None:
+        """Send metrics as they come, and those of this machine, until ``finish`` or ``stop``.
+
+        rows_since: gives the rows of the run's record from a step on, each with ``step``,
+        ``time_ms`` and numbers by name.
+        """
+        self._rows_since = rows_since
+        self._thread = threading.Thread(target=self._send_on, name="k3dn-tracker", daemon=True)
+        self._thread.start()
+        self._start_system_metrics()
+
+    def stop(self, status: str = "FAILED") -> None:
+        """End the thread and mark the run, without raising and without waiting long."""
+        self._end_threads()
+        if self._away or self._client is None:  # known to be away: waiting again helps nobody
+            return
+        try:
+            self._client.set_terminated(self.run_id, status)
+        except Exception as error:
+            log.warning("MLflow was not told that the run ended: %s", error)
+
+    def finish(self, *, artifacts: Sequence[tuple[Path, str]], tags: Mapping[str, str]) -> None:
+        """Send what is left and close the run. Raises UserError where the store is away."""
+        self._end_threads()
+        try:
+            assert self._client is not None
+            self._send()
+            for path, folder in artifacts:
+                self._client.log_artifact(self.run_id, str(path), folder or None)
+            for name, value in tags.items():
+                self._client.set_tag(self.run_id, name, value)
+            self._client.set_terminated(self.run_id, "FINISHED")
+        except Exception as error:
+            self._away = True
+            raise UserError(
+                f"{_does_not_answer(self._uri, error)}; nothing is lost: the same command sends "
+                "the records when the store is back"
+            ) from error
+
+    def _send_on(self) -> None:
+        told = False
+        while not self._stop.wait(_EVERY_S):
+            try:
+                self._send()
+            except Exception as error:
+                if not told:
+                    log.warning("MLflow is away, its records wait in the run: %s", error)
+                told = True
+            else:
+                told = False
+
+    def _send(self) -> None:
+        from mlflow.entities import Metric
+
+        assert self._client is not None
+        rows = [row for row in self._rows_since(self._sent_step) if row["step"] > self._sent_step]
+        # The last step may still get rows; it goes when a later one is there, or at the end.
+        if rows and not self._stop.is_set():
+            rows = [row for row in rows if row["step"] < rows[-1]["step"]]
+        for start in range(0, len(rows), _ROWS_PER_CALL):
+            part = rows[start : start + _ROWS_PER_CALL]
+            metrics = [
+                Metric(key, float(value), row["time_ms"], row["step"])
+                for row in part
+                for key, value in row.items()
+                if key not in ("step", "time_ms") and isinstance(value, int | float)
+            ]
+            for first in range(0, len(metrics), 1000):  # the most that one call may carry
+                self._client.log_batch(self.run_id, metrics=metrics[first : first + 1000])
+        if rows:
+            self._sent_step = rows[-1]["step"]
+
+    def _start_system_metrics(self) -> None:
+        with _quiet():
+            try:
+                from mlflow.system_metrics.system_metrics_monitor import SystemMetricsMonitor
+
+                self._monitor = SystemMetricsMonitor(
+                    self.run_id, resume_logging=True, tracking_uri=self._uri
+                )
+                self._monitor.start()
+            except Exception as error:  # e.g. psutil cannot read this machine
+                log.warning("no system metrics: %s", error)
+
+    def _end_threads(self) -> None:
+        self._stop.set()
+        if self._thread is not None:
+            self._thread.join(timeout=30)
+        if self._monitor is not None:
+            with _quiet():
+                try:
+                    self._monitor.finish()
+                except Exception as error:
+                    log.warning("system metrics: %s", error)
+            self._monitor = None
+
+
+def _dataset_input(name: str, digest: str, url: str) -> Any:
+    from mlflow.data.http_dataset_source import HTTPDatasetSource
+    from mlflow.data.meta_dataset import MetaDataset
+    from mlflow.entities import DatasetInput, InputTag
+
+    dataset = MetaDataset(HTTPDatasetSource(url), name=name, digest=digest[:36])  # type: ignore[abstract]
+    return DatasetInput(
+        dataset._to_mlflow_entity(), tags=[InputTag("mlflow.data.context", "training")]
+    )
+
+
+def _check_answers(tracking_uri: str) -> None:
+    """Ask a server for its health first: MLflow's own client would try for minutes."""
+    if not tracking_uri.startswith(("http://", "https://")):
+        return
+    try:
+        urllib.request.urlopen(f"{tracking_uri.rstrip('/')}/health", timeout=10).close()
+    except urllib.error.HTTPError:
+        return  # something answers; what it refuses, the client words better
+    except OSError as error:
+        raise UserError(_does_not_answer(tracking_uri, error)) from error
+
+
+def _does_not_answer(tracking_uri: str, error: Exception) -> str:
+    reason = (str(error).splitlines() or [type(error).__name__])[0]
+    return (
+        f"the MLflow store {tracking_uri} does not answer: {reason}; check tracking_uri and "
+        "MLFLOW_TRACKING_URI"
+    )
+
+
+@contextmanager
+def _quiet() -> "Iterator[None]":
+    """MLflow and alembic tell of every table that they make: keep them quiet for the block."""
+    names = ("alembic", "mlflow.store.db.utils", "mlflow.system_metrics")
+    loggers = [logging.getLogger(name) for name in names]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.WARNING)
+    try:
+        yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)

@@ -1,0 +1,123 @@
+"""The configuration of training. Imports nothing heavy: help is printed from it."""
+
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from pipelines.config import StepConfig
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TrainConfig(StepConfig):
+    """Train a network on dataset versions."""
+
+    model: str = "nano"
+    """Network: nano, tiny, lightweight, large, or package.module:factory."""
+    network: dict[str, Any] = field(default_factory=dict)
+    """Options of the network, for example network.width=16."""
+    datasets: list[str] = field(default_factory=lambda: ["synth"])
+    """Datasets as name, name@version or name@version*8 (8 times an epoch)."""
+    name: str | None = None
+    """Name of the run; the same name goes on where it stopped. None: derived from the rest."""
+    steps: int = 2000
+    """Optimizer steps."""
+    batch_size: int = 4
+    """Pairs a step, over all workers."""
+    patch: int = 128
+    """Side of the training patch in pixels."""
+    lr: float = 3e-4
+    """Highest learning rate (AdamW)."""
+    weight_decay: float = 1e-4
+    """Weight decay (AdamW)."""
+    warmup_steps: int = 50
+    """Steps over which the learning rate rises; it then falls to zero as a cosine."""
+    lambda_1: float = 0.5
+    """Weight of the reblurring loss (Eq. 18)."""
+    grad_clip: float = 1.0
+    """Largest norm of the gradient; 0 does not clip."""
+    ema: float = 0.0
+    """Decay of the moving average of the weights, which is then what is kept; 0 has none."""
+    seed: int = 0
+    """Seed of the first weights, the order of the samples and the augmentation."""
+    num_workers: int = 2
+    """Training processes. They see one sequence of samples, whatever their number."""
+    cpus_per_worker: float = 0.5
+    """CPUs that Ray counts for a worker; reading the data needs some as well."""
+    readers_per_worker: int = 1
+    """Processes that read and cut patches for a worker."""
+    cpus_per_reader: float = 0.25
+    """CPUs that Ray counts for a reader."""
+    threads_per_worker: int = 1
+    """Threads of torch in a worker."""
+    use_gpu: bool | None = None
+    """One GPU a worker. None: if the cluster has that many."""
+    precision: Literal["fp32", "bf16"] = "fp32"
+    """Arithmetic of the network in training."""
+    log_every: int = 10
+    """Steps between two records of the loss (its mean over them)."""
+    checkpoint_every: int = 100
+    """Steps between two checkpoints: what a kill can cost at most."""
+    val_every: int = 200
+    """Steps between two validations on whole pictures; there is always one at the end."""
+    max_val_pairs: int = 8
+    """Pairs of the val splits that a validation takes; 0 has no validation."""
+    max_failures: int = 3
+    """How often dead workers are started again before the run fails."""
+    register: str | None = "k3dn"
+    """Name of the registered model that becomes a new version; None registers nothing."""
+
+    def __post_init__(self) -> None:
+        """Check the ranges. Raises ValueError that names the key."""
+        at_least = {
+            "steps": 1,
+            "batch_size": 1,
+            "patch": 16,
+            "warmup_steps": 0,
+            "lambda_1": 0,
+            "grad_clip": 0,
+            "weight_decay": 0,
+            "num_workers": 1,
+            "readers_per_worker": 1,
+            "threads_per_worker": 1,
+            "log_every": 1,
+            "checkpoint_every": 1,
+            "val_every": 1,
+            "max_val_pairs": 0,
+        }
+        for key, lowest in at_least.items():
+            if getattr(self, key) < lowest:
+                raise ValueError(f"{key} must be at least {lowest}, not {getattr(self, key)}")
+        for key in ("lr", "cpus_per_worker", "cpus_per_reader"):
+            if getattr(self, key) <= 0:
+                raise ValueError(f"{key} must be greater than 0, not {getattr(self, key)}")
+        if not 0 <= self.ema < 1:
+            raise ValueError(f"ema must be in [0, 1), not {self.ema}")
+        if not self.datasets:
+            raise ValueError("datasets must name at least one dataset")
+        if self.num_workers > self.batch_size:
+            raise ValueError(
+                f"num_workers ({self.num_workers}) must not exceed batch_size "
+                f"({self.batch_size}): a worker takes at least one pair a step"
+            )
+        if self.max_failures < -1:
+            raise ValueError("max_failures must be -1 (no limit), 0 or more")
+
+
+NOT_IN_DIGEST = (
+    "root",
+    "tracking_uri",
+    "ray_address",
+    "name",
+    "num_workers",
+    "cpus_per_worker",
+    "readers_per_worker",
+    "cpus_per_reader",
+    "threads_per_worker",
+    "use_gpu",
+    "log_every",
+    "checkpoint_every",
+    "val_every",
+    "max_val_pairs",
+    "max_failures",
+    "register",
+)
+"""Keys that say where and how to run. A run may go on with other values of these."""

@@ -1,0 +1,82 @@
+"""What the training loop needs of the world around it, with Ray Train or without."""
+
+from typing import Any, Protocol
+
+import torch
+import torch.distributed as dist
+from torch import nn
+
+Metrics = dict[str, float]
+
+
+class WorkerContext(Protocol):
+    """A worker among the workers of a run."""
+
+    rank: int
+    world_size: int
+    device: torch.device
+
+    def wrap(self, module: nn.Module) -> nn.Module:
+        """Return the module with gradients averaged over the workers."""
+        ...
+
+    def sum(self, values: torch.Tensor) -> torch.Tensor:
+        """Return the sum of a tensor over the workers, the same bits on each."""
+        ...
+
+    def gather(self, value: Any) -> list[Any]:
+        """Return the workers' values by rank, on each worker."""
+        ...
+
+    def report(self, metrics: Metrics) -> None:
+        """Tell the outside; every worker must call it equally often."""
+        ...
+
+
+class ProcessContext:
+    """A worker of a torch process group, or the only one where there is none."""
+
+    def __init__(self, device: torch.device | None = None) -> None:
+        alone = not dist.is_initialized()
+        self.rank = 0 if alone else dist.get_rank()
+        self.world_size = 1 if alone else dist.get_world_size()
+        self.device = device or torch.device("cpu")
+
+    def wrap(self, module: nn.Module) -> nn.Module:
+        """Return the module as it is where this worker is alone, else its DDP."""
+        if self.world_size == 1:
+            return module
+        # A static graph lets a network have parameters that its forward does not use.
+        return nn.parallel.DistributedDataParallel(module, static_graph=True)
+
+    def sum(self, values: torch.Tensor) -> torch.Tensor:
+        """Return the sum over the workers."""
+        if self.world_size > 1:
+            dist.all_reduce(values)
+        return values
+
+    def gather(self, value: Any) -> list[Any]:
+        """Return the values by rank."""
+        values: list[Any] = [value]
+        if self.world_size > 1:
+            values = [None] * self.world_size
+            dist.all_gather_object(values, value)
+        return values
+
+    def report(self, metrics: Metrics) -> None:
+        """Nobody listens."""
+
+
+class RayContext(ProcessContext):
+    """A worker of Ray Train."""
+
+    def __init__(self) -> None:
+        import ray.train.torch
+
+        super().__init__(ray.train.torch.get_device())
+
+    def report(self, metrics: Metrics) -> None:
+        """Report to the controller, and from there to Ray Tune where it asked."""
+        import ray.train
+
+        ray.train.report(dict(metrics))

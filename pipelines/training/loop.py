@@ -1,0 +1,211 @@
+"""The training loop. It knows a worker's context and a source of batches, not Ray."""
+
+import json
+import logging
+import math
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from k3dn import save_weights
+from pipelines.storage import Location
+from pipelines.training.checkpoint import (
+    State,
+    load_checkpoint,
+    newest_checkpoint,
+    save_checkpoint,
+)
+from pipelines.training.context import Metrics, WorkerContext
+from pipelines.training.learner import Learner
+from pipelines.training.loader import Batch, BatchSource
+from pipelines.training.order import step_samples
+from pipelines.training.plan import RunPlan
+from pipelines.training.record import RecordWriter, write_samples
+from pipelines.training.validation import Validation
+
+log = logging.getLogger(__name__)
+
+OUTCOME = "outcome.json"
+WEIGHTS = "weights.safetensors"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Outcome:
+    """How the training of a network ended."""
+
+    status: Literal["done", "diverged"]
+    """'diverged' where the loss or the gradient was not finite."""
+    step: int
+    """Steps done."""
+    losses: Metrics = field(default_factory=dict)
+    """The last recorded losses: loss, deblur, reblur."""
+    validation: Metrics = field(default_factory=dict)
+    """The last validation; empty where there are no held-out pairs."""
+
+
+def fit(plan: RunPlan, context: WorkerContext, batches_of: BatchSource) -> Outcome:
+    """Train from the newest complete checkpoint to the last step, and write the weights.
+
+    Every worker of the run calls it. Rank 0 writes checkpoints, the record of losses and
+    samples, the weights, and last the outcome.
+    """
+    return _Fit(plan, context).run(batches_of)
+
+
+def read_outcome(run: Location) -> Outcome | None:
+    """Return how a run ended; None where it did not end yet."""
+    try:
+        return Outcome(**json.loads(run.child(OUTCOME).read_bytes()))
+    except FileNotFoundError:
+        return None
+
+
+class _Fit:
+    def __init__(self, plan: RunPlan, context: WorkerContext) -> None:
+        self._plan, self._context = plan, context
+        self._config, self._run = plan.config, plan.folder
+        self._step, state = self._restore()
+        self._learner = Learner(plan.config, context, state)
+        self._validation = Validation(plan, context)
+        self._record = RecordWriter(self._run, self._step) if context.rank == 0 else None
+        self._saved_step = self._step
+        self._samples: list[tuple[int, str]] = []
+        self._losses: Metrics = state["losses"] if state else {}
+        self._measured: Metrics = {}
+        self._measured_step = -1
+
+    def run(self, batches_of: BatchSource) -> Outcome:
+        config, context = self._config, self._context
+        self._add(event="start", workers=context.world_size, of=config.steps)
+        if self._record:
+            self._record.flush()
+        batches = batches_of(self._plan, context.rank, context.world_size, self._step, config.steps)
+        with closing(batches):
+            finite = self._steps(batches)
+        if not finite:
+            return self._finish(Outcome(status="diverged", step=self._step))
+        if self._measured_step != self._step:
+            self._measure()
+        return self._finish(
+            Outcome(
+                status="done",
+                step=self._step,
+                losses=self._losses,
+                validation=self._measured,
+            )
+        )
+
+    def _steps(self, batches: Iterator[Batch]) -> bool:
+        """Make the steps that are left; False where one was not finite."""
+        config = self._config
+        window = _Window()
+        while self._step < config.steps:
+            asked_s = time.perf_counter()
+            batch = next(batches)
+            waited_s = time.perf_counter() - asked_s
+            self._check_due(batch)
+            values = self._learner.step(self._step, batch)
+            if not (math.isfinite(values["loss"]) and math.isfinite(values["grad_norm"])):
+                return False
+            self._step += 1
+            self._samples += zip(batch.index, batch.pair_id, strict=True)
+            window.add(values, waited_s, time.perf_counter() - asked_s)
+            if self._is_due(config.log_every):
+                row = window.row(config.batch_size)
+                self._losses = {key: row[key] for key in ("loss", "deblur", "reblur")}
+                self._add(**row)
+                window = _Window()
+            if self._is_due(config.checkpoint_every):
+                self._checkpoint()
+            if self._is_due(config.val_every):
+                self._measure()
+        return True
+
+    def _check_due(self, batch: Batch) -> None:
+        rank, world_size = self._context.rank, self._context.world_size
+        due = list(step_samples(self._step, self._config.batch_size, rank, world_size))
+        if batch.index != due:
+            raise RuntimeError(f"samples {batch.index} arrived where {due} were due")
+
+    def _restore(self) -> tuple[int, State | None]:
+        # Rank 0 decides: what one worker sees a moment later may be newer.
+        rank = self._context.rank
+        found = newest_checkpoint(self._run) if rank == 0 else None
+        step = self._context.gather(found[0] if found else 0)[0]
+        if step == 0:
+            return 0, None
+        return step, found[1] if found else load_checkpoint(self._run, step)
+
+    def _is_due(self, every: int) -> bool:
+        return self._step % every == 0 or self._step == self._config.steps
+
+    def _checkpoint(self) -> None:
+        if self._saved_step == self._step:
+            return
+        parts = self._context.gather(self._samples)
+        if self._record:
+            samples = [sample for part in parts for sample in part]
+            write_samples(self._run, self._saved_step, self._step, samples)
+            save_checkpoint(self._run, self._step, self._state())
+            self._record.checkpointed(self._step)
+        self._samples, self._saved_step = [], self._step
+
+    def _state(self) -> State:
+        return {**self._learner.state(), "losses": self._losses}
+
+    def _measure(self) -> None:
+        self._measured = self._validation.measure(self._learner.network, self._step)
+        self._measured_step = self._step
+        if self._measured:
+            self._add(**self._measured)
+        self._context.report({"step": float(self._step), **self._losses, **self._measured})
+
+    def _add(self, **values: object) -> None:
+        if self._record:
+            self._record.add(self._step, **values)
+
+    def _finish(self, outcome: Outcome) -> Outcome:
+        if self._record:
+            if outcome.status == "done":
+                self._write_weights()
+            self._add(event=outcome.status)
+            self._record.flush()
+            self._run.child(OUTCOME).write_bytes(json.dumps(asdict(outcome)).encode())
+        self._context.gather(None)  # nobody leaves while rank 0 still writes
+        return outcome
+
+    def _write_weights(self) -> None:
+        config = self._config
+        with tempfile.TemporaryDirectory(prefix="k3dn-weights-") as folder:
+            path = Path(folder, WEIGHTS)
+            save_weights(path, self._learner.network, name=config.model, options=config.network)
+            self._run.child(WEIGHTS).write_bytes(path.read_bytes())
+
+
+class _Window:
+    """Means over the steps between two records; validations and checkpoints do not count."""
+
+    def __init__(self) -> None:
+        self._waited_s = self._elapsed_s = 0.0
+        self._sums: Metrics = {}
+        self._steps = 0
+
+    def add(self, values: Metrics, waited_s: float, elapsed_s: float) -> None:
+        """Count a step: its values, how long it waited for data, how long it took in all."""
+        self._steps += 1
+        self._waited_s += waited_s
+        self._elapsed_s += elapsed_s
+        for key, value in values.items():
+            self._sums[key] = self._sums.get(key, 0.0) + value
+
+    def row(self, batch_size: int) -> Metrics:
+        """Return the means, the speed and the share of time that data was waited for."""
+        row = {key: value / self._steps for key, value in self._sums.items()}
+        row["s_per_step"] = self._elapsed_s / self._steps
+        row["samples_per_s"] = batch_size * self._steps / self._elapsed_s
+        row["waiting_for_data"] = self._waited_s / self._elapsed_s
+        return row

@@ -1,0 +1,121 @@
+"""What a training run is: its configuration, the exact data that it means, its name and folder."""
+
+import hashlib
+import json
+import re
+from dataclasses import asdict, dataclass, replace
+
+from pipelines.config import as_dict
+from pipelines.dataset.version import open_version
+from pipelines.errors import UserError
+from pipelines.storage import Location, locate
+from pipelines.training.config import NOT_IN_DIGEST, TrainConfig
+from pipelines.training.order import Source
+
+RUNS = "_runs"
+PLAN = "plan.json"
+_REFERENCE = re.compile(r"(?P<version>[^*]+?)(?:\*(?P<repeat>[1-9]\d*))?")
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RunPlan:
+    """A training run. Picklable: workers and readers get it as it is."""
+
+    config: TrainConfig
+    name: str
+    digest: str
+    """sha256 of all that decides the result: configuration and dataset contents."""
+    root: Location
+    sources: tuple[Source, ...]
+    """The training splits, 'latest' resolved."""
+    val_sources: tuple[Source, ...]
+    """The validation splits of the same versions; those without pairs are left out."""
+
+    @property
+    def folder(self) -> Location:
+        """Where everything of this run lies."""
+        return self.root.child(RUNS, self.name)
+
+
+def plan_run(config: TrainConfig) -> RunPlan:
+    """Resolve a configuration. Reads manifests only; writes nothing.
+
+    Raises UserError for a dataset that is not there or has no training pairs, and for a storage
+    that the processes of a run could not share.
+    """
+    root = locate(config.root)
+    if root.scheme == "memory":
+        raise UserError("root memory:// lives in one process; training has several: use a folder")
+    sources, val_sources = [], []
+    for reference in config.datasets:
+        train, val = _sources_of(root, reference)
+        sources.append(train)
+        if val.rows:
+            val_sources.append(val)
+    decides = {k: v for k, v in as_dict(config).items() if k not in NOT_IN_DIGEST}
+    decides["datasets"] = [asdict(source) for source in sources]
+    digest = hashlib.sha256(json.dumps(decides, sort_keys=True, default=str).encode()).hexdigest()
+    stem = re.sub(r"[^A-Za-z0-9._-]+", "-", config.model).strip("-._") or "model"
+    name = config.name or f"{stem}-{digest[:10]}"
+    if not _NAME.fullmatch(name):
+        raise UserError(
+            f"name={name!r} cannot be a folder: use letters, digits, dots, hyphens, underscores"
+        )
+    return RunPlan(
+        config=config,
+        name=name,
+        digest=digest,
+        root=root,
+        sources=tuple(sources),
+        val_sources=tuple(val_sources),
+    )
+
+
+def claim(plan: RunPlan) -> None:
+    """Write down what the run is, or check that it is what was written down before.
+
+    Raises UserError where another configuration already has this name.
+    """
+    record = {
+        "digest": plan.digest,
+        "config": as_dict(plan.config),
+        "datasets": [asdict(source) for source in plan.sources],
+    }
+    location = plan.folder.child(PLAN)
+    if location.put_if_absent(json.dumps(record, indent=2, default=str).encode()):
+        return
+    before = json.loads(location.read_bytes())
+    if before["digest"] == plan.digest:
+        return
+    changed = [
+        f"{key}={before['config'].get(key)!r}"
+        for key, value in json.loads(json.dumps(as_dict(plan.config), default=str)).items()
+        if key not in NOT_IN_DIGEST and before["config"].get(key) != value
+    ]
+    versions = ", ".join(f"{d['name']}@{d['version']}" for d in before["datasets"])
+    raise UserError(
+        f"run {plan.name!r} at {plan.folder} was started with "
+        f"{', '.join(changed) or 'other data'} (on {versions}); "
+        "give another name=..., or the same settings to go on with it"
+    )
+
+
+def _sources_of(root: Location, reference: str) -> tuple[Source, Source]:
+    match = _REFERENCE.fullmatch(reference.strip())
+    if match is None:
+        raise UserError(f"datasets: {reference!r} is not name, name@version or name@version*repeat")
+    version = open_version(root, match["version"])
+    train = Source(
+        name=version.name,
+        version=version.version,
+        digest=version.digest,
+        rows=version.rows("train"),
+        repeat=int(match["repeat"] or 1),
+    )
+    if train.rows == 0:
+        raise UserError(
+            f"dataset {version.reference} has no training pairs (split 'train'); "
+            "leave it out of datasets=... or make a version that has some"
+        )
+    return train, replace(train, rows=version.rows("val"), repeat=1)

@@ -1,0 +1,108 @@
+"""Read, cut and augment the samples of a step. Runs in a reader process of Ray Data, or anywhere.
+
+What it returns for a step depends on the plan, the step and the slice alone.
+"""
+
+from collections import OrderedDict
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipelines.dataset.images import Pixels, decode_image
+from pipelines.dataset.record import COLUMNS
+from pipelines.dataset.version import DatasetVersion, open_version, read_row
+from pipelines.training.augment import Augmentation, Patch
+from pipelines.training.order import Sample, SampleOrder, seed_of, step_samples
+from pipelines.training.plan import RunPlan
+
+CACHE_BYTES = 256 << 20
+"""Decoded pictures that a reader keeps: small sets are decoded once, not once an epoch."""
+
+Columns = dict[str, NDArray[Any]]
+
+
+class SampleReader:
+    """A worker's samples of any step.
+
+    Calling it with ``{"step": [s]}`` gives, in the order of the global sequence, the columns
+    ``index`` (position in the sequence, int64), ``pair_id``, and ``pictures``: left, right and
+    target as ``(n, 3, P, P, 3)`` uint16 (8-bit values times 257, which is exact).
+    """
+
+    def __init__(self, plan: RunPlan, rank: int, world_size: int) -> None:
+        self._plan = plan
+        self._rank, self._world_size = rank, world_size
+        self._order = SampleOrder(plan.sources, plan.config.seed)
+        self._augment = Augmentation(plan.config.patch)
+        self._versions = [open_version(plan.root, source.reference) for source in plan.sources]
+        self._cache: OrderedDict[tuple[int, int], tuple[str, Patch]] = OrderedDict()
+        self._cached_bytes = 0
+
+    def __call__(self, batch: Mapping[str, NDArray[np.int64]]) -> Columns:
+        config = self._plan.config
+        indices: list[int] = []
+        pair_ids: list[str] = []
+        pictures: list[Pixels] = []
+        for step in batch["step"]:
+            due = step_samples(int(step), config.batch_size, self._rank, self._world_size)
+            for index in due:
+                sample = self._order.sample(index)
+                pair_id, whole = self._pair(sample)
+                seed = seed_of(config.seed, "augment", index)
+                patch = self._augment(*whole, seed=seed)
+                indices.append(index)
+                pair_ids.append(f"{self._plan.sources[sample.source].reference}/{pair_id}")
+                pictures.append(np.stack([as_16_bit(picture) for picture in patch]))
+        return {
+            "index": np.array(indices, np.int64),
+            "pair_id": np.array(pair_ids, dtype=object),
+            "pictures": np.stack(pictures),
+        }
+
+    def _pair(self, sample: Sample) -> tuple[str, Patch]:
+        key = (sample.source, sample.row)
+        if key in self._cache:
+            self._cache.move_to_end(key)
+            return self._cache[key]
+        pair = read_training_pair(self._versions[sample.source], sample.row)
+        self._cache[key] = pair
+        self._cached_bytes += _bytes_of(pair)
+        while self._cached_bytes > CACHE_BYTES and len(self._cache) > 1:
+            _, oldest = self._cache.popitem(last=False)
+            self._cached_bytes -= _bytes_of(oldest)
+        return pair
+
+
+def read_training_pair(
+    version: DatasetVersion, row: int, split: str = "train"
+) -> tuple[str, Patch]:
+    """Return the pair_id and the three pictures of a pair, as stored.
+
+    Raises ValueError where the pair has no target, or is damaged.
+    """
+    shard, row_in_shard = version.locate_row(split, row)
+    record = read_row(shard, row_in_shard, columns=("pair_id", *COLUMNS))
+    pair_id = str(record["pair_id"])
+    if record["target"] is None:
+        raise ValueError(
+            f"{version.reference}/{pair_id} has no target picture and cannot train a network; "
+            "leave the dataset out of datasets=..."
+        )
+    left, right, target = (
+        decode_image(record[column], where=f"{version.reference}/{pair_id}, {column}")
+        for column in COLUMNS
+    )
+    return pair_id, Patch(left, right, target)
+
+
+def as_16_bit(picture: Pixels) -> NDArray[np.uint16]:
+    """Return uint16 as it is and uint8 on the same scale: v / 255 = 257 v / 65535."""
+    if picture.dtype == np.uint8:
+        return picture.astype(np.uint16) * np.uint16(257)
+    return picture.astype(np.uint16, copy=False)
+
+
+def _bytes_of(pair: tuple[str, Patch]) -> int:
+    return sum(picture.nbytes for picture in pair[1])

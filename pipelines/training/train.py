@@ -1,0 +1,291 @@
+"""The training step: data versions in, a registered network out. The driver's side."""
+
+import hashlib
+import json
+import os
+import tempfile
+from collections.abc import Sequence
+from contextlib import nullcontext
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pipelines.cluster import ray_cluster
+from pipelines.config import as_dict
+from pipelines.environment import prepare_environment
+from pipelines.errors import UserError
+from pipelines.progress import say
+from pipelines.storage import Location
+from pipelines.tracking import Tracker, ensure_store, resolve_tracking_uri
+from pipelines.training.checkpoint import complete_steps
+from pipelines.training.config import TrainConfig
+from pipelines.training.follow import shown_progress
+from pipelines.training.loop import OUTCOME, WEIGHTS, Outcome, read_outcome
+from pipelines.training.plan import RunPlan, claim, plan_run
+from pipelines.training.record import read_rows
+from pipelines.training.validation import PICTURES
+
+if TYPE_CHECKING:
+    from ray.train.torch import TorchTrainer
+
+RESULT = "result.json"
+_START_TIMEOUT = "RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TrainResult:
+    """What a training run gave."""
+
+    run: str
+    """Name of the run."""
+    folder: str
+    """Where its checkpoints, record and weights lie."""
+    steps: int
+    losses: dict[str, float]
+    """Means over the last recorded steps."""
+    validation: dict[str, float]
+    """On whole held-out pictures; empty where the datasets have none."""
+    weights: str
+    """The weights file, safetensors."""
+    tracking_uri: str
+    run_id: str
+    """The run in MLflow."""
+    model: str | None
+    """Name of the registered model."""
+    model_version: str | None
+    """Its new version, now the challenger."""
+    root: str
+
+    def describe(self) -> str:
+        """Return the result in words."""
+        lines = [f"trained {self.run}: {self.steps} steps, loss {self.losses['loss']:.4f}"]
+        if self.validation:
+            gain = self.validation["val_psnr"] - self.validation["val_psnr_input"]
+            lines.append(
+                f"  validation {self.validation['val_psnr']:.2f} dB, {gain:+.2f} dB against the "
+                f"mean of the views, SSIM {self.validation['val_ssim']:.4f}"
+            )
+        if self.model_version:
+            lines.append(f"  registered as models:/{self.model}/{self.model_version} (challenger)")
+        lines.append(f"  MLflow run {self.run_id} at {self.tracking_uri}")
+        lines.append(f"  weights at {self.weights}")
+        return "\n".join(lines)
+
+    def next_steps(self) -> list[str]:
+        """Return what to run next."""
+        where = f" root={self.root}"
+        if not self.model_version:
+            return [f"k3dn evaluate model={self.weights}{where}"]
+        uri = f"models:/{self.model}/{self.model_version}"
+        return [f"k3dn evaluate model={uri}{where}", f"k3dn promote name={self.model}{where}"]
+
+
+def run(config: TrainConfig) -> TrainResult:
+    """Train, record in MLflow and register. The same command goes on where it stopped.
+
+    Raises UserError for what the user can mend, among it a run that diverged.
+    """
+    prepare_environment()
+    plan = plan_run(config)
+    _check_model(config)
+    tracking_uri = resolve_tracking_uri(config)
+    ensure_store(tracking_uri)
+    claim(plan)
+    tracker = _open_tracker(plan, tracking_uri)
+    say(f"train: run {plan.name}, {_data_line(plan)}, at {plan.folder}")
+    try:
+        outcome = read_outcome(plan.folder)
+        if outcome is None or outcome.status != "done":
+            tracker.follow(lambda step: read_rows(plan.folder, max(step, 0)))
+            outcome = _train(plan)
+        else:
+            say(f"train: run {plan.name} is trained already")
+        if outcome.status == "diverged":
+            raise UserError(
+                f"run {plan.name}: the loss is not finite after step {outcome.step}; the network "
+                f"diverged. Try a smaller lr (it was {config.lr}) or precision=fp32"
+            )
+        return _publish(plan, outcome, tracker, tracking_uri)
+    except BaseException as error:
+        tracker.stop("KILLED" if isinstance(error, KeyboardInterrupt) else "FAILED")
+        raise
+
+
+def build_trainer(config: TrainConfig, callbacks: Sequence[Any] = ()) -> "TorchTrainer":
+    """Return a trainer whose ``fit()`` trains the run that ``config`` means.
+
+    Needs a connection to Ray. callbacks: Ray Train's, e.g. the one that reports to Ray Tune; they
+    get ``step``, the losses (``loss``, ``deblur``, ``reblur``) and ``val_psnr``, ``val_ssim``,
+    ``val_mae``, ``val_psnr_input`` at each validation.
+    """
+    plan = plan_run(config)
+    _check_model(config)
+    claim(plan)
+    return _trainer(plan, callbacks)
+
+
+def _train(plan: RunPlan) -> Outcome:
+    from ray.train import TrainingFailedError
+
+    # What an earlier attempt left is not the outcome of this one.
+    plan.folder.child(OUTCOME).delete()
+    with ray_cluster(plan.config.ray_address):
+        trainer = _trainer(plan, ())
+        try:
+            with shown_progress(plan.folder, plan.config.steps):
+                trainer.fit()
+        except TrainingFailedError as error:
+            raise UserError(_failure(plan, error)) from error
+    outcome = read_outcome(plan.folder)
+    if outcome is None:
+        raise UserError(
+            f"run {plan.name} was stopped before its end; the same command goes on from "
+            f"{_newest(plan.folder)}"
+        )
+    return outcome
+
+
+def _trainer(plan: RunPlan, callbacks: Sequence[Any]) -> "TorchTrainer":
+    # A worker's first start imports torch from a cold disk: a minute is not always enough.
+    os.environ.setdefault(_START_TIMEOUT, "300")
+    from ray.train import FailureConfig, RunConfig, ScalingConfig
+    from ray.train.torch import TorchConfig, TorchTrainer
+
+    from pipelines.training.room import check_room, wants_gpu
+    from pipelines.training.worker import train_worker
+
+    config = plan.config
+    use_gpu = wants_gpu(config)
+    check_room(config)
+    resources = {"CPU": config.cpus_per_worker} | ({"GPU": 1.0} if use_gpu else {})
+    return TorchTrainer(
+        train_worker,
+        train_loop_config={"plan": plan},
+        torch_config=TorchConfig(backend="nccl" if use_gpu else "gloo"),
+        scaling_config=ScalingConfig(
+            num_workers=config.num_workers, use_gpu=use_gpu, resources_per_worker=resources
+        ),
+        run_config=RunConfig(
+            name="ray",
+            storage_path=plan.folder.url,
+            failure_config=FailureConfig(max_failures=config.max_failures),
+            callbacks=list(callbacks),
+        ),
+    )
+
+
+def _publish(plan: RunPlan, outcome: Outcome, tracker: Tracker, tracking_uri: str) -> TrainResult:
+    """Register the weights and close the records. Every part of it may be repeated."""
+    config = plan.config
+    version: str | None = None
+    weights = plan.folder.child(WEIGHTS)
+    with tempfile.TemporaryDirectory(prefix="k3dn-publish-") as folder:
+        local = Path(folder, WEIGHTS)
+        local.write_bytes(weights.read_bytes())
+        if config.register:
+            from pipelines.models.registry import register
+
+            version = register(
+                local,
+                name=config.register,
+                run_id=tracker.run_id,
+                tracking_uri=tracking_uri,
+                model=config.model,
+                options=config.network,
+                tags={
+                    "k3dn.run": plan.name,
+                    "k3dn.datasets": ",".join(source.reference for source in plan.sources),
+                },
+            )
+        settings = Path(folder, "config.json")
+        settings.write_text(json.dumps(as_dict(config), indent=2, default=str))
+        artifacts = [(settings, "")]
+        for name in plan.folder.child(PICTURES).list():
+            picture = Path(folder, name)
+            picture.write_bytes(plan.folder.child(PICTURES, name).read_bytes())
+            artifacts.append((picture, PICTURES))
+        checkpoints = complete_steps(plan.folder)
+        tracker.finish(
+            artifacts=artifacts,
+            tags={
+                "k3dn.weights": weights.url,
+                "k3dn.checkpoint_step": str(checkpoints[0] if checkpoints else 0),
+            },
+        )
+    result = TrainResult(
+        run=plan.name,
+        folder=plan.folder.url,
+        steps=outcome.step,
+        losses=outcome.losses,
+        validation=outcome.validation,
+        weights=weights.url,
+        tracking_uri=tracking_uri,
+        run_id=tracker.run_id,
+        model=config.register,
+        model_version=version,
+        root=plan.root.url,
+    )
+    plan.folder.child(RESULT).write_bytes(json.dumps(asdict(result), indent=2).encode())
+    return result
+
+
+def _open_tracker(plan: RunPlan, tracking_uri: str) -> Tracker:
+    key = hashlib.sha256(f"{plan.folder.url}\n{plan.digest}".encode()).hexdigest()[:32]
+    tracker = Tracker(tracking_uri, key=key, name=plan.name)
+    datasets = [
+        (source.reference, source.digest, plan.root.child(source.name, source.version).url)
+        for source in plan.sources
+    ]
+    tracker.open(
+        parameters=_flat(as_dict(plan.config)),
+        tags={"k3dn.folder": plan.folder.url, "k3dn.digest": plan.digest},
+        datasets=datasets,
+    )
+    return tracker
+
+
+def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, object]:
+    flat: dict[str, object] = {}
+    for key, value in values.items():
+        if isinstance(value, dict):
+            flat |= _flat(value, f"{prefix}{key}.")
+        else:
+            flat[prefix + key] = value
+    return flat
+
+
+def _check_model(config: TrainConfig) -> None:
+    """Build the network once, so that a wrong name is told here and not by three dead workers."""
+    import torch
+
+    from k3dn import build_model
+
+    try:
+        with torch.device("meta") if ":" not in config.model else nullcontext():
+            build_model(config.model, config.network)
+    except (ValueError, TypeError) as error:
+        raise UserError(str(error)) from error
+
+
+def _data_line(plan: RunPlan) -> str:
+    names = ", ".join(
+        f"{s.reference} ({s.rows} pairs{f' x {s.repeat}' if s.repeat > 1 else ''})"
+        for s in plan.sources
+    )
+    return f"{plan.config.steps} steps of {plan.config.batch_size} pairs from {names}"
+
+
+def _failure(plan: RunPlan, error: Exception) -> str:
+    causes = list(getattr(error, "worker_failures", {}).values()) or [error]
+    lines = [line.strip() for line in str(causes[0]).splitlines() if line.strip()]
+    # The last line of a remote traceback is the error itself.
+    reason = lines[-1] if lines else type(causes[0]).__name__
+    return (
+        f"run {plan.name}: training failed: {reason}; when that is mended, the same command goes "
+        f"on from {_newest(plan.folder)}"
+    )
+
+
+def _newest(folder: Location) -> str:
+    steps = complete_steps(folder)
+    return f"step {steps[0]}" if steps else "the start"

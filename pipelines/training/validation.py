@@ -1,0 +1,104 @@
+"""Validation in training: a few whole pictures of the val splits, shared out to the workers."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import nn
+
+import k3dn
+from k3dn import metrics
+from pipelines.dataset.images import encode_image
+from pipelines.dataset.version import open_version
+from pipelines.storage import Location
+from pipelines.training.context import Metrics, WorkerContext
+from pipelines.training.order import Source
+from pipelines.training.plan import RunPlan
+from pipelines.training.reader import as_16_bit, read_training_pair
+
+PICTURES = "pictures"
+_STRIP_PX = 256
+
+Picture = NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """One held-out pair."""
+
+    source: int
+    row: int
+
+
+def held_out(sources: Sequence[Source], most: int) -> list[Held]:
+    """Choose up to ``most`` pairs: in turns from each source, evenly over its rows."""
+    shares = [0] * len(sources)
+    while sum(shares) < most and any(n < s.rows for n, s in zip(shares, sources, strict=True)):
+        for i, source in enumerate(sources):
+            if shares[i] < source.rows and sum(shares) < most:
+                shares[i] += 1
+    return [
+        Held(i, k * source.rows // shares[i])
+        for i, source in enumerate(sources)
+        for k in range(shares[i])
+    ]
+
+
+class Validation:
+    """The held-out pairs of a run and what a network makes of them."""
+
+    def __init__(self, plan: RunPlan, context: WorkerContext) -> None:
+        self._context = context
+        self._run = plan.folder
+        self._pairs = held_out(plan.val_sources, plan.config.max_val_pairs)
+        self._versions = (
+            [open_version(plan.root, source.reference) for source in plan.val_sources]
+            if self._pairs
+            else []
+        )
+
+    def measure(self, network: nn.Module, step: int) -> Metrics:
+        """Return means over the pictures, equal on all workers; empty where there are none.
+
+        ``val_psnr``, ``val_ssim``, ``val_mae``, and ``val_psnr_input`` of the mean of the views.
+        Rank 0 also writes a strip of its first pair: input, restored, target.
+        """
+        mine: list[Metrics] = []
+        rank, world_size = self._context.rank, self._context.world_size
+        training = network.training
+        for number in range(rank, len(self._pairs), world_size):
+            held = self._pairs[number]
+            _, pair = read_training_pair(self._versions[held.source], held.row, "val")
+            left, right, target = (_as_float(picture) for picture in pair)
+            restored = np.asarray(k3dn.deblur(network, left, right), np.float32)
+            mean = 0.5 * (left + right)
+            mine.append(
+                {
+                    "val_psnr": metrics.psnr(restored, target),
+                    "val_ssim": metrics.ssim(restored, target),
+                    "val_mae": metrics.mae(restored, target),
+                    "val_psnr_input": metrics.psnr(mean, target),
+                }
+            )
+            if number == 0:
+                _write_strip(self._run, step, (mean, restored, target))
+        network.train(training)
+        everybody = [row for part in self._context.gather(mine) for row in part]
+        if not everybody:
+            return {}
+        # By pair, not by worker: the sum must not depend on how many workers there are.
+        order = sorted(everybody, key=lambda row: tuple(sorted(row.items())))
+        return {key: float(np.mean([row[key] for row in order])) for key in order[0]}
+
+
+def _as_float(picture: NDArray[np.uint8] | NDArray[np.uint16]) -> Picture:
+    return as_16_bit(picture).astype(np.float32) / np.float32(65535.0)
+
+
+def _write_strip(run: Location, step: int, pictures: tuple[Picture, ...]) -> None:
+    height, width = pictures[0].shape[:2]
+    y, x = max(0, (height - _STRIP_PX) // 2), max(0, (width - _STRIP_PX) // 2)
+    cut = [picture[y : y + _STRIP_PX, x : x + _STRIP_PX] for picture in pictures]
+    strip = np.rint(np.clip(np.concatenate(cut, axis=1), 0, 1) * 255).astype(np.uint8)
+    run.child(PICTURES, f"step-{step:08d}.png").write_bytes(encode_image(strip))

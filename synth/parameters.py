@@ -1,0 +1,121 @@
+"""What is drawn at random for one synthetic pair."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from synth.camera import Camera
+from synth.psf import PSF_FAMILIES
+from synth.scene import Scene
+
+_SENSOR_WIDTH_MM = 36.0
+_LEAST_BLUR = 0.4  # share of max_coc_px that the most blurred part of a pair has at least
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PairParameters:
+    """All that turns a scene into one pair, apart from the noise's random numbers."""
+
+    camera: Camera
+    """The lens and where it is focused."""
+    family: str
+    """Name of the kernel family."""
+    psf: Any
+    """Parameters of that family."""
+    max_coc_px: float
+    """Blur radii are clipped to this."""
+    bit_depth: int
+    """8 or 16."""
+    shot_noise: float
+    """Standard deviation of photon noise at white, linear light; grows with the root of light."""
+    read_noise: float
+    """Standard deviation of the noise in the dark, linear light."""
+
+    def __post_init__(self) -> None:
+        if self.family not in PSF_FAMILIES:
+            raise ValueError(
+                f"unknown kernel family {self.family!r}: choose from {', '.join(PSF_FAMILIES)}"
+            )
+        if not self.max_coc_px > 0.0:
+            raise ValueError(f"max_coc_px must be positive, got {self.max_coc_px}")
+        if self.bit_depth not in (8, 16):
+            raise ValueError(f"bit_depth must be 8 or 16, got {self.bit_depth}")
+        if self.shot_noise < 0.0 or self.read_noise < 0.0:
+            raise ValueError("noise must not be negative")
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain numbers and strings, ready for JSON."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> "PairParameters":
+        """The inverse of as_dict. ValueError where the family is unknown."""
+        family = values["family"]
+        if family not in PSF_FAMILIES:
+            raise ValueError(
+                f"unknown kernel family {family!r}: choose from {', '.join(PSF_FAMILIES)}"
+            )
+        psf = PSF_FAMILIES[family].parameters(**values["psf"])
+        return cls(**{**values, "camera": Camera(**values["camera"]), "psf": psf})
+
+
+def sample_parameters(
+    rng: np.random.Generator,
+    scene: Scene,
+    *,
+    families: Sequence[str] = tuple(PSF_FAMILIES),
+    max_coc_px: float = 8.0,
+    bit_depth: int = 8,
+) -> PairParameters:
+    """Draw a camera, kernels and noise that suit a scene.
+
+    The focus lies inside the scene's depth range, mostly towards its near end, as photographers
+    and the real dual-pixel sets have it: most blur is behind the focus. The aperture is such that
+    the most blurred part comes to between 0.4 and 1 times max_coc_px.
+    """
+    unknown = [name for name in families if name not in PSF_FAMILIES]
+    if unknown or not families:
+        raise ValueError(f"kernel families {list(families)}: choose from {', '.join(PSF_FAMILIES)}")
+    family = PSF_FAMILIES[str(rng.choice(list(families)))]
+    return PairParameters(
+        camera=_sample_camera(rng, scene, max_coc_px),
+        family=family.name,
+        psf=family.sample(rng),
+        max_coc_px=float(max_coc_px),
+        bit_depth=bit_depth,
+        shot_noise=float(rng.uniform(0.0, 0.012)),
+        read_noise=float(rng.uniform(0.0, 0.002)),
+    )
+
+
+def _sample_camera(rng: np.random.Generator, scene: Scene, max_coc_px: float) -> Camera:
+    near_m, far_m = (float(z) for z in np.quantile(scene.depth_m, [0.01, 0.99]))
+    # Blur is linear in the inverse of depth, so that is where places are drawn: 0 near, 1 far.
+    place = rng.choice(
+        [rng.uniform(0.0, 0.15), rng.uniform(0.15, 0.6), rng.uniform(0.6, 1.0)], p=[0.6, 0.25, 0.15]
+    )
+    near_dioptre, far_dioptre = 1.0 / near_m, 1.0 / far_m
+    focus_dioptre = near_dioptre + place * (far_dioptre - near_dioptre)
+    focus_m = 1.0 / focus_dioptre
+    # coc = scale * (focus * dioptre - 1), so the extreme is at one end of the range.
+    extreme = max(focus_m * near_dioptre - 1.0, 1.0 - focus_m * far_dioptre)
+    # A flat scene has no range: its one depth is then some way out of focus.
+    if extreme < 0.02:
+        focus_m *= float(rng.uniform(0.6, 0.9))
+        extreme = abs(focus_m / near_m - 1.0)
+    radius_px = float(rng.uniform(_LEAST_BLUR, 1.0)) * max_coc_px
+    scale_px = radius_px / extreme
+
+    f_number = float(np.exp(rng.uniform(np.log(1.4), np.log(8.0))))
+    pitch_mm = _SENSOR_WIDTH_MM / scene.image.shape[1]
+    # scale = f^2 / (2 N pitch (u - f)): solved for the focal length, which is below u always.
+    product_mm = 2.0 * f_number * pitch_mm * scale_px
+    focal_mm = 0.5 * (np.sqrt(product_mm**2 + 4.0 * product_mm * focus_m * 1000.0) - product_mm)
+    return Camera(
+        focal_length_mm=float(focal_mm),
+        f_number=f_number,
+        focus_distance_m=focus_m,
+        pixel_pitch_um=pitch_mm * 1000.0,
+    )

@@ -1,0 +1,256 @@
+"""Training on a real cluster: any number of workers, and workers and drivers that are killed.
+
+The oracle of each run is the same run without Ray, never interrupted, in this process.
+"""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from mlflow import MlflowClient
+
+import k3dn
+from pipelines.errors import UserError
+from pipelines.training.config import TrainConfig
+from pipelines.training.context import ProcessContext
+from pipelines.training.loader import local_batches
+from pipelines.training.loop import WEIGHTS, fit
+from pipelines.training.plan import RunPlan, plan_run
+from pipelines.training.record import read_rows, read_samples
+from pipelines.training.train import run
+from tests.pipelines.training.versions import write_small_datasets
+
+NETWORKS = "tests.pipelines.training.networks"
+STEPS, EVERY = 14, 5
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> TrainConfig:
+    """A short run with checkpoints after steps 5, 10 and 14."""
+    return TrainConfig(
+        root=str(tmp_path / "data"),
+        datasets=write_small_datasets(str(tmp_path / "data")),
+        model=f"{NETWORKS}:tiny",
+        steps=STEPS,
+        patch=32,
+        batch_size=4,
+        lr=3e-3,
+        warmup_steps=3,
+        log_every=2,
+        checkpoint_every=EVERY,
+        val_every=8,
+        cpus_per_worker=0.4,
+        cpus_per_reader=0.2,
+        register=None,
+    )
+
+
+@pytest.fixture
+def gate(tmp_path: Path) -> Iterator[Path]:
+    """A file at which workers wait; it is there in the end, so that none waits for ever."""
+    path = tmp_path / "gate"
+    yield path
+    path.touch()
+
+
+def uninterrupted(config: TrainConfig, **changes: Any) -> RunPlan:
+    """Run the same training in this process, under another name."""
+    plan = plan_run(replace(config, name="uninterrupted", **changes))
+    fit(plan, ProcessContext(), local_batches)
+    return plan
+
+
+def assert_same_training(one: RunPlan, other: RunPlan) -> None:
+    samples = read_samples(one.folder)
+    assert [index for index, _ in samples] == list(range(STEPS * one.config.batch_size))
+    assert samples == read_samples(other.folder)
+    weights = [
+        k3dn.load_weights(str(plan.folder.child(WEIGHTS))).state_dict() for plan in (one, other)
+    ]
+    for key, value in weights[0].items():
+        torch.testing.assert_close(value, weights[1][key], rtol=1e-4, atol=1e-6)
+
+
+def until(condition: Callable[[], object], what: str) -> None:
+    deadline_s = time.monotonic() + 300
+    while not condition():
+        assert time.monotonic() < deadline_s, f"waited five minutes for {what}"
+        time.sleep(0.05)
+
+
+def waiting_at(gate: Path) -> list[int]:
+    """The processes that wait at a gate."""
+    return sorted(int(path.suffix[1:]) for path in gate.parent.glob(f"{gate.name}.*"))
+
+
+def is_alive(pid: int) -> bool:
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except FileNotFoundError:
+        return False
+    return state != "Z"
+
+
+@contextmanager
+def in_background(action: Callable[[], None]) -> Iterator[None]:
+    """Do something beside the block; what it raises is raised at the end of the block."""
+    with ThreadPoolExecutor(1) as pool:
+        done = pool.submit(action)
+        yield
+        done.result()
+
+
+def command_line_keys(config: TrainConfig) -> dict[str, str]:
+    """A configuration as one types it."""
+    network = {f"network.{key}": str(value) for key, value in config.network.items()}
+    own = ("root", "model", "steps", "patch", "batch_size", "lr", "warmup_steps", "log_every")
+    own += ("checkpoint_every", "val_every", "cpus_per_worker", "cpus_per_reader")
+    keys = {key: str(getattr(config, key)) for key in own}
+    return {**keys, **network, "datasets": ",".join(config.datasets), "register": "none"}
+
+
+def test_one_worker_trains_records_and_registers(ray_cluster: None, config: TrainConfig) -> None:
+    config = replace(config, num_workers=1, register="tiny")
+    result = run(config)
+    plan = plan_run(config)
+    assert_same_training(plan, uninterrupted(config))
+    assert (result.run, result.steps, result.model_version) == (plan.name, STEPS, "1")
+    assert result.validation["val_psnr"] > result.validation["val_psnr_input"]
+    assert Path(result.weights).is_file()
+    client = MlflowClient(result.tracking_uri, registry_uri=result.tracking_uri)
+    recorded = client.get_run(result.run_id)
+    assert recorded.info.status == "FINISHED"
+    assert recorded.data.params["lr"] == "0.003"
+    losses = {row["step"]: row["loss"] for row in read_rows(plan.folder) if "loss" in row}
+    history = client.get_metric_history(result.run_id, "loss")
+    assert {metric.step: metric.value for metric in history} == losses
+    assert recorded.data.metrics["val_psnr"] == result.validation["val_psnr"]
+    names = {i.dataset.name for i in recorded.inputs.dataset_inputs}
+    assert names == {"soft@v1", "real@v1"}
+    assert client.list_artifacts(result.run_id, "pictures")
+    assert client.get_model_version_by_alias("tiny", "challenger").run_id == result.run_id
+    # Once more: it is there already, nothing is trained or registered again.
+    rows = read_rows(plan.folder)
+    assert asdict(run(config)) == asdict(result)
+    assert read_rows(plan.folder) == rows
+    assert result.describe().endswith(result.weights)
+    assert result.next_steps()[0].startswith("k3dn evaluate")
+
+
+def test_three_workers_go_on_where_one_was_stopped(ray_cluster: None, config: TrainConfig) -> None:
+    plan = plan_run(config)
+
+    class Stopped(Exception):
+        pass
+
+    def stopped_at_7(*job: Any) -> Iterator[Any]:
+        for number, batch in enumerate(local_batches(*job)):
+            if number == 7:
+                raise Stopped
+            yield batch
+
+    with pytest.raises(Stopped):
+        fit(plan, ProcessContext(), stopped_at_7)
+    result = run(replace(config, num_workers=3))
+    assert result.run == plan.name
+    starts = [
+        (r["step"], r["workers"]) for r in read_rows(plan.folder) if r.get("event") == "start"
+    ]
+    assert starts == [(0, 1), (EVERY, 3)]
+    assert_same_training(plan, uninterrupted(config))
+
+
+def test_a_killed_worker_costs_the_steps_since_the_checkpoint(
+    ray_cluster: None, config: TrainConfig, gate: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    # Step 11 is the first after a checkpoint: Ray Train itself would not know of that one yet.
+    config = replace(config, model=f"{NETWORKS}:gated", network={"gate": str(gate), "at": 11})
+    plan = plan_run(config)
+
+    def kill_one() -> None:
+        until(lambda: len(waiting_at(gate)) == 2, "two workers at the gate")
+        os.kill(waiting_at(gate)[0], signal.SIGKILL)
+        gate.touch()
+
+    with in_background(kill_one):
+        result = run(config)
+    assert result.steps == STEPS
+    starts = [r["step"] for r in read_rows(plan.folder) if r.get("event") == "start"]
+    assert starts == [0, 10]
+    assert_same_training(plan, uninterrupted(config))
+    told = capfd.readouterr().err
+    assert "going on from step 10 of 14, after the workers had to be started again" in told
+    assert "Traceback" not in told
+
+
+def test_a_killed_driver_leaves_nothing_running_and_the_same_command_goes_on(
+    config: TrainConfig, gate: Path, tmp_path: Path
+) -> None:
+    config = replace(config, model=f"{NETWORKS}:gated", network={"gate": str(gate), "at": 8})
+    plan = plan_run(config)
+    command = [sys.executable, "-m", "pipelines", "train", "--json"]
+    command += [f"{key}={value}" for key, value in command_line_keys(config).items()]
+    environment = {**os.environ, "PYTHONPATH": str(Path.cwd()), "RAY_AUTH_MODE": "disabled"}
+    environment.pop("RAY_ADDRESS", None)
+    with (tmp_path / "driver.log").open("w") as log:
+        driver = subprocess.Popen(command, env=environment, stdout=log, stderr=log)
+        until(lambda: len(waiting_at(gate)) == 2 or driver.poll() is not None, "the gate")
+        assert driver.poll() is None, (tmp_path / "driver.log").read_text()
+        workers = waiting_at(gate)
+        driver.kill()
+        driver.wait()
+    until(lambda: not any(map(is_alive, workers)), "the workers of a dead driver to end")
+    assert not plan.folder.child(WEIGHTS).exists()
+    gate.touch()
+    again = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert again.returncode == 0, again.stderr
+    assert "going on from step 5 of 14" in again.stderr
+    assert f'"run": "{plan.name}"' in again.stdout
+    starts = [r["step"] for r in read_rows(plan.folder) if r.get("event") == "start"]
+    assert starts == [0, 5]
+    assert_same_training(plan, uninterrupted(config))
+
+
+def test_divergence_is_told_and_not_tried_again(ray_cluster: None, config: TrainConfig) -> None:
+    config = replace(config, model=f"{NETWORKS}:unstable", network={"at": 8}, num_workers=1)
+    with pytest.raises(UserError, match=r"not finite after step 7; .*smaller lr \(it was 0.003\)"):
+        run(config)
+    rows = read_rows(plan_run(config).folder)
+    assert [row["event"] for row in rows if "event" in row] == ["start", "start", "diverged"]
+
+
+def test_a_damaged_shard_is_named(ray_cluster: None, config: TrainConfig) -> None:
+    config = replace(config, num_workers=1, max_failures=0)
+    plan = plan_run(config)
+    shard = plan.root.child("soft", "v1", "split=train", "00000.parquet")
+    shard.write_bytes(shard.read_bytes()[:-40])
+    with pytest.raises(UserError, match="training failed: .*soft.*from the start") as caught:
+        run(config)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"use_gpu": True}, "use_gpu=true .* the cluster has 0"),
+        ({"cpus_per_worker": 0.9}, "takes 1.8 CPUs and reading the data 0.4 more, .* has 2"),
+        ({"model": "nanno"}, "did you mean 'nano'"),
+        ({"model": "nano", "network": {"num_kernel": 3}}, "unknown network option 'num_kernel'"),
+    ],
+)
+def test_what_the_cluster_cannot_do_is_told(
+    ray_cluster: None, config: TrainConfig, changes: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(UserError, match=message) as caught:
+        run(replace(config, **changes))
+    assert "\n" not in str(caught.value)

@@ -1,0 +1,141 @@
+"""Real pairs from a folder: what is good gets in bit by bit, what is bad is named."""
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+
+from pipelines.dataset.config import IngestConfig
+from pipelines.dataset.images import decode_image, encode_image
+from pipelines.dataset.ingest import run
+from pipelines.dataset.publish import REJECTED
+from pipelines.dataset.version import DatasetVersion, open_version
+from pipelines.errors import UserError
+from pipelines.storage import locate
+from tests.pipelines.dataset.makers import write_dpd_tree
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Path:
+    write_dpd_tree(tmp_path / "dpd")
+    return tmp_path / "dpd"
+
+
+def ingest(source: Path, **keys: object) -> DatasetVersion:
+    root = f"memory://{source.parent.name}-{os.getpid()}"
+    result = run(IngestConfig(source=str(source), root=root, **keys))  # type: ignore[arg-type]
+    return open_version(locate(root), f"{result.dataset}@{result.version}")
+
+
+def rejects(version: DatasetVersion) -> dict[str, tuple[str, str, str]]:
+    with version.location.child(REJECTED).open() as file:
+        rows = pq.read_table(file).to_pylist()
+    return {row["pair_id"]: (row["path"], row["reason"], row["stage"]) for row in rows}
+
+
+def test_every_sample_value_gets_in(source: Path) -> None:
+    version = ingest(source, pairs_per_shard=3)
+    assert {s: version.rows(s) for s in ("train", "val", "test")} == {
+        "train": 4,
+        "val": 1,
+        "test": 2,
+    }
+    pair = version.read_pair("train", 2)
+    assert pair.pair_id == pair.scene_id == "1P0At0020"
+    assert pair.left.dtype == np.uint16
+    for role, path in (
+        ("left", "train_l/source/1P0At0020_L.png"),
+        ("right", "train_r/source/1P0At0020_R.png"),
+        ("combined", "train_c/source/1P0At0020.png"),
+        ("target", "train_c/target/1P0At0021.png"),
+    ):
+        picture = decode_image((source / path).read_bytes(), where=path)
+        assert np.array_equal(getattr(pair, role), picture), role
+    assert pair.provenance.layout == "dpd-blur"
+    assert {s.role: s.file for s in pair.provenance.sources}["target"].endswith("0021.png")
+
+
+def test_bad_inputs_are_named_and_stop_nothing(source: Path) -> None:
+    def path(number: int, view: str) -> Path:
+        return source / f"train_{view}/source/1P0At{number:04d}_{view.upper()}.png"
+
+    path(0, "l").write_bytes(path(0, "l").read_bytes()[:-200])
+    path(10, "r").write_bytes(path(10, "l").read_bytes())
+    path(20, "r").write_bytes(encode_image(np.zeros((20, 25, 3), np.uint16)))
+    path(30, "r").write_bytes(encode_image(np.zeros((20, 24, 3), np.uint8)))
+    (source / "val_r/source/1P0Av0000_R.png").unlink()
+    version = ingest(source, max_rejected=1.0, pairs_per_shard=2)
+    assert version.rows("train") == version.rows("val") == 0
+    assert version.rows("test") == 2
+    assert rejects(version) == {
+        "1P0At0000": (
+            "train_l/source/1P0At0000_L.png",
+            "truncated PNG (its end is missing)",
+            "decode",
+        ),
+        "1P0At0010": (
+            "train_r/source/1P0At0010_R.png",
+            "left and right are the same picture",
+            "check",
+        ),
+        "1P0At0020": (
+            "train_l/source/1P0At0020_L.png",
+            "mismatched sizes: left is 24 x 20, right is 25 x 20",
+            "check",
+        ),
+        "1P0At0030": (
+            "train_l/source/1P0At0030_L.png",
+            "mismatched bit depth: left has 16 bit, right has 8",
+            "check",
+        ),
+        "1P0Av0000": (
+            "val_l/source/1P0Av0000_L.png",
+            "missing view: there is no right picture",
+            "discover",
+        ),
+    }
+
+
+def test_more_rejects_than_allowed_fail_the_run(source: Path) -> None:
+    (source / "train_l/source/1P0At0000_L.png").write_bytes(b"no image at all")
+    with pytest.raises(UserError, match="1 of 7 inputs were rejected"):
+        ingest(source, max_rejected=0.1)
+
+
+def test_moving_the_folder_changes_nothing(source: Path, tmp_path: Path) -> None:
+    before = ingest(source)
+    moved = source.rename(tmp_path / "moved")
+    again = run(IngestConfig(source=str(moved), root=before.location.url.rpartition("/dpd")[0]))
+    assert again.existed
+
+
+def test_other_input_needs_another_version(source: Path) -> None:
+    ingest(source)
+    write_dpd_tree(source, train=5, seed=1)
+    with pytest.raises(UserError, match="the input files differ.*version=v2"):
+        ingest(source)
+    assert ingest(source, version="v2").rows("train") == 5
+
+
+@pytest.mark.parametrize(("make", "words"), [(False, "there is nothing at"), (True, "no files")])
+def test_wrong_path(tmp_path: Path, make: bool, words: str) -> None:
+    if make:
+        (tmp_path / "none").mkdir()
+    with pytest.raises(UserError, match=words):
+        ingest(tmp_path / "none")
+
+
+def test_the_samples(samples: Path) -> None:
+    """Eight scenes of a Canon, in the set's own layout."""
+    root = f"memory://samples-{os.getpid()}"
+    run(IngestConfig(source=str(samples / "dpd-blur-mini"), root=root))
+    version = open_version(locate(root), "dpd-blur")
+    assert version.pair_ids("test") == ["canon_06", "canon_07"]
+    pair = version.read_pair("test", 0)
+    assert pair.left.shape == (512, 840, 3)
+    assert pair.target is not None
+    # the views of one exposure resemble each other more than either resembles its sharp target
+    mean = (pair.left.astype(float) + pair.right) / 2
+    assert np.abs(mean - pair.left).mean() < np.abs(mean - pair.target).mean()

@@ -1,0 +1,87 @@
+"""Splits and plans of scenes: pure functions of names and settings."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pipelines.dataset.config import SynthConfig
+from pipelines.dataset.scenes import plan_scenes
+from pipelines.dataset.splits import assign_splits
+
+names = st.lists(st.text("abc123", min_size=1, max_size=6), unique=True, max_size=40)
+fractions = st.tuples(st.floats(0, 0.5).filter(lambda f: f == 0 or f > 1e-6), st.floats(0.01, 0.5))
+
+
+@given(names=names, fractions=fractions)
+def test_every_name_has_one_split(names: list[str], fractions: tuple[float, float]) -> None:
+    val, test = fractions
+    splits = assign_splits(names, val_fraction=val, test_fraction=test)
+    assert set(splits) == set(names)
+    assert splits == assign_splits(names[::-1], val_fraction=val, test_fraction=test)
+    shares = {"train": 1 - val - test, "val": val, "test": test}
+    wanted = {split for split, share in shares.items() if share > 1e-6}
+    if len(names) >= 10:
+        assert wanted <= set(splits.values())
+
+
+def test_shares_come_out() -> None:
+    splits = assign_splits([str(n) for n in range(4000)], val_fraction=0.1, test_fraction=0.2)
+    counts = {split: list(splits.values()).count(split) for split in ("train", "val", "test")}
+    assert abs(counts["val"] - 400) < 80
+    assert abs(counts["test"] - 800) < 110
+
+
+def test_adding_names_moves_none() -> None:
+    old = assign_splits([str(n) for n in range(100)], val_fraction=0.1, test_fraction=0.1)
+    new = assign_splits([str(n) for n in range(150)], val_fraction=0.1, test_fraction=0.1)
+    assert {name: new[name] for name in old} == old
+
+
+def test_one_scene_goes_to_training_or_to_the_test() -> None:
+    assert assign_splits(["only"], val_fraction=0.1, test_fraction=0.1) == {"only": "train"}
+    assert assign_splits(["only"], val_fraction=0.0, test_fraction=1.0) == {"only": "test"}
+
+
+@given(pairs=st.integers(1, 60), seed=st.integers(0, 3), textures=st.integers(0, 20))
+def test_scenes_and_photographs_keep_to_one_split(pairs: int, seed: int, textures: int) -> None:
+    config = SynthConfig(pairs=pairs, seed=seed)
+    photographs = [f"photo{n}" for n in range(textures)]
+    units = plan_scenes(config, scenes={}, textures=photographs)
+    assert len({unit.pair_id for unit in units}) == pairs
+    split_of: dict[str, set[str]] = {}
+    for unit in units:
+        for name in (unit.scene_id, *unit.textures):
+            split_of.setdefault(name, set()).add(unit.split)
+    assert all(len(splits) == 1 for splits in split_of.values())
+
+
+def test_what_was_held_out_once_is_held_out_from_other_versions() -> None:
+    photographs = [f"photo{n}" for n in range(30)]
+    used: dict[str, set[str]] = {}
+    for seed, pairs in ((0, 40), (1, 80), (9, 200)):
+        config = SynthConfig(seed=seed, pairs=pairs)
+        for unit in plan_scenes(config, scenes={}, textures=photographs):
+            for name in unit.textures:
+                used.setdefault(name, set()).add(unit.split)
+    assert len(used) > 20
+    assert all(len(splits) == 1 for splits in used.values())
+
+
+@pytest.mark.parametrize("pairs", [8, 20, 64, 150])
+def test_pairs_of_a_folder_go_round_its_scenes(pairs: int) -> None:
+    scenes = {f"{n:03d}": (("image", f"{n}_image.png", 1),) for n in range(64)}
+    units = plan_scenes(SynthConfig(source="folder", pairs=pairs), scenes=scenes, textures=())
+    assert len({unit.pair_id for unit in units}) == pairs
+    counts = [sum(unit.scene_id == scene for unit in units) for scene in scenes]
+    assert max(counts) - min(counts) <= 1
+    # a choice of few scenes must not be a choice of the held-out ones
+    assert sum(unit.split == "train" for unit in units) >= pairs // 2
+    assert {unit.split for unit in units} == {"train", "val", "test"}
+
+
+def test_plan_follows_from_its_settings_alone() -> None:
+    photographs = [f"p{n}" for n in range(9)]
+    one = plan_scenes(SynthConfig(pairs=10), scenes={}, textures=photographs)
+    assert one == plan_scenes(SynthConfig(pairs=10, root="x"), scenes={}, textures=photographs)
+    other = plan_scenes(SynthConfig(pairs=10, seed=1), scenes={}, textures=photographs)
+    assert [u.textures for u in one] != [u.textures for u in other]

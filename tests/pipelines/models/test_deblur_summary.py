@@ -1,0 +1,106 @@
+"""``k3dn deblur`` on real files and ``k3dn summary``."""
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+import k3dn
+from pipelines.errors import UserError
+from pipelines.models import deblur, summary
+from pipelines.models.config import DeblurConfig, EvaluateConfig, PromoteConfig, SummaryConfig
+
+
+@pytest.fixture
+def halving(networks: Path, tmp_path: Path) -> str:
+    """A weights file whose network subtracts 0.25 from the mean of the views."""
+    path = tmp_path / "quarter.safetensors"
+    model, options = "offset_network:offset", {"number": 0.25}
+    k3dn.save_weights(path, k3dn.build_model(model, options), name=model, options=options)
+    return str(path)
+
+
+def write(path: Path, value: int, dtype: type, size: tuple[int, int] = (20, 24)) -> str:
+    """Write a grey picture whose red channel differs."""
+    picture = np.full((*size, 3), value, dtype)
+    picture[..., 0] += 1  # red in RGB
+    assert cv2.imwrite(str(path), picture[..., ::-1])
+    return str(path)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "value", "expected"),
+    [(np.uint8, 128, 64), (np.uint16, 40001, 40001 - 16384)],
+)
+def test_depth_size_and_channel_order_are_kept(
+    tmp_path: Path, halving: str, dtype: type, value: int, expected: int
+) -> None:
+    """16 bit values that 8 bit cannot hold come through; red stays red."""
+    result = deblur.run(
+        DeblurConfig(
+            root=str(tmp_path),
+            tracking_uri=f"sqlite:///{tmp_path}/m.db",
+            left=write(tmp_path / "left.png", value, dtype),
+            right=write(tmp_path / "right.png", value, dtype),
+            output=str(tmp_path / "deep" / "out.png"),
+            model=halving,
+        )
+    )
+    written = cv2.imread(result.output, cv2.IMREAD_UNCHANGED)[..., ::-1]
+    assert written.dtype == dtype and written.shape == (20, 24, 3)
+    assert abs(int(written[0, 0, 1]) - expected) <= 1
+    assert int(written[0, 0, 0]) - int(written[0, 0, 1]) == 1
+    assert (result.height, result.width) == (20, 24)
+    assert result.bit_depth == np.dtype(dtype).itemsize * 8
+
+
+def test_mistakes_are_one_line_and_nothing_is_written(tmp_path: Path, halving: str) -> None:
+    left = write(tmp_path / "left.png", 9, np.uint8)
+    deep = write(tmp_path / "deep.png", 9, np.uint16)
+    other = write(tmp_path / "other.png", 9, np.uint8, (20, 25))
+    broken = tmp_path / "broken.png"
+    broken.write_bytes(Path(left).read_bytes()[:60])
+    output = tmp_path / "out.png"
+
+    def attempt(words: str, **keys: str) -> None:
+        arguments = {"left": left, "right": left, "output": str(output), "model": halving} | keys
+        with pytest.raises(UserError, match=words) as caught:
+            deblur.run(DeblurConfig(root=str(tmp_path), tracking_uri="sqlite://", **arguments))
+        assert "\n" not in str(caught.value)
+
+    attempt("there is no picture at", left=str(tmp_path / "nowhere.png"))
+    attempt("is a folder", right=str(tmp_path))
+    attempt("broken.png", right=str(broken))
+    attempt("24 x 20 px, 8 bit.*25 x 20 px", right=other)
+    attempt("16 bit", right=deep)
+    attempt("cannot write .webm", output=str(tmp_path / "out.webm"))
+    attempt("JPEG holds 8 bit", left=deep, right=deep, output=str(tmp_path / "out.jpg"))
+    attempt("no model at", model=str(tmp_path / "none.safetensors"))
+    assert not output.exists()
+
+
+def test_summary_counts_every_parameter() -> None:
+    config = SummaryConfig(model="nano", network={"width": 4}, size="64x96")
+    result = summary.run(config)
+    network = k3dn.build_model("nano", {"width": 4})
+    assert result.parameters == sum(p.numel() for p in network.parameters())
+    tops = [row for row in result.rows if "." not in row.module]
+    assert sum(row.parameters for row in tops) == result.parameters
+    assert sum(row.macs for row in tops) == result.macs > 0
+    assert f"{result.parameters:,}" in result.describe()
+    with pytest.raises(UserError, match="did you mean 'width'"):
+        summary.run(SummaryConfig(network={"widht": 4}))
+    with pytest.raises(UserError, match="unknown model"):
+        summary.run(SummaryConfig(model="nanno"))
+
+
+def test_configurations_name_the_wrong_key() -> None:
+    with pytest.raises(ValueError, match="size"):
+        SummaryConfig(size="big")
+    with pytest.raises(ValueError, match="split"):
+        EvaluateConfig(split="all")
+    with pytest.raises(ValueError, match="max_pairs"):
+        PromoteConfig(max_pairs=0)
+    with pytest.raises(ValueError, match="tile_px"):
+        DeblurConfig(left="a", right="b", tile_px=8)

@@ -1,0 +1,99 @@
+"""Evaluation on a real Ray cluster, with errors that are known beforehand."""
+
+import json
+import math
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+import torch
+
+import k3dn
+from pipelines.dataset.version import open_version
+from pipelines.errors import UserError
+from pipelines.models import evaluate
+from pipelines.models.config import EvaluateConfig
+from pipelines.models.registry import client_of
+from pipelines.models.scores import INPUT, to_unit
+from pipelines.storage import locate
+
+OFFSET = 51 / 255
+"""How much brighter the views are than the target."""
+
+
+@pytest.mark.usefixtures("ray_cluster")
+def test_figures_are_those_of_the_network(
+    register_offset,  # type: ignore[no-untyped-def]
+    root: str,
+    tracking_uri: str,
+) -> None:
+    register_offset("measured", 0.15)
+    config = EvaluateConfig(
+        root=root,
+        tracking_uri=tracking_uri,
+        model="models:/measured@challenger",
+        datasets=["bright"],
+        num_workers=1,
+    )
+    result = evaluate.run(config)
+    before, after = result.rows
+    assert (before.method, after.method) == (INPUT, "measured v1")
+    assert (after.dataset, after.pairs, result.skipped) == ("bright@v1", 2, 1)
+    assert before.psnr == pytest.approx(-20 * math.log10(OFFSET), abs=1e-4)
+    assert after.psnr == pytest.approx(-20 * math.log10(OFFSET - 0.15), abs=1e-3)
+    assert after.mae == pytest.approx(OFFSET - 0.15, abs=1e-5)
+    assert after.rmse_rel == pytest.approx(OFFSET - 0.15, abs=1e-5)
+
+    pairs = pq.read_table(Path(result.output) / "pairs.parquet").to_pylist()
+    assert [pair["pair_id"] for pair in pairs] == ["pair-0", "pair-1"]
+    kept = json.loads((Path(result.output) / "result.json").read_text())
+    assert kept["model"] == "models:/measured/1"
+
+    assert result.run_id is not None
+    metrics = client_of(tracking_uri).get_run(result.run_id).data.metrics
+    assert metrics["bright/v1/output_psnr"] == pytest.approx(after.psnr)
+    assert metrics["bright/v1/input_psnr"] == pytest.approx(before.psnr)
+
+    stamp = (Path(result.output) / "result.json").stat().st_mtime_ns
+    assert evaluate.run(config).rows == result.rows
+    assert (Path(result.output) / "result.json").stat().st_mtime_ns == stamp  # read, not computed
+
+
+@pytest.mark.usefixtures("ray_cluster")
+def test_a_weights_file_is_measured_too(root: str, tmp_path: Path) -> None:
+    path = tmp_path / "w.safetensors"
+    torch.manual_seed(0)
+    network = k3dn.build_model("nano", {"width": 4})
+    k3dn.save_weights(path, network, name="nano", options={"width": 4})
+    (tmp_path / "m.db").mkdir()
+    result = evaluate.run(
+        EvaluateConfig(
+            root=root,
+            tracking_uri=f"sqlite:///{tmp_path}/m.db",  # a folder is in its way
+            model=str(path),
+            datasets=["bright@v1"],
+            max_pairs=1,
+            num_workers=1,
+        )
+    )
+    assert result.run_id is None
+    pair = open_version(locate(root), "bright").read_pair("test", 0)
+    assert pair.target is not None
+    restored = k3dn.deblur(network, to_unit(pair.left), to_unit(pair.right))
+    expected = -10 * np.log10(np.mean((restored - to_unit(pair.target)) ** 2))
+    assert result.rows[1].pairs == 1
+    assert result.rows[1].psnr == pytest.approx(expected, abs=1e-3)
+
+
+def test_unknown_dataset_and_empty_split_are_one_line(
+    register_offset,  # type: ignore[no-untyped-def]
+    root: str,
+    tracking_uri: str,
+) -> None:
+    register_offset("measured", 0.15)
+    common = {"root": root, "tracking_uri": tracking_uri, "model": "models:/measured@challenger"}
+    with pytest.raises(UserError, match="did you mean 'bright'"):
+        evaluate.run(EvaluateConfig(**common, datasets=["brigth"]))  # type: ignore[arg-type]
+    with pytest.raises(UserError, match="has no val pairs"):
+        evaluate.run(EvaluateConfig(**common, datasets=["bright"], split="val"))  # type: ignore[arg-type]

@@ -1,0 +1,66 @@
+"""Networks for tests, through the package.module:factory door: they train in milliseconds."""
+
+import os
+import time
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+
+class TinyNetwork(nn.Module):
+    """The mean of the views plus a small convolution of both."""
+
+    def __init__(self, width: int = 4) -> None:
+        super().__init__()
+        self.body = nn.Sequential(
+            nn.Conv2d(6, width, 3, padding=1), nn.ReLU(), nn.Conv2d(width, 3, 3, padding=1)
+        )
+
+    def forward(self, left: Tensor, right: Tensor) -> Tensor:
+        return 0.5 * (left + right) + 0.1 * self.body(torch.cat((left, right), dim=1))
+
+
+class GatedNetwork(TinyNetwork):
+    """Stands still at one training step until a file is there, so that a test can kill it there.
+
+    Says so in ``<gate>.<pid>``. ``at`` counts the forward passes of a process in training, from 1.
+    """
+
+    def __init__(self, gate: str, at: int) -> None:
+        super().__init__()
+        self._gate, self._at, self._calls = Path(gate), at, 0
+
+    def forward(self, left: Tensor, right: Tensor) -> Tensor:
+        if self.training:
+            self._calls += 1
+            if self._calls == self._at and not self._gate.exists():
+                self._gate.with_name(f"{self._gate.name}.{os.getpid()}").touch()
+                while not self._gate.exists():
+                    time.sleep(0.01)
+        return super().forward(left, right)
+
+
+class UnstableNetwork(TinyNetwork):
+    """Returns infinite values after some steps."""
+
+    def __init__(self, at: int) -> None:
+        super().__init__()
+        self._at, self._calls = at, 0
+
+    def forward(self, left: Tensor, right: Tensor) -> Tensor:
+        restored = super().forward(left, right)
+        self._calls += self.training
+        return restored * float("inf") if self._calls >= self._at else restored
+
+
+def tiny(width: int = 4) -> nn.Module:
+    return TinyNetwork(width)
+
+
+def gated(gate: str, at: int) -> nn.Module:
+    return GatedNetwork(gate, at)
+
+
+def unstable(at: int) -> nn.Module:
+    return UnstableNetwork(at)

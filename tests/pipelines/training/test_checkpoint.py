@@ -1,0 +1,88 @@
+"""Checkpoints: the newest complete one is found whatever a kill left behind."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from pipelines.storage import Location, locate
+from pipelines.training.checkpoint import (
+    CHECKPOINTS,
+    MARKER,
+    complete_steps,
+    newest_checkpoint,
+    save_checkpoint,
+)
+
+
+@pytest.fixture(params=["folder", "memory"])
+def run(request: pytest.FixtureRequest, tmp_path: Path) -> Location:
+    if request.param == "folder":
+        return locate(str(tmp_path / "run"))
+    return locate(f"memory://{tmp_path.name}")
+
+
+def state(value: float) -> dict:
+    parameter = torch.nn.Parameter(torch.full((3,), float(value)))
+    optimizer = torch.optim.AdamW([parameter])
+    parameter.sum().backward()
+    optimizer.step()
+    return {"model": {"w": parameter.detach()}, "optimizer": optimizer.state_dict(), "losses": {}}
+
+
+def test_there_is_none_at_first(run: Location) -> None:
+    assert newest_checkpoint(run) is None
+
+
+def test_the_newest_comes_back_as_it_was(run: Location) -> None:
+    save_checkpoint(run, 5, state(1.0))
+    saved = state(2.0)
+    save_checkpoint(run, 10, saved)
+    step, loaded = newest_checkpoint(run) or (0, {})
+    assert step == 10
+    assert torch.equal(loaded["model"]["w"], saved["model"]["w"])
+    moments = saved["optimizer"]["state"][0]
+    for key, value in loaded["optimizer"]["state"][0].items():
+        assert torch.equal(value, moments[key])
+
+
+def test_two_are_kept(run: Location) -> None:
+    for step in (5, 10, 15, 20):
+        save_checkpoint(run, step, state(step))
+    assert complete_steps(run) == [20, 15]
+    assert len(run.child(CHECKPOINTS).list()) == 2
+
+
+def test_one_without_its_marker_is_passed_over(run: Location) -> None:
+    save_checkpoint(run, 5, state(1.0))
+    run.child(CHECKPOINTS, "step-00000010", "state-0123456789abcdef.pt").write_bytes(b"half")
+    assert (newest_checkpoint(run) or (0, {}))[0] == 5
+    save_checkpoint(run, 10, state(2.0))  # the step is made again
+    assert (newest_checkpoint(run) or (0, {}))[0] == 10
+
+
+@pytest.mark.parametrize("damage", ["shorter", "other", "gone", "marker"])
+def test_a_damaged_one_is_passed_over(run: Location, damage: str) -> None:
+    save_checkpoint(run, 5, state(1.0))
+    folder = save_checkpoint(run, 10, state(2.0))
+    file = folder.child(json.loads(folder.child(MARKER).read_bytes())["file"])
+    data = file.read_bytes()
+    if damage == "shorter":
+        file.write_bytes(data[:-7])
+    elif damage == "other":
+        file.write_bytes(data[:100] + bytes([data[100] ^ 1]) + data[101:])
+    elif damage == "gone":
+        file.delete()
+    else:
+        folder.child(MARKER).write_bytes(b"{")
+    assert (newest_checkpoint(run) or (0, {}))[0] == 5
+
+
+def test_a_full_disk_leaves_the_older_ones(tmp_path: Path) -> None:
+    run = locate(str(tmp_path))
+    save_checkpoint(run, 5, state(1.0))
+    (tmp_path / CHECKPOINTS / "step-00000010").write_bytes(b"")  # a file where a folder must be
+    with pytest.raises(OSError, match="step-00000010"):
+        save_checkpoint(run, 10, state(2.0))
+    assert (newest_checkpoint(run) or (0, {}))[0] == 5

@@ -1,0 +1,87 @@
+"""What a run is: its data resolved, its name and digest, and who may go on with it."""
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+
+from pipelines.errors import UserError
+from pipelines.training.config import TrainConfig
+from pipelines.training.plan import claim, plan_run
+from tests.pipelines.training.versions import make_pair, write_version
+
+Small = Callable[..., TrainConfig]
+
+
+def test_references_are_resolved(small: Small) -> None:
+    plan = plan_run(small())
+    assert [(s.reference, s.rows, s.repeat) for s in plan.sources] == [
+        ("soft@v1", 5, 1),
+        ("real@v1", 2, 3),
+    ]
+    assert [(s.reference, s.rows) for s in plan.val_sources] == [("soft@v1", 3), ("real@v1", 1)]
+
+
+def test_what_decides_the_result_decides_the_name(small: Small) -> None:
+    base = plan_run(small())
+    same = small(num_workers=3, checkpoint_every=1, register=None, cpus_per_worker=0.1)
+    assert plan_run(same).name == base.name
+    for changed in (small(lr=1e-3), small(seed=1), small(datasets=["soft"]), small(steps=15)):
+        assert plan_run(changed).name != base.name
+
+
+def test_a_new_latest_is_another_run(small: Small) -> None:
+    config = small(datasets=["soft@latest"])
+    before = plan_run(config)
+    write_version(config.root, "soft", "v2", [make_pair("soft", "train", i) for i in range(6)])
+    after = plan_run(config)
+    assert after.sources[0].reference == "soft@v2"
+    assert after.name != before.name
+
+
+def test_a_name_belongs_to_one_configuration(small: Small) -> None:
+    config = small(name="mine")
+    claim(plan_run(config))
+    claim(plan_run(replace(config, num_workers=1)))
+    with pytest.raises(UserError, match=r"run 'mine' .* lr=0.003.*soft@v1.*another name"):
+        claim(plan_run(replace(config, lr=1e-4)))
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"datasets": ["sofd"]}, "did you mean 'soft'"),
+        ({"datasets": ["soft@v9"]}, "no version 'v9'"),
+        ({"datasets": ["soft*0"]}, "repeat"),
+        ({"datasets": ["soft*x"]}, "repeat"),
+        ({"name": "../out"}, "letters, digits"),
+        ({"root": "memory://data"}, "use a folder"),
+    ],
+)
+def test_mistakes_are_told_in_one_line(small: Small, changes: dict, message: str) -> None:
+    with pytest.raises(UserError, match=message) as caught:
+        plan_run(small(**changes))
+    assert "\n" not in str(caught.value)
+
+
+def test_a_dataset_without_training_pairs_is_refused(small: Small) -> None:
+    config = small(datasets=["held"])
+    write_version(config.root, "held", "v1", [make_pair("held", "test", 0)])
+    with pytest.raises(UserError, match="held@v1 has no training pairs"):
+        plan_run(config)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"steps": 0}, "steps must be at least 1"),
+        ({"num_workers": 5}, "must not exceed batch_size"),
+        ({"ema": 1.0}, "ema must be in"),
+        ({"lr": 0.0}, "lr must be greater than 0"),
+        ({"datasets": []}, "datasets must name"),
+        ({"patch": 8}, "patch must be at least 16"),
+    ],
+)
+def test_ranges_are_checked(small: Small, changes: dict, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        small(**changes)

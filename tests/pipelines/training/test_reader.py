@@ -1,0 +1,84 @@
+"""What a reader gives for a step: the right samples, values as stored, the same from everyone."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from pipelines.dataset.version import open_version
+from pipelines.storage import locate
+from pipelines.training import reader as reader_module
+from pipelines.training.config import TrainConfig
+from pipelines.training.loader import local_batches
+from pipelines.training.plan import plan_run
+from pipelines.training.reader import SampleReader, as_16_bit, read_training_pair
+from tests.pipelines.training.versions import make_pair, write_version
+
+Small = Callable[..., TrainConfig]
+
+
+def test_three_workers_see_what_one_sees(small: Small) -> None:
+    plan = plan_run(small())
+    for step in (0, 2, 13):
+        one = SampleReader(plan, 0, 1)({"step": np.array([step])})
+        three = [SampleReader(plan, rank, 3)({"step": np.array([step])}) for rank in range(3)]
+        for column in ("index", "pair_id", "pictures"):
+            joined = np.concatenate([part[column] for part in three])
+            assert np.array_equal(joined, one[column])
+
+
+def test_samples_are_cut_from_the_pair_they_name(small: Small) -> None:
+    config = small(datasets=["real"])
+    columns = SampleReader(plan_run(config), 0, 1)({"step": np.array([0, 1, 2])})
+    version = open_version(locate(config.root), "real")
+    pairs = {
+        pair_id: version.read_pair("train", i)
+        for i, pair_id in enumerate(version.pair_ids("train"))
+    }
+    assert columns["index"].tolist() == list(range(12))
+    for pair_id, (left, right, target) in zip(columns["pair_id"], columns["pictures"], strict=True):
+        pair = pairs[pair_id.removeprefix("real@v1/")]
+        assert pair.target is not None
+        assert np.isin(target, pair.target).all()  # 16-bit noise: values tell where they are from
+        views = np.stack([left, right]).astype(int) - target
+        assert set(np.unique(views[0])) | set(np.unique(views[1])) == {
+            8191,
+            int(pair.pair_id[-2:]),
+        }
+
+
+def test_eight_bits_lie_on_the_sixteen_bit_scale_exactly() -> None:
+    values = np.arange(256, dtype=np.uint8)
+    assert np.array_equal(as_16_bit(values) / 65535.0, values / 255.0)
+    deep = np.array([0, 1, 257, 65535], np.uint16)
+    assert np.array_equal(as_16_bit(deep), deep)
+
+
+def test_batches_are_pictures_in_0_1(small: Small) -> None:
+    plan = plan_run(small())
+    batch = next(local_batches(plan, 1, 3, 5, 6))
+    assert batch.index == [21]
+    assert batch.left.shape == (1, 3, 32, 32)
+    columns = SampleReader(plan, 1, 3)({"step": np.array([5])})
+    for view, tensor in enumerate((batch.left, batch.right, batch.target)):
+        expected = columns["pictures"][0, view].transpose(2, 0, 1) / 65535.0
+        np.testing.assert_allclose(tensor[0].numpy(), expected, atol=1e-7)
+
+
+def test_a_full_cache_changes_nothing(small: Small, monkeypatch: pytest.MonkeyPatch) -> None:
+    plan = plan_run(small())
+    steps = np.arange(8)
+    kept = SampleReader(plan, 0, 1)({"step": steps})
+    monkeypatch.setattr(reader_module, "CACHE_BYTES", 20_000)  # room for one pair
+    evicting = SampleReader(plan, 0, 1)
+    assert np.array_equal(evicting({"step": steps})["pictures"], kept["pictures"])
+    assert len(evicting._cache) == 1
+
+
+def test_a_pair_without_a_target_is_named(tmp_path: Path) -> None:
+    pair = make_pair("views", "train", 0)
+    object.__setattr__(pair, "target", None)
+    write_version(str(tmp_path), "views", "v1", [pair])
+    with pytest.raises(ValueError, match="views@v1/train-00 has no target"):
+        read_training_pair(open_version(locate(str(tmp_path)), "views"), 0)

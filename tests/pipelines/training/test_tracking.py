@@ -1,0 +1,164 @@
+"""Records in MLflow, on a real SQLite store: complete, not doubled, and never in the way."""
+
+import logging
+import socket
+import sqlite3
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+import pytest
+from mlflow import MlflowClient
+
+from pipelines import tracking
+from pipelines.config import StepConfig
+from pipelines.errors import UserError
+from pipelines.tracking import Tracker, ensure_store, resolve_tracking_uri
+
+Rows = list[dict]
+
+
+@pytest.fixture(scope="module")
+def uri(tmp_path_factory: pytest.TempPathFactory) -> str:
+    folder = tmp_path_factory.mktemp("store")
+    uri = f"sqlite:///{folder}/_mlflow/mlflow.db"
+    ensure_store(uri)
+    return uri
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_SYSTEM_METRICS_SAMPLING_INTERVAL", "1")
+    monkeypatch.setattr(tracking, "_EVERY_S", 0.05)
+
+
+def opened(uri: str, key: str) -> Tracker:
+    tracker = Tracker(uri, key=key, name=f"run {key}")
+    tracker.open(
+        parameters={"lr": 1e-3, "network.width": 4},
+        tags={"k3dn.folder": "somewhere"},
+        datasets=[("soft@v1", "f" * 64, "data/soft/v1")],
+    )
+    return tracker
+
+
+def rows(*steps: int) -> Rows:
+    return [{"step": s, "time_ms": 1000 + s, "loss": 1 / s, "event": "x"} for s in steps]
+
+
+def history(uri: str, run_id: str, key: str = "loss") -> list[tuple[int, float, int]]:
+    found = MlflowClient(uri).get_metric_history(run_id, key)
+    return sorted((m.step, m.value, m.timestamp) for m in found)
+
+
+def until(condition: Callable[[], bool]) -> None:
+    deadline_s = time.monotonic() + 60
+    while not condition():
+        assert time.monotonic() < deadline_s, "nothing happened for a minute"
+        time.sleep(0.02)
+
+
+@contextmanager
+def away(uri: str) -> Iterator[None]:
+    """The store answers with errors. (A lock would do as well, but MLflow waits 20 s for it.)"""
+    with closing(sqlite3.connect(uri.removeprefix("sqlite:///"))) as database:
+        database.execute("ALTER TABLE runs RENAME TO runs_away")
+        try:
+            yield
+        finally:
+            database.execute("ALTER TABLE runs_away RENAME TO runs")
+
+
+def test_the_store_is_found(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    root = str(tmp_path / "data")
+    assert resolve_tracking_uri(StepConfig(root=root)) == f"sqlite:///{root}/_mlflow/mlflow.db"
+    monkeypatch.chdir(tmp_path)
+    assert resolve_tracking_uri(StepConfig(root="memory://r")) == f"sqlite:///{tmp_path}/mlflow.db"
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://server")
+    assert resolve_tracking_uri(StepConfig(root=root)) == "http://server"
+    assert resolve_tracking_uri(StepConfig(root=root, tracking_uri="http://own")) == "http://own"
+
+
+def test_a_server_that_is_not_there_is_told_at_once() -> None:
+    with closing(socket.socket()) as taken:
+        taken.bind(("127.0.0.1", 0))  # bound, but nobody listens
+        uri = f"http://127.0.0.1:{taken.getsockname()[1]}"
+        with pytest.raises(UserError, match=f"{uri} does not answer.*check tracking_uri"):
+            ensure_store(uri)
+
+
+def test_a_file_that_is_no_store_is_told(tmp_path: Path) -> None:
+    (tmp_path / "mlflow.db").write_text("no database, but long enough to be looked at " * 30)
+    with pytest.raises(UserError, match="does not answer") as caught:
+        ensure_store(f"sqlite:///{tmp_path}/mlflow.db")
+    assert "\n" not in str(caught.value)
+
+
+def test_artifacts_lie_beside_the_store(uri: str) -> None:
+    experiment = MlflowClient(uri).get_experiment_by_name(tracking.EXPERIMENT)
+    folder = Path(uri.removeprefix("sqlite:///")).parent
+    assert experiment.artifact_location == (folder / "artifacts").as_uri()
+
+
+def test_a_run_is_recorded(uri: str, tmp_path: Path) -> None:
+    tracker = opened(uri, "recorded")
+    record = rows(1, 2, 3)
+    tracker.follow(lambda step: record)
+    until(lambda: len(history(uri, tracker.run_id)) == 2)  # the last step may still get rows
+    record.append({"step": 3, "time_ms": 1500, "val_psnr": 30.0})
+    until(lambda: bool(history(uri, tracker.run_id, "system/system_memory_usage_percentage")))
+    (tmp_path / "note.txt").write_text("note")
+    tracker.finish(artifacts=[(tmp_path / "note.txt", "notes")], tags={"k3dn.weights": "w"})
+    client = MlflowClient(uri)
+    run = client.get_run(tracker.run_id)
+    assert run.info.status == "FINISHED"
+    assert run.data.params == {"lr": "0.001", "network.width": "4"}
+    assert run.data.tags["k3dn.weights"] == "w"
+    assert history(uri, tracker.run_id) == [(s, 1 / s, 1000 + s) for s in (1, 2, 3)]
+    assert history(uri, tracker.run_id, "val_psnr") == [(3, 30.0, 1500)]
+    dataset = run.inputs.dataset_inputs[0].dataset
+    assert (dataset.name, dataset.digest) == ("soft@v1", "f" * 36)
+    assert "data/soft/v1" in dataset.source
+    assert [f.path for f in client.list_artifacts(tracker.run_id, "notes")] == ["notes/note.txt"]
+
+
+def test_the_same_command_goes_on_with_the_run(uri: str) -> None:
+    first = opened(uri, "again")
+    first.follow(lambda step: rows(1, 2, 3))
+    until(lambda: len(history(uri, first.run_id)) == 2)
+    first.stop()  # its process dies after step 2 was sent; it then starts again from step 1
+    again = opened(uri, "again")
+    assert again.run_id == first.run_id
+    again.follow(lambda step: [{**row, "time_ms": 9000} for row in rows(2, 3, 4)])
+    again.finish(artifacts=[], tags={})
+    assert [step for step, _, _ in history(uri, first.run_id)] == [1, 2, 3, 4]
+    assert len(MlflowClient(uri).get_run(first.run_id).inputs.dataset_inputs) == 1
+
+
+def test_an_outage_delays_the_records_and_nothing_else(
+    uri: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    tracker = opened(uri, "outage")
+    record = rows(1, 2)
+    with caplog.at_level(logging.WARNING, "pipelines.tracking"), away(uri):
+        tracker.follow(lambda step: record)
+        until(lambda: "MLflow is away" in caplog.text)
+        record.extend(rows(3, 4))
+    until(lambda: len(history(uri, tracker.run_id)) == 3)
+    with away(uri):
+        with pytest.raises(UserError, match="nothing is lost: the same command"):
+            tracker.finish(artifacts=[], tags={})
+        tracker.stop()  # what the driver does next; it must not raise
+    again = opened(uri, "outage")
+    again.follow(lambda step: record)
+    again.finish(artifacts=[], tags={})
+    assert [step for step, _, _ in history(uri, tracker.run_id)] == [1, 2, 3, 4]
+
+
+def test_a_rate_that_is_no_number_is_recorded(uri: str) -> None:
+    tracker = opened(uri, "nan")
+    tracker.follow(lambda step: [{"step": 1, "time_ms": 1, "loss": float("nan")}])
+    tracker.finish(artifacts=[], tags={})
+    assert len(history(uri, tracker.run_id)) == 1

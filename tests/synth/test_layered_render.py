@@ -1,0 +1,373 @@
+"""The layered renderer against slow oracles: its formula in loops, and rays through the lens."""
+
+import itertools
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
+from synth.convolve import convolve_views
+from synth.edges import separate_edges, whole_pixels
+from synth.extend import extend_unknown
+from synth.psf import PSF_FAMILIES
+from synth.render import cut_layers, render_layered
+
+FAMILIES = sorted(PSF_FAMILIES)
+coc_maps = hnp.arrays(np.float32, (11, 13), elements=st.floats(-4, 4, width=32))
+
+
+def picture(seed, shape=(24, 28)):
+    return np.random.default_rng(seed).random((*shape, 3)).astype(np.float32)
+
+
+def convolve_slowly(plane, kernel):
+    """Convolution by the definition, mirrored borders: out(x) = sum_u K(u) plane(x - u)."""
+    half = kernel.shape[0] // 2
+    padded = np.pad(plane.astype(np.float64), half, mode="symmetric")
+    result = np.zeros(plane.shape)
+    for row, column in np.ndindex(*plane.shape):
+        for down, across in np.ndindex(*kernel.shape):
+            source = padded[row + 2 * half - down, column + 2 * half - across]
+            result[row, column] += kernel[down, across] * source
+    return result
+
+
+def composite_slowly(image, coc, psf, view, step):
+    """The renderer's formula, one pixel at a time, and where nothing had to be guessed in it."""
+    levels = np.arange(np.floor(coc.min() / step), np.ceil(coc.max() / step) + 1)
+    height, width = coc.shape
+    mattes = np.maximum(0.0, 1.0 - np.abs(coc[None] / step - levels[:, None, None]))
+    result, passing = np.zeros(image.shape), np.ones((height, width))
+    certain = np.ones((height, width), dtype=bool)
+    for index in range(len(levels) - 1, -1, -1):
+        kernel = psf(levels[index] * step)[view]
+        matte = convolve_slowly(mattes[index], kernel)
+        known = convolve_slowly(mattes[: index + 1].sum(axis=0), kernel)
+        certain &= (known > 0.021) | (passing < 1e-5)
+        known = np.maximum(known, 1e-9)
+        for channel in range(3):
+            light = convolve_slowly(mattes[index] * image[..., channel], kernel)
+            result[..., channel] += passing * light / known
+        passing = passing * (1.0 - matte / known)
+    return result, certain
+
+
+def step_scene(height, width, near, far):
+    coc = np.full((height, width), far, dtype=np.float32)
+    coc[3 : height - 4, width // 3 : 2 * width // 3] = near
+    return coc
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+@pytest.mark.parametrize(
+    "coc",
+    [
+        step_scene(13, 15, 0.0, -2.0),
+        step_scene(13, 15, 0.0, -1.3),
+        np.linspace(-2.0, 2.0, 13 * 15, dtype=np.float32).reshape(15, 13).T,
+    ],
+    ids=["step", "step between layers", "slope through focus"],
+)
+def test_render_is_its_formula(name, coc):
+    image = picture(1, coc.shape)
+    psf = PSF_FAMILIES[name]
+    views = render_layered(image, coc, psf, mixed_edges=False)
+    for view, rendered in enumerate(views):
+        expected, certain = composite_slowly(image, coc, psf, view, 0.5)
+        assert certain.mean() > 0.4
+        np.testing.assert_allclose(rendered[certain], expected[certain], atol=2e-4)
+
+
+def trace_rays(points, sign, layers):
+    """Light of every pixel as a mean over rays: through each place of the aperture, front to back.
+
+    layers: nearest first, (coc, matte, premultiplied picture), whole, with what is hidden in them.
+    sign: 1 for the left view, -1 for the right one, which sees the aperture mirrored.
+    """
+    height, width = layers[0][1].shape
+    total = np.zeros((height, width, 3))
+    rows, columns = np.mgrid[:height, :width].astype(float)
+    for x, y, weight in zip(*points, strict=True):
+        passing = np.ones((height, width))
+        for coc, matte, light in layers:
+            place = (rows - y * abs(coc), columns - sign * x * coc)
+            total += weight * (passing[..., None] * interpolate(light, *place))
+            passing = passing * (1.0 - interpolate(matte[..., None], *place)[..., 0])
+    return total / points[2].sum()
+
+
+def interpolate(planes, rows, columns):
+    """Bilinear values at places between pixels, mirrored borders."""
+    pad = 12
+    planes = np.pad(planes, ((pad, pad), (pad, pad), (0, 0)), mode="symmetric")
+    rows, columns = rows + pad, columns + pad
+    top, left = np.floor(rows).astype(int), np.floor(columns).astype(int)
+    result = 0.0
+    for down, across in itertools.product((0, 1), (0, 1)):
+        share = np.abs(1 - down - (rows - top)) * np.abs(1 - across - (columns - left))
+        result = result + share[..., None] * planes[top + down, left + across]
+    return result
+
+
+def points_of(name, side=8):
+    """Places of a family's aperture, and the light through them: side x side points."""
+    family = PSF_FAMILIES[name]
+    aperture = family.aperture(family.parameters())
+    blocks = aperture.light.reshape(side, -1, side, aperture.light.shape[1] // side)
+    axis = (np.arange(side) - (side - 1) / 2) * (2 * aperture.extent / side)
+    x, y = np.meshgrid(axis, axis)
+    return x.ravel(), y.ravel(), blocks.sum(axis=(1, 3)).ravel()
+
+
+def psf_of_points(points):
+    """Kernels of the same few points that the rays go through: each split over four pixels."""
+
+    def psf(coc_px):
+        x, y, weight = points
+        x_px, y_px = x * coc_px, y * abs(coc_px)
+        half = int(np.ceil(max(np.abs(x_px).max(), np.abs(y_px).max())))
+        pixels = np.arange(-half, half + 1.0)[:, None]
+        columns = np.maximum(0, 1 - np.abs(x_px - pixels))
+        rows = np.maximum(0, 1 - np.abs(y_px - pixels))
+        kernel = (rows * weight) @ columns.T / weight.sum()
+        return kernel, kernel[:, ::-1]
+
+    return psf
+
+
+def two_layers(seed, near_coc, far_coc, background):
+    foreground = picture(seed)
+    matte = np.zeros(foreground.shape[:2])
+    matte[5:18, 8:19] = 1.0
+    near = (near_coc, matte, matte[..., None] * foreground)
+    far = (far_coc, np.ones_like(matte), background)
+    image = np.where(matte[..., None] > 0, foreground, background).astype(np.float32)
+    coc = np.where(matte > 0, near_coc, far_coc).astype(np.float32)
+    return image, coc, [near, far]
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+@pytest.mark.parametrize(
+    ("near_coc", "far_coc"), [(3.0, 0.0), (0.0, -3.0), (2.0, -2.5), (4.0, 1.5), (-1.0, -4.0)]
+)
+def test_depth_step_over_a_plain_background_equals_rays(name, near_coc, far_coc):
+    """Where what is hidden can be known, the renderer is exact: blurred edges, no bleeding."""
+    points = points_of(name)
+    background = np.full((24, 28, 3), (0.8, 0.4, 0.1))
+    image, coc, layers = two_layers(2, near_coc, far_coc, background)
+    views = render_layered(image, coc, psf_of_points(points), mixed_edges=False)
+    for sign, rendered in zip((1, -1), views, strict=True):
+        np.testing.assert_allclose(rendered, trace_rays(points, sign, layers), atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("near_coc", "far_coc"), [(3.0, 0.0), (0.0, -3.0), (2.0, -2.5), (4.0, 1.5)]
+)
+def test_depth_step_over_a_textured_background_is_near_to_rays(near_coc, far_coc):
+    """What is hidden must be guessed; still nearer to the truth than each pixel by its own depth.
+
+    The background is smooth at the scale of the blur, as nobody can guess noise.
+    """
+    points = points_of("butterworth")
+    rows, columns = np.mgrid[:24, :28]
+    waves = [np.sin(rows / 4.0 + k) * np.cos(columns / 5.0 - k) for k in range(3)]
+    background = 0.5 + 0.4 * np.stack(waves, axis=-1)
+    image, coc, layers = two_layers(3, near_coc, far_coc, background)
+    psf = psf_of_points(points)
+    views = render_layered(image, coc, psf, mixed_edges=False)
+    for sign, rendered in zip((1, -1), views, strict=True):
+        truth = trace_rays(points, sign, layers)
+        gathered = np.zeros_like(truth)
+        for level in (near_coc, far_coc):
+            kernel = psf(level)[0 if sign == 1 else 1]
+            half = kernel.shape[0] // 2
+            padded = np.pad(image, ((half, half), (half, half), (0, 0)), mode="symmetric")
+            blurred = convolve_views(padded.transpose(2, 0, 1), kernel, kernel)[0]
+            gathered = np.where(coc[..., None] == level, blurred.transpose(1, 2, 0), gathered)
+        error = np.sqrt(np.mean((rendered - truth) ** 2))
+        assert error < 0.05
+        assert error < 0.7 * np.sqrt(np.mean((gathered - truth) ** 2))
+
+
+def antialiased_disc(near_coc, far_coc):
+    """A disc before a plain background, its outline through the pixels; and its layers."""
+    rows, columns = np.mgrid[:24, :28]
+    matte = np.clip(7.0 - np.hypot(rows - 11.3, columns - 13.8) + 0.5, 0.0, 1.0)
+    front, back = np.array([0.9, 0.8, 0.2]), np.full((24, 28, 3), (0.05, 0.1, 0.3))
+    near = (near_coc, matte, matte[..., None] * front)
+    image = (near[2] + (1 - matte[..., None]) * back).astype(np.float32)
+    coc = np.where(matte >= 0.5, near_coc, far_coc).astype(np.float32)
+    return image, coc, [near, (far_coc, np.ones_like(matte), back)]
+
+
+@pytest.mark.parametrize(("near_coc", "far_coc"), [(0.0, -3.0), (2.0, -2.5), (3.0, 0.0)])
+def test_outlines_through_pixels_leave_no_ring(near_coc, far_coc):
+    """Taken apart, mixed pixels come to what rays see; blurred whole they make a bright ring."""
+    image, coc, layers = antialiased_disc(near_coc, far_coc)
+    points = points_of("butterworth")
+    psf = psf_of_points(points)
+    truth = trace_rays(points, 1, layers)
+    errors = [
+        np.abs(render_layered(image, coc, psf, mixed_edges=mixed)[0] - truth).max()
+        for mixed in (True, False)
+    ]
+    assert errors[0] < 0.01
+    assert errors[0] < 0.1 * errors[1]
+
+
+def test_mixed_pixels_are_found_and_their_pieces_make_up_the_pixel():
+    image, coc, layers = antialiased_disc(0.0, -3.0)
+    pieces = separate_edges(image, coc)
+    count = coc.size
+    np.testing.assert_allclose(np.bincount(pieces.pixel, pieces.share, count), 1.0, atol=1e-12)
+    for channel in range(3):
+        light = np.bincount(pieces.pixel, pieces.share * pieces.light[:, channel], count)
+        np.testing.assert_allclose(light, image[..., channel].ravel(), atol=1e-6)
+    in_front = np.bincount(pieces.pixel, pieces.share * (pieces.coc_px == 0.0), count)
+    np.testing.assert_allclose(in_front, layers[0][1].ravel(), atol=0.021)
+
+
+def test_without_depth_edges_pixels_stay_whole():
+    image = picture(8)
+    coc = np.tile(np.linspace(-3.0, 3.0, 28), (24, 1))
+    pieces, whole = separate_edges(image, coc), whole_pixels(image, coc)
+    np.testing.assert_array_equal(pieces.share, whole.share)
+    np.testing.assert_array_equal(pieces.light, whole.light)
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+@pytest.mark.parametrize("coc_px", [-3.0, 0.0, 2.3])
+def test_one_depth_is_one_convolution(name, coc_px):
+    """Eq. 5 of the paper: with one layer the composite is the blur alone."""
+    family = PSF_FAMILIES[name]
+    image = picture(4)
+    views = render_layered(image, np.full(image.shape[:2], coc_px, np.float32), family)
+    share = coc_px / 0.5 - np.floor(coc_px / 0.5)
+    lower, upper = family(np.floor(coc_px / 0.5) * 0.5), family(np.ceil(coc_px / 0.5) * 0.5)
+    for view, rendered in enumerate(views):
+        expected = (1 - share) * convolve_slowly(image[..., 0], lower[view])
+        expected += share * convolve_slowly(image[..., 0], upper[view])
+        tolerance = 2e-5 if share == 0.0 else 2e-2  # two layers meet in the composite
+        np.testing.assert_allclose(rendered[..., 0], expected, atol=tolerance)
+
+
+def test_finer_layers_change_a_slope_little():
+    family = PSF_FAMILIES["butterworth"]
+    image = picture(5, (40, 40))
+    coc = np.tile(np.linspace(-5.0, 3.0, 40, dtype=np.float32), (40, 1))
+    coarse, fine = (render_layered(image, coc, family, step_px=s) for s in (0.5, 0.125))
+    assert np.sqrt(np.mean((coarse[0] - fine[0]) ** 2)) < 0.01
+
+
+@settings(max_examples=15, deadline=None)
+@given(coc=coc_maps, name=st.sampled_from(FAMILIES), level=st.floats(0.0, 1.0, width=32))
+def test_a_plain_picture_stays_plain(coc, name, level):
+    """Whatever the depth: edges neither darken nor brighten."""
+    image = np.full((*coc.shape, 3), level, dtype=np.float32)
+    for view in render_layered(image, coc, PSF_FAMILIES[name]):
+        np.testing.assert_allclose(view, image, atol=2e-5)
+
+
+@settings(max_examples=15, deadline=None)
+@given(coc=coc_maps, name=st.sampled_from(FAMILIES), seed=st.integers(0, 99))
+def test_light_stays_within_what_the_picture_holds(coc, name, seed):
+    image = picture(seed, coc.shape)
+    for view in render_layered(image, coc, PSF_FAMILIES[name]):
+        assert view.min() >= image.min() - 1e-5
+        assert view.max() <= image.max() + 1e-5
+
+
+@settings(max_examples=15, deadline=None)
+@given(coc=coc_maps, name=st.sampled_from(FAMILIES), seed=st.integers(0, 99))
+def test_mirroring_swaps_the_views_and_turning_over_does_not(coc, name, seed):
+    image = picture(seed, coc.shape)
+    family = PSF_FAMILIES[name]
+    left, right = render_layered(image, coc, family)
+    mirrored = render_layered(image[:, ::-1], coc[:, ::-1], family)
+    np.testing.assert_allclose(mirrored[0], right[:, ::-1], atol=1e-3)
+    np.testing.assert_allclose(mirrored[1], left[:, ::-1], atol=1e-3)
+    over = render_layered(image[::-1], coc[::-1], family)
+    np.testing.assert_allclose(over[0], left[::-1], atol=1e-3)
+
+
+def test_in_focus_is_the_picture_itself():
+    image = picture(6)
+    for view in render_layered(
+        image, np.zeros(image.shape[:2], np.float32), PSF_FAMILIES["integral"]
+    ):
+        np.testing.assert_array_equal(view, image)
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+@pytest.mark.parametrize("coc_px", [-4.0, -0.3, 0.3, 4.0])
+def test_a_point_of_light_shifts_as_in_a_camera(name, coc_px):
+    """s = x_L - x_R is positive for a point nearer than focus, negative for one farther."""
+    image = np.zeros((41, 41, 3), dtype=np.float32)
+    image[20, 20] = 1.0
+    left, right = render_layered(image, np.full((41, 41), coc_px, np.float32), PSF_FAMILIES[name])
+    places = [
+        (v[..., 0].sum(axis=0) * np.arange(41)).sum() / v[..., 0].sum() for v in (left, right)
+    ]
+    assert np.sign(places[0] - places[1]) == np.sign(coc_px)
+    assert 0.5 * (places[0] + places[1]) == pytest.approx(20.0, abs=1e-4)
+    assert left.sum() == pytest.approx(image.sum(), rel=1e-4)
+
+
+@settings(max_examples=40, deadline=None)
+@given(coc=coc_maps, step=st.sampled_from([0.25, 0.5, 1.0]))
+def test_layers_partition_the_picture_front_to_back(coc, step):
+    image = picture(0, coc.shape)
+    layers = list(cut_layers(whole_pixels(image, coc), coc.shape, step_px=step))
+    assert [layer.coc_px for layer in layers] == sorted({layer.coc_px for layer in layers})[::-1]
+    np.testing.assert_allclose(sum(layer.matte for layer in layers), 1.0, atol=1e-6)
+    behind = np.zeros(coc.shape, dtype=np.float32)
+    for layer in layers[::-1]:
+        assert layer.matte.any()
+        behind += layer.matte
+        np.testing.assert_allclose(layer.behind, behind, atol=1e-6)
+    light = sum(layer.light for layer in layers)
+    np.testing.assert_allclose(light.transpose(1, 2, 0), image, atol=1e-6)
+    mean = sum(layer.coc_px * layer.matte for layer in layers)
+    np.testing.assert_allclose(mean, coc, atol=2e-3 * step)
+
+
+@pytest.mark.parametrize("side", [1, 3, 5, 7, 9, 15])
+def test_convolution_meets_its_definition(side):
+    rng = np.random.default_rng(side)
+    planes = rng.random((2, 22, 19)).astype(np.float32)
+    kernels = rng.random((2, side, side))
+    result = convolve_views(planes, *kernels)
+    assert result.shape == (2, 2, 23 - side, 20 - side)
+    for view, plane in np.ndindex(2, 2):
+        for row, column in np.ndindex(*result.shape[2:]):
+            window = planes[plane, row : row + side, column : column + side]
+            expected = (window[::-1, ::-1] * kernels[view]).sum()
+            assert result[view, plane, row, column] == pytest.approx(expected, rel=1e-4)
+
+
+def test_continuation_keeps_what_is_known_and_stays_in_its_range():
+    rng = np.random.default_rng(7)
+    planes = rng.random((2, 3, 21, 34)).astype(np.float32)
+    confidence = (rng.random((2, 21, 34)) < 0.1).astype(np.float32)
+    confidence[:, :12, :9] = 0.0
+    known = np.broadcast_to(confidence[:, None] == 1.0, planes.shape)
+    filled = extend_unknown(np.where(known, planes, 1e6), confidence)
+    np.testing.assert_allclose(filled[known], planes[known], rtol=1e-6)
+    assert filled.min() >= planes[known].min() - 1e-5
+    assert filled.max() <= planes[known].max() + 1e-5
+
+
+@pytest.mark.parametrize(
+    ("image", "coc", "step", "message"),
+    [
+        (np.zeros((4, 4)), np.zeros((4, 4)), 0.5, r"\(H, W, 3\)"),
+        (np.zeros((4, 4, 3)), np.zeros((4, 5)), 0.5, "coc_px is"),
+        (np.zeros((4, 4, 3)), np.full((4, 4), np.nan), 0.5, "finite"),
+        (np.zeros((4, 4, 3)), np.zeros((4, 4)), 0.0, "step_px"),
+    ],
+)
+def test_what_cannot_be_rendered_is_refused(image, coc, step, message):
+    with pytest.raises(ValueError, match=message):
+        render_layered(image, coc, PSF_FAMILIES["integral"], step_px=step)

@@ -1,0 +1,169 @@
+"""RGB-D from folders and the motorcycle: pairing, units, holes, and what is refused."""
+
+import io
+import os
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
+from synth import Scene, generator
+from synth.sources.fit import fit_scene
+from synth.sources.folder import RGBDFile, pair_files, read_rgbd
+from synth.sources.holes import fill_depth
+from synth.sources.motorcycle import motorcycle_scene
+
+IMAGE = np.random.default_rng(0).integers(0, 256, (20, 30, 3), dtype=np.uint8)
+DEPTH_MM = np.random.default_rng(1).integers(500, 9000, (20, 30), dtype=np.uint16)
+
+
+def png(array):
+    array = array[..., ::-1] if array.ndim == 3 else array
+    return io.BytesIO(cv2.imencode(".png", array)[1].tobytes())
+
+
+def npy(array):
+    file = io.BytesIO()
+    np.save(file, array)
+    file.seek(0)
+    return file
+
+
+def test_files_are_paired_by_stem():
+    names = [
+        "b/002_depth.png",
+        "001_image.png",
+        "001_depth.png",
+        "b/002_image.jpg",
+        "003_image.png",
+        "notes.md",
+        "004_depth.png",
+    ]
+    assert pair_files(names) == [
+        RGBDFile("001", "001_image.png", "001_depth.png"),
+        RGBDFile("b/002", "b/002_image.jpg", "b/002_depth.png"),
+    ]
+
+
+def test_two_images_of_one_scene_are_refused():
+    with pytest.raises(ValueError, match="both the image"):
+        pair_files(["1_image.png", "1_image.jpg", "1_depth.png"])
+
+
+def test_a_scene_is_read_in_its_unit():
+    scene = read_rgbd(png(IMAGE), png(DEPTH_MM), scene_id="s", depth_unit="mm")
+    np.testing.assert_allclose(scene.image, IMAGE / 255.0, atol=1e-6)
+    np.testing.assert_allclose(scene.depth_m, DEPTH_MM / 1000.0, rtol=1e-6)
+    metres = read_rgbd(png(IMAGE), npy(DEPTH_MM / 1000.0), scene_id="s", depth_unit="m")
+    np.testing.assert_allclose(metres.depth_m, scene.depth_m, rtol=1e-6)
+    steps = read_rgbd(png(IMAGE), png(DEPTH_MM), scene_id="s", depth_unit=0.0002)
+    np.testing.assert_allclose(steps.depth_m, DEPTH_MM * 0.0002, rtol=1e-6)
+
+
+def test_sixteen_bit_pictures_keep_their_levels():
+    image = np.random.default_rng(0).integers(0, 65536, (20, 30, 3), dtype=np.uint16)
+    scene = read_rgbd(png(image), png(DEPTH_MM), scene_id="s")
+    np.testing.assert_array_equal(np.rint(scene.image.astype(float) * 65535), image)
+
+
+def with_hole(value, rows=slice(0, 20), columns=slice(0, 1)):
+    depth = DEPTH_MM.astype(np.float32)
+    depth[rows, columns] = value
+    return depth
+
+
+@pytest.mark.parametrize(
+    ("image", "depth", "message"),
+    [
+        (io.BytesIO(b""), png(DEPTH_MM), "s: image is an empty file"),
+        (io.BytesIO(b"GIF89a no picture"), png(DEPTH_MM), "s: image is no readable picture"),
+        (io.BytesIO(png(IMAGE).read()[:-40]), png(DEPTH_MM), "s: image is cut off"),
+        (png(IMAGE), io.BytesIO(npy(DEPTH_MM).read()[:100]), "s: depth is no readable array"),
+        (png(IMAGE), png(DEPTH_MM[:-2]), "s: depth is 30 x 18, the image 30 x 20"),
+        (png(IMAGE), png(IMAGE), "s: depth must have one channel"),
+        (png(IMAGE), npy(with_hole(np.nan, columns=slice(0, 9))), "s: 30.0% of the depth"),
+        (png(IMAGE), npy(with_hole(np.inf)), "s: depth holds infinite"),
+        (png(IMAGE), npy(with_hole(-3.0)), "s: depth holds infinite or negative"),
+        (png(IMAGE), npy(np.array(["a"])), "s: depth is an array"),
+    ],
+)
+def test_what_is_no_scene_is_refused_with_its_name(image, depth, message):
+    image.seek(0)
+    depth.seek(0)
+    with pytest.raises(ValueError, match=message):
+        read_rgbd(image, depth, scene_id="s")
+
+
+@pytest.mark.parametrize("unit", ["inch", 0.0, -1.0])
+def test_unknown_units_are_refused(unit):
+    with pytest.raises(ValueError, match="depth_unit"):
+        read_rgbd(png(IMAGE), png(DEPTH_MM), scene_id="s", depth_unit=unit)
+
+
+def test_a_few_holes_are_filled():
+    scene = read_rgbd(png(IMAGE), npy(with_hole(0.0, slice(3, 9), slice(4, 6))), scene_id="s")
+    assert scene.depth_m.min() >= 0.5
+
+
+@given(
+    depth=hnp.arrays(np.float32, (5, 7), elements=st.floats(0.5, 9.0, width=32)),
+    known=hnp.arrays(bool, (5, 7)),
+)
+def test_holes_take_the_farther_of_their_neighbours(depth, known):
+    known[2, 3] = True
+    filled = fill_depth(depth, known, max_unknown=1.0)
+    np.testing.assert_array_equal(filled[known], depth[known])
+    for row, column in np.argwhere(~known):
+        if not known[row].any():
+            rows = [r for r in range(5) if known[r].any()]
+            nearest = min(rows, key=lambda r: abs(r - row))
+            assert filled[row, column] == filled[nearest, column]
+            continue
+        left = [c for c in range(column) if known[row, c]][-1:]
+        right = [c for c in range(column, 7) if known[row, c]][:1]
+        assert filled[row, column] == max(depth[row, c] for c in left + right)
+
+
+@pytest.mark.parametrize("size", [(16, 16), (10, 30), (25, 12), (64, 80)])
+def test_fitting_keeps_picture_and_depth_together(size):
+    """Depth that is written into the picture must still be there after both were resized."""
+    ramp = np.tile(np.linspace(0.0, 1.0, 60, dtype=np.float32), (40, 1))
+    scene = Scene("ramp", np.repeat(ramp[..., None], 3, axis=2), 1.0 + ramp)
+    for rng in (None, generator(0, "a"), generator(1, "b")):
+        fitted = fit_scene(scene, size, rng)
+        assert fitted.image.shape == (*size, 3)
+        np.testing.assert_allclose(fitted.image[..., 0], fitted.depth_m - 1.0, atol=0.03)
+
+
+def test_random_fits_differ_and_depth_is_never_a_mean_over_an_edge():
+    depth = np.where(np.arange(80) < 40, 1.0, 5.0).astype(np.float32)[None].repeat(60, axis=0)
+    scene = Scene("edge", np.zeros((60, 80, 3), np.float32), depth)
+    fits = [fit_scene(scene, (17, 19), generator(n, "x")).depth_m for n in range(8)]
+    assert len({fit.tobytes() for fit in fits}) > 1
+    assert set(np.unique(np.stack(fits))) <= {np.float32(1.0), np.float32(5.0)}
+
+
+def test_motorcycle_has_metric_depth_without_holes():
+    scene = motorcycle_scene()
+    assert scene.image.shape == (500, 741, 3)
+    # The machine stands between two and three and a half metres from the camera, the shed behind.
+    assert 1.9 < scene.depth_m.min() < 2.3
+    assert 4.0 < np.quantile(scene.depth_m, 0.95) < 8.0
+    assert motorcycle_scene((64, 96)).image.shape == (64, 96, 3)
+
+
+def test_samples_are_read():
+    folder = os.environ.get("K3DN_SAMPLES")
+    if not folder or not (Path(folder) / "rgbd").is_dir():
+        pytest.skip("K3DN_SAMPLES is unset or has no rgbd folder: no path-traced scenes to read")
+    rgbd = Path(folder) / "rgbd"
+    files = pair_files(path.name for path in rgbd.iterdir())
+    assert len(files) >= 10
+    with (rgbd / files[0].image).open("rb") as image, (rgbd / files[0].depth).open("rb") as depth:
+        scene = read_rgbd(image, depth, scene_id=files[0].scene_id, depth_unit="mm")
+    assert scene.image.shape == (600, 800, 3)
+    assert 0.4 <= scene.depth_m.min() < scene.depth_m.max() <= 26.5

@@ -1,0 +1,1 @@
+"""Searches over the training step with Ray Tune."""

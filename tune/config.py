@@ -1,0 +1,57 @@
+"""The configuration of ``k3dn tune``. Imports neither Ray nor torch."""
+
+from dataclasses import dataclass, field
+
+from pipelines.config import StepConfig
+from pipelines.training.config import TrainConfig
+
+FEATURES_PER_WIDTH = 4
+"""N, the number of kernels, is the number of disparity features: 4 x the base width (Eq. 8)."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TuneConfig(StepConfig):
+    """A search over lambda_1 (Eq. 18) and N (Eq. 8, 9)."""
+
+    train: TrainConfig = field(default_factory=TrainConfig)
+    """The training step that is searched, as the section 'train' gives it."""
+    name: str | None = None
+    """The search's name. The same name and keys go on where a search was cut off."""
+    trials: int = 4
+    """How many combinations to try."""
+    steps: int = 400
+    """Optimiser steps of a trial that is not stopped, in place of train.steps."""
+    validations: int = 4
+    """Validations of a trial, spread evenly; after each one ASHA may stop it."""
+    lambda_1: list[float] = field(default_factory=lambda: [0.1, 1.0])
+    """Lowest and highest weight of the reblurring loss; drawn evenly on a logarithmic scale."""
+    num_kernels: list[int] = field(default_factory=lambda: [16, 24, 32, 48])
+    """The numbers of kernels N to choose from; multiples of 4, which the network's width gives."""
+    metric: str = "val_psnr"
+    """The validation metric to maximise, as the training step reports it."""
+    reduction_factor: int = 2
+    """At each rung one trial in this many goes on (ASHA)."""
+    max_concurrent: int | None = None
+    """Trials at a time. None: as many as the cluster has room for."""
+    seed: int = 0
+    """Seed of the draw of combinations; train.seed is the same for all of them."""
+
+    def __post_init__(self) -> None:
+        if self.trials < 1:
+            raise ValueError(f"trials must be at least 1, not {self.trials}")
+        if len(self.lambda_1) != 2 or not 0 < self.lambda_1[0] <= self.lambda_1[1]:
+            raise ValueError(f"lambda_1 must be lowest,highest above 0, not {self.lambda_1}")
+        wrong = [n for n in self.num_kernels if n < 1 or n % FEATURES_PER_WIDTH]
+        if wrong or not self.num_kernels:
+            raise ValueError(f"num_kernels must be multiples of {FEATURES_PER_WIDTH}, not {wrong}")
+        if self.reduction_factor < 2:
+            raise ValueError(f"reduction_factor must be at least 2, not {self.reduction_factor}")
+        if self.max_concurrent is not None and self.max_concurrent < 1:
+            raise ValueError(f"max_concurrent must be at least 1, not {self.max_concurrent}")
+        if not 1 <= self.validations <= self.steps:
+            raise ValueError(f"validations must be within 1 and steps, not {self.validations}")
+
+    @property
+    def val_every(self) -> int:
+        """Steps between two validations."""
+        return self.steps // self.validations
