@@ -30,10 +30,16 @@ def ray_cluster(address: str | None = None) -> Iterator[None]:
             ray.init(include_dashboard=False, log_to_driver=False, configure_logging=True)
         else:
             ray.init(address=address, log_to_driver=False)
-    except (ConnectionError, RuntimeError, TimeoutError) as error:
+    except Exception as error:  # Ray raises a bare Exception when a start takes too long
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        if address is None:
+            raise UserError(
+                f"Ray did not start on this machine: {reason}; free some memory and processor "
+                "time, then run the same command again"
+            ) from error
         raise UserError(
-            f"no Ray cluster answers at {address or 'this machine'}: {str(error).splitlines()[0]}; "
-            "start one with 'ray start --head', or leave ray_address unset for a private one"
+            f"no Ray cluster answers at {address}: {reason}; start one with 'ray start --head', "
+            "or leave ray_address and RAY_ADDRESS unset for a private one"
         ) from error
     try:
         yield

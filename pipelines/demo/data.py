@@ -94,9 +94,7 @@ def make_data(config: DemoConfig) -> DemoData:
         (str(left), str(real_folder / "test_r" / "source" / left.name.replace("_L.", "_R.")))
         for left in sorted((real_folder / "test_l" / "source").iterdir())
     )
-    return DemoData(
-        procedural, held_out_scene, rgbd, f"{REAL_SET}@{ingested.version}", views
-    )
+    return DemoData(procedural, held_out_scene, rgbd, f"{REAL_SET}@{ingested.version}", views)
 
 
 def _synthesize(config: SynthConfig) -> str:

@@ -11,8 +11,8 @@ _VERSUS = {"input": "blurred", "output": "sharpened", "target": "truth"}
 _MODES = (("input", "output"), ("output", "target"), ("input", "target"))
 
 
-def compare(pair: Comparison, *, priority: bool = False) -> str:
-    """Return the figure of one pair. ``priority`` decodes its pictures at once."""
+def compare(pair: Comparison) -> str:
+    """Return the figure of one pair; ValueError where its pictures do not fit each other."""
     layers = {"input": fit(pair.input, _MAX_PX), "output": fit(pair.output, _MAX_PX)}
     if pair.target is not None:
         layers["target"] = fit(pair.target, _MAX_PX)
@@ -23,10 +23,9 @@ def compare(pair: Comparison, *, priority: bool = False) -> str:
     y, x = telling_window(
         layers["input"], layers["output"], layers.get("target", layers["output"]), side
     )
-    loading = "sync" if priority else "async"
     images = "".join(
         f'<img data-layer="{name}" src="{jpeg(layer)}" alt="{_NAMES[name]}: '
-        f'{html.escape(pair.title)}" width="{width}" height="{height}" decoding="{loading}" '
+        f'{html.escape(pair.title)}" width="{width}" height="{height}" '
         'draggable="false">'
         for name, layer in layers.items()
     )
@@ -47,7 +46,8 @@ def compare(pair: Comparison, *, priority: bool = False) -> str:
     )
     return (
         f'<figure class="compare" data-pair="{title}" '
-        f'style="--ratio:{width / height:.4f};--crops:{len(layers)}">'
+        f'style="--columns:minmax(0,{width / height:.4f}fr) minmax(0,{1 / len(layers):.4f}fr);'
+        f'--crops:{len(layers)}">'
         f'<div class="stage" data-left="input" data-right="output" '
         f'style="aspect-ratio:{width}/{height}">{images}{window}'
         '<span class="tag tag-left">Blurred</span><span class="tag tag-right">Sharpened</span>'

@@ -8,8 +8,8 @@ from collections.abc import Callable, Sequence
 Points = Sequence[tuple[int, float]]
 Scale = Callable[[float], float]
 
-WIDTH, HEIGHT = 560, 260
-_LEFT, _RIGHT, _TOP, _BOTTOM = 52, 16, 14, 34
+WIDTH, HEIGHT = 440, 220
+_LEFT, _RIGHT, _TOP, _BOTTOM = 46, 10, 12, 30
 _MAX_POINTS = 400
 
 
@@ -59,7 +59,7 @@ def chart(points: Points, *, name: str, unit: str, line_to_beat: float | None = 
         f'<svg class="chart" viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{label}" '
         f'tabindex="0" data-unit="{html.escape(unit)}" '
         f'data-points="{html.escape(json.dumps(marks))}">{"".join(parts)}'
-        '<g class="cursor" hidden><line y1="14" y2="226"/><circle r="4"/></g></svg>'
+        f'<g class="cursor" hidden><line y1="{_TOP}" y2="{HEIGHT - _BOTTOM}"/><circle r="4"/></g></svg>'
     )
 
 
@@ -86,7 +86,7 @@ def _grid(low: float, high: float, first: int, last: int, x: Scale, y: Scale) ->
             continue
         anchor = "end" if x(step) > WIDTH - 30 else "middle"
         parts.append(
-            f'<text class="tick" x="{x(step):.1f}" y="{HEIGHT - 12}" '
+            f'<text class="tick" x="{x(step):.1f}" y="{HEIGHT - 10}" '
             f'text-anchor="{anchor}">{int(step)}</text>'
         )
     return "".join(parts)

@@ -92,7 +92,7 @@ def _notes(notes: Sequence[str]) -> str:
 def _pairs(pairs: Sequence[Comparison]) -> str:
     if not pairs:
         return ""
-    figures = "".join(compare(pair, priority=number == 0) for number, pair in enumerate(pairs))
+    figures = "".join(compare(pair) for pair in pairs)
     small = all(np.asarray(pair.input).shape[1] <= _SMALL_PX for pair in pairs)
     return f'<div class="pairs{" small" if small else ""}">{figures}</div>'
 

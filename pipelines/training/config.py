@@ -32,6 +32,8 @@ class TrainConfig(StepConfig):
     """Steps over which the learning rate rises; it then falls to zero as a cosine."""
     lambda_1: float = 0.5
     """Weight of the reblurring loss (Eq. 18)."""
+    reblur_every: int = 1
+    """Make the reblurring pass, half of a step's work, in one step of so many."""
     grad_clip: float = 1.0
     """Largest norm of the gradient; 0 does not clip."""
     ema: float = 0.0
@@ -73,6 +75,7 @@ class TrainConfig(StepConfig):
             "patch": 16,
             "warmup_steps": 0,
             "lambda_1": 0,
+            "reblur_every": 1,
             "grad_clip": 0,
             "weight_decay": 0,
             "num_workers": 1,

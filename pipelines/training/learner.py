@@ -68,7 +68,9 @@ class Learner:
             for picture in (batch.left, batch.right, batch.target)
         )
         with self._precision():
-            loss: Loss = self._objective(left, right, target)
+            loss: Loss = self._objective(
+                left, right, target, reblur=step % config.reblur_every == 0
+            )
         share = len(batch.index) / config.batch_size
         self._optimizer.zero_grad(set_to_none=True)
         (loss.total * share * context.world_size).backward()  # data-parallel divides by the latter

@@ -150,16 +150,16 @@ def test_one_worker_trains_records_and_registers(ray_cluster: None, config: Trai
 def test_three_workers_go_on_where_one_was_stopped(ray_cluster: None, config: TrainConfig) -> None:
     plan = plan_run(config)
 
-    class Stopped(Exception):
+    class StoppedError(Exception):
         pass
 
     def stopped_at_7(*job: Any) -> Iterator[Any]:
         for number, batch in enumerate(local_batches(*job)):
             if number == 7:
-                raise Stopped
+                raise StoppedError
             yield batch
 
-    with pytest.raises(Stopped):
+    with pytest.raises(StoppedError):
         fit(plan, ProcessContext(), stopped_at_7)
     result = run(replace(config, num_workers=3))
     assert result.run == plan.name
@@ -234,7 +234,7 @@ def test_a_damaged_shard_is_named(ray_cluster: None, config: TrainConfig) -> Non
     plan = plan_run(config)
     shard = plan.root.child("soft", "v1", "split=train", "00000.parquet")
     shard.write_bytes(shard.read_bytes()[:-40])
-    with pytest.raises(UserError, match="training failed: .*soft.*from the start") as caught:
+    with pytest.raises(UserError, match=r"training failed: .*soft.*from the start") as caught:
         run(config)
     assert "\n" not in str(caught.value)
 

@@ -8,6 +8,7 @@ quick is a file named by K3DN_CONFIG, as the README describes it.
 import json
 import os
 import re
+import secrets
 import shutil
 import signal
 import socket
@@ -118,17 +119,22 @@ def _environment(home: Path) -> dict[str, str]:
         "K3DN_CONFIG": str(config),
         "OMP_NUM_THREADS": "1",
         "PYTHONDONTWRITEBYTECODE": "1",
-        "RAY_AUTH_MODE": "disabled",
+        # Ray runs what it is sent, and its ports are open to the network.
+        "RAY_AUTH_MODE": "token",
+        "RAY_AUTH_TOKEN": secrets.token_hex(32),
         "RAY_USAGE_STATS_ENABLED": "0",
     }
 
 
-def _wait_for_job_server(url: str, head: subprocess.Popen[bytes], log: Path) -> None:
+def _wait_for_job_server(url: str, token: str, head: subprocess.Popen[bytes], log: Path) -> None:
     """Return when the job server answers; fail when the head died or takes too long."""
     pause = Event()
+    request = urllib.request.Request(
+        f"{url}/api/jobs/", headers={"Authorization": f"Bearer {token}"}
+    )
     for _ in range(_START_LIMIT_S):
         try:
-            with urllib.request.urlopen(f"{url}/api/jobs/", timeout=5) as answer:
+            with urllib.request.urlopen(request, timeout=5) as answer:
                 json.load(answer)
                 return
         except (OSError, ValueError):
@@ -154,8 +160,8 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
         head = subprocess.Popen(
             [
                 *("ray", "start", "--head", "--block", "--num-cpus=2"),
-                *("--node-ip-address=127.0.0.1", f"--port={port}"),
-                *("--dashboard-host=127.0.0.1", f"--dashboard-port={dashboard}"),
+                *(f"--port={port}", f"--dashboard-port={dashboard}"),
+                "--dashboard-host=127.0.0.1",
                 f"--dashboard-agent-listen-port={agent}",
                 f"--ray-client-server-port={client}",
                 f"--temp-dir={temporary}",
@@ -168,7 +174,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
         )
     try:
         job_server = f"http://127.0.0.1:{dashboard}"
-        _wait_for_job_server(job_server, head, log)
+        _wait_for_job_server(job_server, environment["RAY_AUTH_TOKEN"], head, log)
         yield Place(folder, environment, f"127.0.0.1:{port}", job_server)
     finally:
         head.send_signal(signal.SIGTERM)

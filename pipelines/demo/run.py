@@ -1,0 +1,143 @@
+"""``k3dn demo``: the whole pipeline in small, from data to a page to look at."""
+
+from dataclasses import dataclass
+
+from pipelines.cluster import ray_cluster
+from pipelines.demo.config import DemoConfig
+from pipelines.demo.data import DemoData, make_data
+from pipelines.demo.show import Shown, show
+from pipelines.errors import GateRefused
+from pipelines.models import evaluate, promote
+from pipelines.models.config import EvaluateConfig, PromoteConfig
+from pipelines.models.evaluate import EvaluationResult
+from pipelines.models.scores import OVERALL, TableRow
+from pipelines.progress import say
+from pipelines.storage import locate
+from pipelines.training import train
+from pipelines.training.config import TrainConfig
+from pipelines.training.train import TrainResult
+
+MODEL = "k3dn-demo"
+"""Its own name in the registry: a demo must not become the champion of a shared ``k3dn``."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class DemoResult:
+    """What the demo made."""
+
+    page: str
+    """The page, one HTML file."""
+    rows: tuple[TableRow, ...]
+    """The table of metrics on held-out pairs."""
+    decision: str
+    """What the promotion gate said."""
+    model: str
+    """The model that is champion now."""
+    run: str
+    """Name of the training run."""
+    pictures: tuple[str, ...]
+    """Real pairs, deblurred; empty without samples."""
+    root: str
+
+    def describe(self) -> str:
+        """Return the gains in words and where the page lies."""
+        before = {row.dataset: row for row in self.rows[::2]}
+        lines = [
+            f"{after.dataset}: {before[after.dataset].psnr:.2f} dB to {after.psnr:.2f} dB "
+            f"({after.psnr - before[after.dataset].psnr:+.2f}) on {after.pairs} held-out pairs"
+            for after in self.rows[1::2]
+            if after.dataset != OVERALL
+        ]
+        return "\n".join([*lines, self.decision, f"look at {self.page}"])
+
+    def next_steps(self) -> list[str]:
+        """Return what one may run next."""
+        return [
+            f"k3dn deblur --left LEFT.png --right RIGHT.png --model {self.model} "
+            f"--root {self.root}",
+            f"k3dn datasets --root {self.root}",
+            f"k3dn models --name {MODEL} --root {self.root}",
+        ]
+
+
+def run(config: DemoConfig) -> DemoResult:
+    """Make data, train, evaluate, promote, deblur, and write the page.
+
+    Every step finds what an earlier run made, so a demo that was stopped goes on. Raises
+    UserError for what the user can mend.
+    """
+    with ray_cluster(config.ray_address):
+        say("demo 1/5: data")
+        data = make_data(config)
+        say("demo 2/5: training")
+        trained = train.run(_training(config, data))
+        say("demo 3/5: evaluation")
+        evaluated = evaluate.run(
+            EvaluateConfig(
+                root=config.root,
+                tracking_uri=config.tracking_uri,
+                ray_address=config.ray_address,
+                model=f"models:/{MODEL}/{trained.model_version}",
+                datasets=data.test(),
+            )
+        )
+        say("demo 4/5: promotion")
+        decision = _promote(config, data, trained)
+        say("demo 5/5: pictures and page")
+        shown = show(config, data, trained, evaluated, decision, model=f"models:/{MODEL}@champion")
+    return _result(config, trained, evaluated, decision, shown)
+
+
+def _training(config: DemoConfig, data: DemoData) -> TrainConfig:
+    return TrainConfig(
+        root=config.root,
+        tracking_uri=config.tracking_uri,
+        ray_address=config.ray_address,
+        datasets=data.training(config.real_repeat),
+        steps=config.steps,
+        batch_size=config.batch_size,
+        patch=config.patch,
+        lr=config.lr,
+        lambda_1=config.lambda_1,
+        reblur_every=config.reblur_every,
+        seed=config.seed,
+        val_every=max(config.steps // 3, 1),
+        max_val_pairs=12,
+        register=MODEL,
+    )
+
+
+def _promote(config: DemoConfig, data: DemoData, trained: TrainResult) -> str:
+    """Ask the gate. A refusal is a result of the demo, not its end."""
+    try:
+        promoted = promote.run(
+            PromoteConfig(
+                root=config.root,
+                tracking_uri=config.tracking_uri,
+                ray_address=config.ray_address,
+                name=MODEL,
+                candidate=str(trained.model_version),
+                datasets=data.test(),
+            )
+        )
+    except GateRefused as refusal:
+        return str(refusal)
+    return promoted.describe().splitlines()[-2 if promoted.previous is None else -3]
+
+
+def _result(
+    config: DemoConfig,
+    trained: TrainResult,
+    evaluated: EvaluationResult,
+    decision: str,
+    shown: Shown,
+) -> DemoResult:
+    return DemoResult(
+        page=shown.page,
+        rows=evaluated.rows,
+        decision=decision,
+        model=f"models:/{MODEL}@champion",
+        run=trained.run,
+        pictures=shown.pictures,
+        root=locate(config.root).url,
+    )

@@ -1,0 +1,202 @@
+"""The demo's page: pictures, figures and places of one demo."""
+
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from torch import nn
+
+from k3dn import deblur as restore
+from k3dn import explain, load_weights
+from pipelines.dataset.images import decode_image
+from pipelines.dataset.record import Pair
+from pipelines.dataset.version import open_version
+from pipelines.demo.config import DemoConfig
+from pipelines.demo.data import NO_SAMPLES, DemoData
+from pipelines.models import deblur
+from pipelines.models.config import DeblurConfig
+from pipelines.models.evaluate import EvaluationResult
+from pipelines.models.scores import mean_view, quality, to_unit
+from pipelines.report.page import render_page
+from pipelines.report.page_data import (
+    Command,
+    Comparison,
+    Findings,
+    PageData,
+    Place,
+    TrainingCurve,
+)
+from pipelines.storage import locate
+from pipelines.training.record import read_rows
+from pipelines.training.train import TrainResult
+
+REAL_NOTE = (
+    "Canon EOS 5D Mark IV, DPD-blur (MIT, Copyright (c) 2020 Abdullah Abuolaim), half resolution, "
+    "256 colours; in no training set"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """Where the demo's pictures lie."""
+
+    page: str
+    pictures: tuple[str, ...]
+
+
+def show(
+    config: DemoConfig,
+    data: DemoData,
+    trained: TrainResult,
+    evaluated: EvaluationResult,
+    decision: str,
+    *,
+    model: str,
+) -> Shown:
+    """Deblur the real test pairs with the promoted model and write the page."""
+    root = locate(config.root)
+    network = _network(trained)
+    real, pictures = _real(config, data, model)
+    page = locate(config.page) if config.page else root.child("demo.html")
+    parameters = sum(p.numel() for p in network.parameters())
+    page_data = PageData(
+        lead=(
+            "A K3DN network was trained on this machine, on synthetic dual-pixel pairs"
+            + (" and five real ones" if data.real else "")
+            + ". Everything below was held out from training."
+        ),
+        facts=(
+            ("Network", f"nano, {parameters / 1e6:.2f} M parameters"),
+            ("Training", f"{trained.steps} steps of {config.batch_size} patches"),
+            ("Seed", str(config.seed)),
+            ("Gate", decision),
+        ),
+        notes=() if data.real else (NO_SAMPLES,),
+        held_out=_held_out(config, data, network),
+        real=real,
+        metrics=evaluated.rows,
+        curve=_curve(trained),
+        findings=_findings(config, data, network),
+        places=(
+            Place("datasets, runs and evaluations", root.url),
+            Place("MLflow store", trained.tracking_uri),
+            Place("weights of this run", trained.weights),
+            Place("scores of each pair", f"{evaluated.output}/pairs.parquet"),
+            *(Place("a real pair, deblurred", picture) for picture in pictures),
+        ),
+        next_steps=(
+            Command(
+                f"k3dn deblur --left LEFT.png --right RIGHT.png --model {model} --root {root.url}",
+                "sharpen a pair of your own",
+            ),
+            Command("k3dn ingest --source FOLDER", "take in a set of real pairs"),
+            Command(
+                f"k3dn train --datasets {data.procedural} --steps 20000 --root {root.url}",
+                "train longer",
+            ),
+            Command(f"mlflow ui --backend-store-uri {trained.tracking_uri}", "look at the runs"),
+        ),
+    )
+    page.write_bytes(render_page(page_data).encode())
+    return Shown(page.url, pictures)
+
+
+def _network(trained: TrainResult) -> nn.Module:
+    with tempfile.TemporaryDirectory(prefix="k3dn-demo-") as folder:
+        path = Path(folder, "weights.safetensors")
+        path.write_bytes(locate(trained.weights).read_bytes())
+        return load_weights(path)
+
+
+def _held_out(config: DemoConfig, data: DemoData, network: nn.Module) -> list[Comparison]:
+    """The first test pairs of the synthetic sets, in turn."""
+    root = locate(config.root)
+    versions = [open_version(root, reference) for reference in data.synthetic_test()]
+    picks = [
+        (version, index)
+        for index in range(config.shown_pairs)
+        for version in versions
+        if index < version.rows("test")
+    ]
+    shown = []
+    for version, index in picks[: config.shown_pairs]:
+        pair = version.read_pair("test", index)
+        radius = (
+            f"blur radius up to {np.abs(pair.coc).max():.1f} px" if pair.coc is not None else ""
+        )
+        output = restore(network, pair.left, pair.right)
+        shown.append(_comparison(pair, to_unit(output), radius))
+    return shown
+
+
+def _real(
+    config: DemoConfig, data: DemoData, model: str
+) -> tuple[list[Comparison], tuple[str, ...]]:
+    """The real test pairs, by the same step that a photographer runs."""
+    if data.real is None:
+        return [], ()
+    root = locate(config.root)
+    version = open_version(root, data.real)
+    by_name = {}
+    for index in range(version.rows("test")):
+        pair = version.read_pair("test", index)
+        by_name[pair.pair_id] = pair
+    shown, pictures = [], []
+    for left, right in data.real_views:
+        name = Path(left).stem.removesuffix("_L")
+        pair = next(pair for pair_id, pair in by_name.items() if name in pair_id)
+        output = root.child("demo", f"{name}-deblurred.png")
+        result = deblur.run(
+            DeblurConfig(
+                root=config.root,
+                tracking_uri=config.tracking_uri,
+                ray_address=config.ray_address,
+                left=left,
+                right=right,
+                output=output.url,
+                model=model,
+            )
+        )
+        restored = decode_image(output.read_bytes(), where=output.url)
+        shown.append(_comparison(pair, to_unit(restored), REAL_NOTE))
+        pictures.append(result.output)
+    return shown, tuple(pictures)
+
+
+def _comparison(pair: Pair, output: np.ndarray, note: str) -> Comparison:
+    blurred = mean_view(to_unit(pair.left), to_unit(pair.right))
+    target = to_unit(pair.target) if pair.target is not None else None
+    return Comparison(
+        title=pair.pair_id,
+        input=blurred,
+        output=output,
+        target=target,
+        input_psnr=quality(blurred, target).psnr if target is not None else None,
+        output_psnr=quality(output, target).psnr if target is not None else None,
+        note=note,
+    )
+
+
+def _curve(trained: TrainResult) -> TrainingCurve:
+    rows = read_rows(locate(trained.folder))
+    inputs = [row["val_psnr_input"] for row in rows if "val_psnr_input" in row]
+    return TrainingCurve(
+        loss=[(row["step"], row["deblur"]) for row in rows if "deblur" in row],
+        val_psnr=[(row["step"], row["val_psnr"]) for row in rows if "val_psnr" in row],
+        input_psnr=inputs[-1] if inputs else None,
+    )
+
+
+def _findings(config: DemoConfig, data: DemoData, network: nn.Module) -> Findings:
+    """What the network found in one held-out picture: a real one where there is one."""
+    version = open_version(locate(config.root), data.real or data.held_out_scene)
+    pair = version.read_pair("test", 0)
+    left, right = to_unit(pair.left), to_unit(pair.right)
+    found = explain(network, left, right)
+    return Findings(
+        picture=mean_view(left, right),
+        kernels=found.kernels,
+        kernel_weights=found.kernel_weights,
+        in_focus=found.in_focus,
+    )
