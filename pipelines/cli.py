@@ -35,7 +35,7 @@ _ClickException: type[Exception] = typer.BadParameter.__mro__[2]
 _CHATTY = (
     "alembic",
     "botocore",
-    "ray._private.worker",
+    "ray._private",
     "ray.data",
     "ray.train",
     "ray.tune",

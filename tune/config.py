@@ -1,6 +1,7 @@
 """The configuration of ``k3dn tune``. Imports neither Ray nor torch."""
 
 from dataclasses import dataclass, field
+from typing import Literal
 
 from pipelines.config import StepConfig
 from pipelines.training.config import TrainConfig
@@ -13,8 +14,6 @@ FEATURES_PER_WIDTH = 4
 class TuneConfig(StepConfig):
     """A search over lambda_1 (Eq. 18) and N (Eq. 8, 9)."""
 
-    train: TrainConfig = field(default_factory=TrainConfig)
-    """The training step that is searched, as the section 'train' gives it."""
     name: str | None = None
     """The search's name. The same name and keys go on where a search was cut off."""
     trials: int = 4
@@ -27,14 +26,16 @@ class TuneConfig(StepConfig):
     """Lowest and highest weight of the reblurring loss; drawn evenly on a logarithmic scale."""
     num_kernels: list[int] = field(default_factory=lambda: [16, 24, 32, 48])
     """The numbers of kernels N to choose from; multiples of 4, which the network's width gives."""
-    metric: str = "val_psnr"
-    """The validation metric to maximise, as the training step reports it."""
+    metric: Literal["val_psnr", "val_ssim"] = "val_psnr"
+    """The validation metric to maximise."""
     reduction_factor: int = 2
     """At each rung one trial in this many goes on (ASHA)."""
     max_concurrent: int | None = None
     """Trials at a time. None: as many as the cluster has room for."""
     seed: int = 0
     """Seed of the draw of combinations; train.seed is the same for all of them."""
+    train: TrainConfig = field(default_factory=TrainConfig)
+    """The training step that is searched, as the section 'train' gives it."""
 
     def __post_init__(self) -> None:
         if self.trials < 1:

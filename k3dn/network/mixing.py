@@ -4,11 +4,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from k3dn.network.kernels import MAX_LOG_GAIN
 from k3dn.network.precision import full_precision
 
 
 class InvertibleMixing(nn.Module):
     """Mix channels by W = P L U, with the inverse by two triangular solves.
+
+    The diagonal of U stays between 1 / 10 and 10: no channel is lost, none explodes.
 
     P is a fixed permutation, L unit lower triangular, U upper triangular with a diagonal of
     fixed sign and trained magnitude, so W never becomes singular. Starts as a rotation.
@@ -24,14 +27,16 @@ class InvertibleMixing(nn.Module):
         diagonal = upper.diagonal()
         self.lower = nn.Parameter(lower.tril(-1))
         self.upper = nn.Parameter(upper.triu(1))
-        self.log_diagonal = nn.Parameter(diagonal.abs().log())
+        log_diagonal = diagonal.abs().log().clamp(-0.9 * MAX_LOG_GAIN, 0.9 * MAX_LOG_GAIN)
+        self.log_diagonal = nn.Parameter(MAX_LOG_GAIN * torch.atanh(log_diagonal / MAX_LOG_GAIN))
         self.register_buffer("permutation", permutation)
         self.register_buffer("diagonal_sign", diagonal.sign())
 
     def factors(self) -> tuple[Tensor, Tensor]:
         """L and U, each ``(C, C)``."""
         identity = torch.eye(self.lower.shape[0], device=self.lower.device, dtype=self.lower.dtype)
-        diagonal = self.diagonal_sign * self.log_diagonal.exp()
+        bounded = MAX_LOG_GAIN * torch.tanh(self.log_diagonal / MAX_LOG_GAIN)
+        diagonal = self.diagonal_sign * bounded.exp()
         return self.lower.tril(-1) + identity, self.upper.triu(1) + diagonal.diag()
 
     def weight(self) -> Tensor:

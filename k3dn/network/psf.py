@@ -8,8 +8,8 @@ from k3dn.network.convolutions import leaky_relu
 from k3dn.network.kernels import KernelSet
 from k3dn.network.mixing import InvertibleMixing
 
-MAX_INVERSE_WEIGHT = 100.0
-"""1 / a is clipped here, as in the authors' form."""
+MAX_INVERSE_WEIGHT = 10.0
+"""1 / a is clipped here, at the bound of the kernels' own gain (the authors' form clips at 100)."""
 
 
 def align_to_features(grid_BNhw: Tensor, height: int, width: int) -> Tensor:
@@ -31,6 +31,11 @@ def depthwise(x_BCHW: Tensor, kernels_CKK: Tensor) -> Tensor:
     return F.conv2d(padded, weight, groups=x_BCHW.shape[1])
 
 
+def inverse_weights(weights_BCHW: Tensor) -> Tensor:
+    """1 / a, clipped. Clipping a first keeps the gradient finite where a is zero."""
+    return weights_BCHW.clamp(min=1.0 / MAX_INVERSE_WEIGHT).reciprocal()
+
+
 class PSFBlock(nn.Module):
     """One kernel set and the invertible mixing of channels behind it.
 
@@ -49,8 +54,7 @@ class PSFBlock(nn.Module):
 
     def inverse_linear(self, x_BCHW: Tensor, weights_BCHW: Tensor) -> Tensor:
         """The inverse operators of ``linear`` in reverse order."""
-        inverse_weights = weights_BCHW.reciprocal().clamp(max=MAX_INVERSE_WEIGHT)
-        unmixed = self.mixing(x_BCHW, inverse=True) * inverse_weights
+        unmixed = self.mixing(x_BCHW, inverse=True) * inverse_weights(weights_BCHW)
         return depthwise(unmixed, self.kernel_set.blurring_kernels())
 
     def forward(self, x_BCHW: Tensor, weights_BCHW: Tensor, *, reblur: bool = False) -> Tensor:
@@ -64,6 +68,6 @@ class PSFBlock(nn.Module):
 
     def _reblur(self, x_BCHW: Tensor, weights_BCHW: Tensor) -> Tensor:
         """Eq. 17."""
-        inverse_weights = weights_BCHW.reciprocal().clamp(max=MAX_INVERSE_WEIGHT)
-        unmixed = leaky_relu(self.mixing(x_BCHW, inverse=True) * inverse_weights)
+        unmixed = self.mixing(x_BCHW, inverse=True) * inverse_weights(weights_BCHW)
+        unmixed = leaky_relu(unmixed)
         return x_BCHW + leaky_relu(depthwise(unmixed, self.kernel_set.blurring_kernels()))

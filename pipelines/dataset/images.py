@@ -1,7 +1,7 @@
 """Lossless images, 8 or 16 bit, from and to bytes.
 
 Two encodings. PNG is what people exchange. *Packed* is what the shards hold: zstd over row
-differences, as small as PNG and about three times as fast to read (figures in docs/data.md).
+differences, no larger than PNG and about five times as fast to read (figures in docs/data.md).
 ``decode_image`` reads both, and the JPEG and TIFF files that cameras and converters write.
 """
 

@@ -10,9 +10,10 @@ import json
 import pickle
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping
+from contextlib import closing
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, cast
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -182,17 +183,17 @@ def _write_shards(
 ) -> list[ShardResult]:
     """Run every item; raise what storage refused. Results in the order of the plan."""
     if version.scheme == "memory":  # other processes would not see this one's memory
-        stream = (
-            write_shard(version, item, producer, plan_digest=plan.digest) for item in plan.items
-        )
-        return _collect(plan, version, stream)
+        here = (write_shard(version, i, producer, plan_digest=plan.digest) for i in plan.items)
+        return _collect(plan, version, here)
     from pipelines.cluster import ray_cluster
 
-    with ray_cluster(ray_address):
-        return _collect(plan, version, _on_ray(plan, version, producer))
+    with ray_cluster(ray_address), closing(_on_ray(plan, version, producer)) as stream:
+        return _collect(plan, version, stream)
 
 
-def _on_ray(plan: Plan, version: Location, producer: Producer) -> Iterator[ShardResult]:
+def _on_ray(
+    plan: Plan, version: Location, producer: Producer
+) -> Generator[ShardResult, None, None]:
     import logging
 
     import ray.data
@@ -209,11 +210,13 @@ def _on_ray(plan: Plan, version: Location, producer: Producer) -> Iterator[Shard
         result = write_shard(version, item, producer, plan_digest=plan_digest)
         return {"result": pickle.dumps(result)}
 
-    rows = [{"item": pickle.dumps(item)} for item in plan.items]
+    items = [{"item": pickle.dumps(item)} for item in plan.items]
     # One item, one row, one block, one task: a task that dies is run again, as a whole.
-    tasks = ray.data.from_items(rows, override_num_blocks=len(rows)).map(carry_out, num_cpus=1)
-    for row in tasks.iter_rows():
-        yield pickle.loads(row["result"])
+    tasks = ray.data.from_items(items, override_num_blocks=len(items)).map(carry_out, num_cpus=1)
+    # Closed while the cluster is there: left to the garbage collector, Ray would start another.
+    with closing(cast("Generator[dict[str, Any], None, None]", iter(tasks.iter_rows()))) as rows:
+        for row in rows:
+            yield pickle.loads(row["result"])
 
 
 def _collect(plan: Plan, version: Location, stream: Iterator[ShardResult]) -> list[ShardResult]:

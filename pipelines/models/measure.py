@@ -184,7 +184,7 @@ def _on_ray(
         raise
     finally:
         for actor in actors:
-            ray.kill(actor)
+            ray.kill(actor)  # type: ignore[arg-type]
 
 
 def _key(model: SettledModel, sets: list[Pairs], config: MeasureConfig) -> str:

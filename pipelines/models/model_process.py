@@ -111,7 +111,8 @@ class ModelProcess:
 def pack(values: dict[str, Any]) -> bytes:
     """Turn named arrays (and texts) into bytes, without pickle."""
     stream = io.BytesIO()
-    np.savez(stream, **{name: np.asarray(value) for name, value in values.items()})
+    arrays = {name: np.asarray(value) for name, value in values.items()}
+    np.savez(stream, **arrays)  # type: ignore[arg-type]
     return stream.getvalue()
 
 

@@ -84,8 +84,8 @@ def mlflow_store(tracking_uri: str) -> Iterator[None]:
     try:
         yield
     finally:
-        mlflow.set_tracking_uri(before[names[0]])
-        mlflow.set_registry_uri(before[names[1]])
+        mlflow.set_tracking_uri(before[names[0]])  # type: ignore[arg-type]  # None unsets it
+        mlflow.set_registry_uri(before[names[1]])  # type: ignore[arg-type]
         for name, value in before.items():
             os.environ.pop(name, None)
             if value is not None:

@@ -10,10 +10,11 @@ Output: the sharp picture, float32 ``(H, W, 3)``. Parameters: tile_px, halo_px.
 
 from typing import Any
 
-import mlflow
+from mlflow.models import set_model
+from mlflow.pyfunc import PythonModel
 
 
-class DualPixelDeblurring(mlflow.pyfunc.PythonModel):  # type: ignore[misc]
+class DualPixelDeblurring(PythonModel):
     """Weights and code of one registered version."""
 
     # MLflow reads hints on ``predict`` as a schema for lists of inputs, so it has none.
@@ -33,4 +34,4 @@ class DualPixelDeblurring(mlflow.pyfunc.PythonModel):  # type: ignore[misc]
         return deblur(self.network, model_input["left"], model_input["right"], **lengths)
 
 
-mlflow.models.set_model(DualPixelDeblurring())
+set_model(DualPixelDeblurring())

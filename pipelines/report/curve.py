@@ -59,7 +59,8 @@ def chart(points: Points, *, name: str, unit: str, line_to_beat: float | None = 
         f'<svg class="chart" viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{label}" '
         f'tabindex="0" data-unit="{html.escape(unit)}" '
         f'data-points="{html.escape(json.dumps(marks))}">{"".join(parts)}'
-        f'<g class="cursor" hidden><line y1="{_TOP}" y2="{HEIGHT - _BOTTOM}"/><circle r="4"/></g></svg>'
+        f'<g class="cursor" hidden><line y1="{_TOP}" y2="{HEIGHT - _BOTTOM}"/>'
+        '<circle r="4"/></g></svg>'
     )
 
 

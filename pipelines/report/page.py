@@ -58,9 +58,9 @@ def render_page(data: PageData) -> str:
 
 
 _ABOUT = {
-    "held-out": '<p class="about">Synthetic pairs that share no scene and no photograph with '
-    "training. Drag the line, or focus a picture and use the arrow keys. The details show the "
-    "framed square.</p>",
+    "held-out": '<p class="about">Synthetic pairs that share no scene with training. Drag the '
+    "line, or focus a picture and use the arrow keys. The details show the framed square, where "
+    "the network changed most for the better.</p>",
     "real": '<p class="about">Dual-pixel captures that were in no training set.</p>',
     "metrics": '<p class="about">Means over held-out pairs; pictures as floats in [0, 1]. The '
     "blurred input is the mean of the two views. RMSE<sub>rel</sub> is 10<sup>−PSNR/20</sup>.</p>",

@@ -57,7 +57,7 @@ def jpeg(picture: Picture) -> str:
         *(cv2.IMWRITE_JPEG_OPTIMIZE, 1),
     ]
     _, data = cv2.imencode(".jpg", to_bytes(picture)[..., ::-1], options)
-    return f"data:image/jpeg;base64,{base64.b64encode(data).decode()}"
+    return f"data:image/jpeg;base64,{base64.b64encode(data.tobytes()).decode()}"
 
 
 def png(image: NDArray[np.uint8]) -> str:
@@ -66,7 +66,7 @@ def png(image: NDArray[np.uint8]) -> str:
 
     order = [2, 1, 0, 3][: image.shape[2]]
     _, data = cv2.imencode(".png", np.ascontiguousarray(image[..., order]))
-    return f"data:image/png;base64,{base64.b64encode(data).decode()}"
+    return f"data:image/png;base64,{base64.b64encode(data.tobytes()).decode()}"
 
 
 def ramp(values: NDArray[np.floating]) -> NDArray[np.uint8]:

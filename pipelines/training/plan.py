@@ -3,6 +3,7 @@
 import hashlib
 import json
 import re
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 
 from pipelines.config import as_dict
@@ -37,6 +38,18 @@ class RunPlan:
         """Where everything of this run lies."""
         return self.root.child(RUNS, self.name)
 
+    def check_arrived(self) -> None:
+        """Raise RuntimeError unless this process reads the plan as the driver wrote it.
+
+        Pickled dataclasses travel by position: with another version of the program on the other
+        side a learning rate could arrive as a seed.
+        """
+        if _digest(self.config, self.sources) != self.digest:
+            raise RuntimeError(
+                f"run {self.name}: the driver and this process run different versions of this "
+                "program; deploy one version to all nodes"
+            )
+
 
 def plan_run(config: TrainConfig) -> RunPlan:
     """Resolve a configuration. Reads manifests only; writes nothing.
@@ -53,9 +66,7 @@ def plan_run(config: TrainConfig) -> RunPlan:
         sources.append(train)
         if val.rows:
             val_sources.append(val)
-    decides = {k: v for k, v in as_dict(config).items() if k not in NOT_IN_DIGEST}
-    decides["datasets"] = [asdict(source) for source in sources]
-    digest = hashlib.sha256(json.dumps(decides, sort_keys=True, default=str).encode()).hexdigest()
+    digest = _digest(config, sources)
     stem = re.sub(r"[^A-Za-z0-9._-]+", "-", config.model).strip("-._") or "model"
     name = config.name or f"{stem}-{digest[:10]}"
     if not _NAME.fullmatch(name):
@@ -99,6 +110,12 @@ def claim(plan: RunPlan) -> None:
         f"{', '.join(changed) or 'other data'} (on {versions}); "
         "give another name=..., or the same settings to go on with it"
     )
+
+
+def _digest(config: TrainConfig, sources: Sequence[Source]) -> str:
+    decides = {k: v for k, v in as_dict(config).items() if k not in NOT_IN_DIGEST}
+    decides["datasets"] = [asdict(source) for source in sources]
+    return hashlib.sha256(json.dumps(decides, sort_keys=True, default=str).encode()).hexdigest()
 
 
 def _sources_of(root: Location, reference: str) -> tuple[Source, Source]:

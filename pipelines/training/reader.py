@@ -32,6 +32,7 @@ class SampleReader:
     """
 
     def __init__(self, plan: RunPlan, rank: int, world_size: int) -> None:
+        plan.check_arrived()
         self._plan = plan
         self._rank, self._world_size = rank, world_size
         self._order = SampleOrder(plan.sources, plan.config.seed)

@@ -88,6 +88,19 @@ def test_every_package_is_in_the_wheel() -> None:
         for file in (REPOSITORY / room).rglob("__init__.py")
     }
     assert set(project["tool"]["setuptools"]["packages"]) == there
+    patterns = project["tool"]["setuptools"]["package-data"]
+    left_out = [
+        str(file)
+        for room in ROOMS
+        for file in (REPOSITORY / room).rglob("*")
+        if file.is_file()
+        and file.suffix not in (".py", ".pyc")
+        and not any(
+            file.match(pattern)
+            for pattern in patterns.get(".".join(file.parent.relative_to(REPOSITORY).parts), [])
+        )
+    ]
+    assert left_out == []
 
 
 def test_the_network_needs_torch_and_numpy_alone() -> None:

@@ -90,3 +90,10 @@ def test_gradients_reach_every_parameter_both_ways():
     for name, parameter in [*block.named_parameters(), *query.named_parameters()]:
         assert parameter.grad is not None, name
         assert torch.isfinite(parameter.grad).all(), name
+
+
+def test_gradients_stay_finite_where_a_kernel_has_no_weight():
+    block = PSFBlock(CONFIG)
+    weights = torch.zeros(1, 8, 16, 16, requires_grad=True)
+    block(torch.randn(1, 8, 16, 16), weights, reblur=True).square().mean().backward()
+    assert torch.isfinite(weights.grad).all()

@@ -22,8 +22,8 @@ def write_dpd_tree(
     for split, count in (("train", train), ("val", val), ("test", test)):
         for number in range(count):
             name, target = (
-                f"1P0A{split[0]}{10 * number:04d}",
-                f"1P0A{split[0]}{10 * number + 1:04d}",
+                f"1P0A{split}{10 * number:04d}",
+                f"1P0A{split}{10 * number + 1:04d}",
             )
             picture = rng.integers(0, np.iinfo(dtype).max, (20, 24, 3)).astype(dtype)
             for path, shift in (

@@ -1,4 +1,4 @@
-"""A real full disk: one clear line, nothing half-published, and the run goes on when there is room."""
+"""A real full disk: one clear line, nothing half-published, and on it goes when there is room."""
 
 import errno
 import subprocess

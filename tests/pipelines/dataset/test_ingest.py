@@ -43,13 +43,13 @@ def test_every_sample_value_gets_in(source: Path) -> None:
         "test": 2,
     }
     pair = version.read_pair("train", 2)
-    assert pair.pair_id == pair.scene_id == "1P0At0020"
+    assert pair.pair_id == pair.scene_id == "1P0Atrain0020"
     assert pair.left.dtype == np.uint16
     for role, path in (
-        ("left", "train_l/source/1P0At0020_L.png"),
-        ("right", "train_r/source/1P0At0020_R.png"),
-        ("combined", "train_c/source/1P0At0020.png"),
-        ("target", "train_c/target/1P0At0021.png"),
+        ("left", "train_l/source/1P0Atrain0020_L.png"),
+        ("right", "train_r/source/1P0Atrain0020_R.png"),
+        ("combined", "train_c/source/1P0Atrain0020.png"),
+        ("target", "train_c/target/1P0Atrain0021.png"),
     ):
         picture = decode_image((source / path).read_bytes(), where=path)
         assert np.array_equal(getattr(pair, role), picture), role
@@ -59,39 +59,39 @@ def test_every_sample_value_gets_in(source: Path) -> None:
 
 def test_bad_inputs_are_named_and_stop_nothing(source: Path) -> None:
     def path(number: int, view: str) -> Path:
-        return source / f"train_{view}/source/1P0At{number:04d}_{view.upper()}.png"
+        return source / f"train_{view}/source/1P0Atrain{number:04d}_{view.upper()}.png"
 
     path(0, "l").write_bytes(path(0, "l").read_bytes()[:-200])
     path(10, "r").write_bytes(path(10, "l").read_bytes())
     path(20, "r").write_bytes(encode_image(np.zeros((20, 25, 3), np.uint16)))
     path(30, "r").write_bytes(encode_image(np.zeros((20, 24, 3), np.uint8)))
-    (source / "val_r/source/1P0Av0000_R.png").unlink()
+    (source / "val_r/source/1P0Aval0000_R.png").unlink()
     version = ingest(source, max_rejected=1.0, pairs_per_shard=2)
     assert version.rows("train") == version.rows("val") == 0
     assert version.rows("test") == 2
     assert rejects(version) == {
-        "1P0At0000": (
-            "train_l/source/1P0At0000_L.png",
+        "1P0Atrain0000": (
+            "train_l/source/1P0Atrain0000_L.png",
             "truncated PNG (its end is missing)",
             "decode",
         ),
-        "1P0At0010": (
-            "train_r/source/1P0At0010_R.png",
+        "1P0Atrain0010": (
+            "train_r/source/1P0Atrain0010_R.png",
             "left and right are the same picture",
             "check",
         ),
-        "1P0At0020": (
-            "train_l/source/1P0At0020_L.png",
+        "1P0Atrain0020": (
+            "train_l/source/1P0Atrain0020_L.png",
             "mismatched sizes: left is 24 x 20, right is 25 x 20",
             "check",
         ),
-        "1P0At0030": (
-            "train_l/source/1P0At0030_L.png",
+        "1P0Atrain0030": (
+            "train_l/source/1P0Atrain0030_L.png",
             "mismatched bit depth: left has 16 bit, right has 8",
             "check",
         ),
-        "1P0Av0000": (
-            "val_l/source/1P0Av0000_L.png",
+        "1P0Aval0000": (
+            "val_l/source/1P0Aval0000_L.png",
             "missing view: there is no right picture",
             "discover",
         ),
@@ -99,7 +99,7 @@ def test_bad_inputs_are_named_and_stop_nothing(source: Path) -> None:
 
 
 def test_more_rejects_than_allowed_fail_the_run(source: Path) -> None:
-    (source / "train_l/source/1P0At0000_L.png").write_bytes(b"no image at all")
+    (source / "train_l/source/1P0Atrain0000_L.png").write_bytes(b"no image at all")
     with pytest.raises(UserError, match="1 of 7 inputs were rejected"):
         ingest(source, max_rejected=0.1)
 
@@ -114,7 +114,7 @@ def test_moving_the_folder_changes_nothing(source: Path, tmp_path: Path) -> None
 def test_other_input_needs_another_version(source: Path) -> None:
     ingest(source)
     write_dpd_tree(source, train=5, seed=1)
-    with pytest.raises(UserError, match="the input files differ.*version=v2"):
+    with pytest.raises(UserError, match=r"the input files differ.*version=v2"):
         ingest(source)
     assert ingest(source, version="v2").rows("train") == 5
 

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import textwrap
+from dataclasses import replace
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -138,7 +139,7 @@ def test_rejects_stand_in_their_table(tmp_path: Path) -> None:
 
 def test_too_many_rejects_publish_nothing(tmp_path: Path) -> None:
     root = memory(tmp_path)
-    with pytest.raises(UserError, match="3 of 12 inputs were rejected.*it is bad.*0.txt") as caught:
+    with pytest.raises(UserError, match=r"3 of 12 inputs were rejected.*is bad.*0.txt") as caught:
         make(root, producer=NoisePairs(bad=(0, 1, 2)), max_rejected=0.2)
     assert "\n" not in str(caught.value)
     assert not root.child("noise", "v1", MANIFEST).exists()
@@ -151,7 +152,7 @@ def test_a_published_version_never_changes(tmp_path: Path) -> None:
     make(root)
     before = {name: root.child(name).read_bytes() for name in root.walk()}
     assert make(root, code="newer code").existed
-    with pytest.raises(UserError, match="never changes: give another one, e.g. version=v2"):
+    with pytest.raises(UserError, match=r"never changes: give another one, e.g. version=v2"):
         make(root, noise_plan(12, setting=1))
     assert {name: root.child(name).read_bytes() for name in root.walk()} == before
 
@@ -226,8 +227,6 @@ def test_manifest_holds_what_the_design_asks_for(tmp_path: Path) -> None:
     ("dataset", "version"), [("Noise", "v1"), ("noise", "../v1"), ("a b", "v")]
 )
 def test_names_that_cannot_be(tmp_path: Path, dataset: str, version: str) -> None:
-    from dataclasses import replace
-
     with pytest.raises(UserError, match="is no name for a"):
         make(memory(tmp_path), replace(noise_plan(2), dataset=dataset, version=version))
 

@@ -106,7 +106,7 @@ def test_packed_picture_by_its_description() -> None:
     """docs/data.md gives these lines to whoever reads shards without this package."""
     for dtype in (np.uint8, np.uint16):
         image = picture(dtype)
-        views = {name: image for name in ("left", "right", "target", "combined")}
+        views = dict.fromkeys(("left", "right", "target", "combined"), image)
         data = encode_pair(pair(**views))["left"]
         height, width, channels, bits = struct.unpack_from("<4xIIBB", data)
         raw = pa.CompressedInputStream(pa.BufferReader(data[16:]), "zstd").read()

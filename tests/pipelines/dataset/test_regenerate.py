@@ -6,6 +6,7 @@ import socket
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -77,8 +78,6 @@ def test_a_changed_recipe_leaves_made_stamps_alone(root: Location) -> None:
 
 
 def test_settings_of_latest_stand_in_for_a_recipe(root: Location) -> None:
-    from dataclasses import replace
-
     synthesize.run(replace(TINY, root=root.url))
     assert again(root).version == "v2"
 

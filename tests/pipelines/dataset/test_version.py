@@ -67,7 +67,7 @@ def test_what_is_not_there(root: Location, reference: str, words: str) -> None:
 
 
 def test_an_empty_root(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="there is no dataset at .* 'k3dn synth' or 'k3dn ingest'"):
+    with pytest.raises(UserError, match=r"there is no dataset at .* 'k3dn synth' or 'k3dn ingest'"):
         open_version(memory(tmp_path, "empty"), "noise")
 
 

@@ -47,6 +47,13 @@ def test_a_name_belongs_to_one_configuration(small: Small) -> None:
         claim(plan_run(replace(config, lr=1e-4)))
 
 
+def test_a_plan_that_arrives_garbled_is_refused(small: Small) -> None:
+    plan = plan_run(small())
+    plan.check_arrived()
+    with pytest.raises(RuntimeError, match="different versions of this program"):
+        replace(plan, config=replace(plan.config, seed=1)).check_arrived()
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
