@@ -27,7 +27,8 @@ def ray_cluster(address: str | None = None) -> Iterator[None]:
         return
     try:
         if address is None:
-            ray.init(include_dashboard=False, log_to_driver=False, configure_logging=True)
+            # "local", or Ray would join whatever cluster was last started on this machine.
+            ray.init(address="local", include_dashboard=False, log_to_driver=False)
         else:
             ray.init(address=address, log_to_driver=False)
     except Exception as error:  # Ray raises a bare Exception when a start takes too long

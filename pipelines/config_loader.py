@@ -7,7 +7,6 @@ know is refused with the nearest one that it knows and the place where it stands
 
 import dataclasses
 import difflib
-import os
 import types
 import typing
 from collections.abc import Mapping, Sequence
@@ -19,6 +18,7 @@ import yaml
 
 from pipelines.config import SHARED_KEYS, StepConfig, field_docs, field_types, strip_none
 from pipelines.errors import UserError
+from pipelines.ray_job import is_ray_job
 from pipelines.yaml_source import Node, parse_text, read_yaml
 
 C = TypeVar("C", bound=StepConfig)
@@ -242,8 +242,7 @@ def _with_absolute_root(config: C, origins: Mapping[str, str]) -> C:
     """Make a local root absolute, here and in the steps inside; refuse one that would be lost."""
     if "://" in config.root:
         return config
-    is_ray_job = "RAY_JOB_CONFIG_JSON_ENV_VAR" in os.environ
-    if is_ray_job and not Path(config.root).expanduser().is_absolute():
+    if is_ray_job() and not Path(config.root).expanduser().is_absolute():
         raise UserError(
             f"root '{config.root}' ({origins.get('root', 'the default')}) is relative, and a Ray "
             "job runs in a folder that is deleted; give an absolute path or a URL: root=/data/k3dn"

@@ -10,6 +10,7 @@ _DEFAULTS = {
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
     "GIT_PYTHON_REFRESH": "quiet",
     "MLFLOW_DISABLE_TELEMETRY": "true",
+    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
 }
 
 
@@ -17,8 +18,3 @@ def prepare_environment() -> None:
     """Switch off telemetry, version checks and log noise, unless the user set them otherwise."""
     for name, value in _DEFAULTS.items():
         os.environ.setdefault(name, value)
-
-
-def worker_environment() -> dict[str, str]:
-    """The same settings, for processes that Ray starts on other nodes."""
-    return {name: os.environ.get(name, value) for name, value in _DEFAULTS.items()}

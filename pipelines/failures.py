@@ -18,6 +18,15 @@ EXIT_FAILURE, EXIT_USER, EXIT_REFUSED, EXIT_INTERRUPTED, EXIT_TERMINATED = 1, 2,
 _FULL_DISK = (errno.ENOSPC, errno.EDQUOT)
 # Where an error crossed a library or a process as text (SQLite, safetensors, Ray).
 _FULL_DISK_TEXTS = ("No space left on device", "database or disk is full", "Disk quota exceeded")
+# Attributes in which Ray, Train and Python keep the exception that caused another.
+_HOLDERS = (
+    "cause",
+    "controller_failure",
+    "health_check_failure",
+    "_base_exc",
+    "__cause__",
+    "__context__",
+)
 _NOT_WRITABLE = (PermissionError, NotADirectoryError, IsADirectoryError)
 
 
@@ -44,7 +53,7 @@ def explain_failure(error: BaseException) -> Failure:
     if isinstance(error, KeyboardInterrupt | Terminated):
         code = EXIT_TERMINATED if isinstance(error, Terminated) else EXIT_INTERRUPTED
         return Failure("stopped; run the same command again to go on where it was", code)
-    chain = list(_unwrap(error))
+    chain = list(unwrap(error))
     for inner in chain:
         if isinstance(inner, UserError) and not _is_ray_wrapper(inner):
             code = EXIT_REFUSED if isinstance(inner, GateRefused) else EXIT_USER
@@ -94,7 +103,7 @@ def _is_full_disk(error: BaseException) -> bool:
     return any(text in str(error) for text in _FULL_DISK_TEXTS)
 
 
-def _unwrap(error: BaseException) -> Iterator[BaseException]:
+def unwrap(error: BaseException) -> Iterator[BaseException]:
     """Yield an exception and all that it wraps, outermost first, each once."""
     seen: set[int] = set()
     waiting: list[object] = [error]
@@ -108,5 +117,4 @@ def _unwrap(error: BaseException) -> Iterator[BaseException]:
         waiting += list(failures.values()) if isinstance(failures, dict) else []
         if isinstance(current, BaseExceptionGroup):
             waiting += current.exceptions
-        for name in ("cause", "controller_failure", "_base_exc", "__cause__", "__context__"):
-            waiting.append(getattr(current, name, None))
+        waiting += [getattr(current, name, None) for name in _HOLDERS]

@@ -2,9 +2,14 @@
 
 Whatever is written appears whole or not at all: a temporary file and a rename in a folder, one
 PUT on an object store. Nothing here lists a folder to find out whether something is complete.
+
+``put_if_absent`` needs more of an object store: a PUT that the service itself refuses where the
+object exists. fsspec's packages send one to S3 and Azure (If-None-Match) and to Google Cloud
+Storage (ifGenerationMatch); elsewhere fsspec looks first and writes afterwards: refused here.
 """
 
 import errno
+import fcntl
 import hashlib
 import os
 import posixpath
@@ -22,6 +27,7 @@ _LOCAL_SCHEMES = ("", "file", "local")
 _CHUNK_BYTES = 1 << 20
 _TEMPORARY = ".tmp-"
 _NO_HARD_LINKS = (errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS)
+_CONDITIONAL_PUT = ("s3", "s3a", "gs", "gcs", "az", "abfs", "abfss", "memory")
 _PRESENT = ("PreconditionFailed", "412")
 _CONFLICT = ("ConditionalRequestConflict", "OperationAborted", "409")
 _CONFLICT_TRIES = 8
@@ -118,10 +124,18 @@ class Location:
             temporary.replace(path)
 
     def put_if_absent(self, data: bytes) -> bool:
-        """Write atomically if nothing is there. Of many writers exactly one gets True."""
+        """Write atomically if nothing is there. Of many writers exactly one gets True.
+
+        Raises UserError on a storage that cannot tell one writer from another.
+        """
         path = self.local_path()
         if path is not None:
             return _link_if_absent(path, data)
+        if self.scheme not in _CONDITIONAL_PUT:
+            raise UserError(
+                f"{self.url}: '{self.scheme}://' has no atomic put-if-absent, so two writers could "
+                "overwrite each other; keep the root in a folder, s3:// or gs://"
+            )
         fs, remote = self._filesystem()
         for _ in range(_CONFLICT_TRIES):
             try:
@@ -278,10 +292,20 @@ def _link_if_absent(path: Path, data: bytes) -> bool:
         except OSError as error:
             if error.errno not in _NO_HARD_LINKS:
                 raise
-            try:
-                descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY)
-            except FileExistsError:
-                return False
-            os.close(descriptor)
-            temporary.replace(path)
+            return _rename_if_absent(temporary, path)
+    return True
+
+
+def _rename_if_absent(temporary: Path, path: Path) -> bool:
+    """Rename unless ``path`` exists, where there are no hard links (exFAT, SMB).
+
+    Under a lock on a file beside it, which the system lets go of when its holder dies: so the
+    name appears with its content or not at all. ``remove_leftovers`` deletes the lock's file.
+    """
+    with path.with_name(f".{path.name}{_TEMPORARY}lock").open("ab") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        os.utime(lock.fileno())
+        if path.exists():
+            return False
+        temporary.replace(path)
     return True

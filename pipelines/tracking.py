@@ -18,6 +18,8 @@ from typing import TYPE_CHECKING, Any
 from pipelines.config import StepConfig
 from pipelines.environment import prepare_environment
 from pipelines.errors import UserError
+from pipelines.failures import one_line
+from pipelines.ray_job import is_ray_job, refuse_lost_store
 from pipelines.storage import locate
 
 if TYPE_CHECKING:
@@ -39,12 +41,19 @@ def resolve_tracking_uri(config: StepConfig) -> str:
     """Return the MLflow store of a step.
 
     The configuration's, else MLFLOW_TRACKING_URI, else a SQLite file under a local root, else one
-    in the working folder.
+    in the working folder. Raises UserError where that would be the folder of a Ray job, which is
+    deleted with it.
     """
     named = config.tracking_uri or os.environ.get("MLFLOW_TRACKING_URI")
     if named:
+        refuse_lost_store(named)
         return named
     root = locate(config.root).local_path()
+    if root is None and is_ray_job():
+        raise UserError(
+            f"with root {config.root} the MLflow store would lie in the folder of this Ray job, "
+            "which is deleted; set MLFLOW_TRACKING_URI (or tracking_uri) to your MLflow server"
+        )
     path = root / "_mlflow" / "mlflow.db" if root else Path("mlflow.db").absolute()
     return f"{_SQLITE}{path}"
 
@@ -96,10 +105,21 @@ class Tracker:
     After ``open`` nothing here raises but ``finish``.
     """
 
-    def __init__(self, tracking_uri: str, *, key: str, name: str) -> None:
+    def __init__(
+        self,
+        tracking_uri: str,
+        *,
+        key: str,
+        name: str,
+        rows_since: Callable[[int], Sequence[Row]] = lambda step: (),
+    ) -> None:
+        """rows_since: gives the rows of the run's record from a step on, each with ``step``,
+        ``time_ms`` and numbers by name. ``follow`` and ``finish`` send them, so a process that
+        finds the run trained already sends what the one before it could not.
+        """
         self._uri, self._key, self._name = tracking_uri, key, name
+        self._rows_since = rows_since
         self._client: MlflowClient | None = None
-        self._rows_since: Callable[[int], Sequence[Row]] = lambda step: ()
         self._sent_step = -1
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
@@ -116,8 +136,24 @@ class Tracker:
     ) -> None:
         """Make the run or find it again. Call ``ensure_store`` before.
 
-        datasets: (name, digest, URL) of each dataset version that the run reads.
+        datasets: (name, digest, URL) of each dataset version that the run reads. Raises UserError
+        where the store does not take the run.
         """
+        try:
+            self._open(parameters, tags, datasets)
+        except Exception as error:  # MLflow's own, and those of the database or the network
+            reason = one_line(str(error)) or type(error).__name__
+            raise UserError(
+                f"the MLflow store {self._uri} does not take run {self._name}: {reason}; check "
+                "the store, tracking_uri and MLFLOW_TRACKING_URI, then run the same command again"
+            ) from error
+
+    def _open(
+        self,
+        parameters: Mapping[str, object],
+        tags: Mapping[str, str],
+        datasets: Sequence[tuple[str, str, str]],
+    ) -> None:
         from mlflow import MlflowClient
         from mlflow.entities import Param
 
@@ -141,13 +177,8 @@ class Tracker:
         if datasets and not (run.inputs and run.inputs.dataset_inputs):
             client.log_inputs(self.run_id, [_dataset_input(*dataset) for dataset in datasets])
 
-    def follow(self, rows_since: Callable[[int], Sequence[Row]]) -> None:
-        """Send metrics as they come, and those of this machine, until ``finish`` or ``stop``.
-
-        rows_since: gives the rows of the run's record from a step on, each with ``step``,
-        ``time_ms`` and numbers by name.
-        """
-        self._rows_since = rows_since
+    def follow(self) -> None:
+        """Send metrics as they come, and those of this machine, until ``finish`` or ``stop``."""
         self._thread = threading.Thread(target=self._send_on, name="k3dn-tracker", daemon=True)
         self._thread.start()
         self._start_system_metrics()

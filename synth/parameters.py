@@ -1,6 +1,6 @@
 """What is drawn at random for one synthetic pair."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -48,17 +48,6 @@ class PairParameters:
     def as_dict(self) -> dict[str, Any]:
         """Plain numbers and strings, ready for JSON."""
         return asdict(self)
-
-    @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> "PairParameters":
-        """The inverse of as_dict. ValueError where the family is unknown."""
-        family = values["family"]
-        if family not in PSF_FAMILIES:
-            raise ValueError(
-                f"unknown kernel family {family!r}: choose from {', '.join(PSF_FAMILIES)}"
-            )
-        psf = PSF_FAMILIES[family].parameters(**values["psf"])
-        return cls(**{**values, "camera": Camera(**values["camera"]), "psf": psf})
 
 
 def sample_parameters(

@@ -4,6 +4,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+_ROUNDING = 1e-5
+
 
 @dataclass(frozen=True, slots=True)
 class Scene:
@@ -28,6 +30,12 @@ class Scene:
             )
         if not np.isfinite(self.image).all():
             raise ValueError(f"scene {self.scene_id}: the image holds NaN or infinity")
+        darkest, brightest = float(self.image.min()), float(self.image.max())
+        if darkest < -_ROUNDING or brightest > 1.0 + _ROUNDING:
+            raise ValueError(
+                f"scene {self.scene_id}: the image must lie in [0, 1], "
+                f"it goes from {darkest:g} to {brightest:g}"
+            )
         if not np.isfinite(self.depth_m).all() or self.depth_m.min() <= 0.0:
             raise ValueError(f"scene {self.scene_id}: depth must be finite and positive everywhere")
 

@@ -8,10 +8,12 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from pipelines.environment import prepare_environment
+from tests.local_ray import start_local_ray
 
-# Before anything imports torch, Ray or MLflow: the machine may have two cores for all of it.
-os.environ.setdefault("OMP_NUM_THREADS", "1")
-os.environ.setdefault("MKL_NUM_THREADS", "1")
+# Before anything imports torch: one thread, so that numbers repeat and processes do not fight
+# for two cores.
+os.environ["OMP_NUM_THREADS"] = "1"
+os.environ["MKL_NUM_THREADS"] = "1"
 for _name in ("MLFLOW_TRACKING_URI", "RAY_ADDRESS", "K3DN_CONFIG", "MLFLOW_RUN_ID"):
     os.environ.pop(_name, None)  # a test must not write into somebody's store or cluster
 prepare_environment()
@@ -26,24 +28,13 @@ settings.register_profile(
 settings.load_profile("k3dn")
 
 
-@pytest.fixture(scope="session", autouse=True)
-def _torch_threads() -> None:
-    """One thread, so that numbers repeat and test processes do not fight for cores."""
-    try:
-        import torch
-    except ImportError:
-        return
-    torch.set_num_threads(1)
-
-
 @pytest.fixture(scope="session")
 def ray_cluster() -> Iterator[None]:
     """A private Ray cluster of two CPUs; steps that run inside a test join it."""
-    os.environ.setdefault("RAY_AUTH_MODE", "disabled")
+    start_local_ray()
+    yield
     import ray
 
-    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False)
-    yield
     ray.shutdown()
 
 

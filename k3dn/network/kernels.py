@@ -70,7 +70,9 @@ class KernelQuery(nn.Module):
     """a^i = softmax(W_v (Sum(W_k . K) * (W_r r^i))), times N (Eq. 8).
 
     The factor N is ours: a plain softmax over N channels starts at 1 / N and all but switches
-    the PSF block off. Before it, the weights of a place sum to one as in the paper.
+    the PSF block off. Before it, the weights of a place sum to one as in the paper. Also ours:
+    logits are bounded, so that two weights of a place differ by at most a factor of ten and
+    neither a nor 1 / a (Eq. 17) explodes.
     """
 
     def __init__(self, config: K3DNConfig) -> None:
@@ -94,4 +96,6 @@ class KernelQuery(nn.Module):
         half = kernels_CKK[..., : self.key_weights.shape[-1]]
         key_C = (self.key_weights * half).sum((-2, -1)) + self.key_bias
         query = self.from_disparity(disparity_BDhw) * key_C[:, None, None]
-        return self.to_weights(query).softmax(dim=1) * key_C.shape[0]
+        bound = 0.5 * MAX_LOG_GAIN
+        logits = bound * torch.tanh(self.to_weights(query) / bound)
+        return logits.softmax(dim=1) * key_C.shape[0]

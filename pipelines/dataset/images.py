@@ -5,6 +5,7 @@ differences, no larger than PNG and about five times as fast to read (figures in
 ``decode_image`` reads both, and the JPEG and TIFF files that cameras and converters write.
 """
 
+import re
 import struct
 import zlib
 from typing import Literal, cast
@@ -19,6 +20,8 @@ MAX_PIXELS = 1 << 28
 
 _PNG = b"\x89PNG\r\n\x1a\n"
 _JPEG = b"\xff\xd8\xff"
+# A marker, as against a stuffed byte (00), a restart (D0 to D7) and padding (FF) in a scan.
+_MARKER = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")
 _PACKED = b"K3DP"
 _PACKED_HEADER = struct.Struct("<4sIIBBxx")  # magic, height, width, channels, bits
 _ZSTD_LEVEL = 3
@@ -40,7 +43,7 @@ def decode_image(data: bytes, *, where: str) -> Pixels:
 
     if data[:8] == _PNG:
         _check_png(data, where)
-    elif data[:3] == _JPEG and b"\xff\xd9" not in data[-64:]:
+    elif data[:3] == _JPEG and not _has_jpeg_end(data):
         raise ValueError(f"{where}: truncated JPEG (its end is missing)")
     try:
         image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
@@ -129,6 +132,23 @@ def _running_sum(difference: Pixels) -> Pixels:
     for row in range(1, len(image)):
         np.add(difference[row], image[row - 1], out=image[row])
     return image
+
+
+def _has_jpeg_end(data: bytes) -> bool:
+    """Tell whether a JPEG comes to its end marker; what follows (a phone's film) is no matter.
+
+    `synth.sources.folder` has the same rule in its own words: neither package needs the other.
+    """
+    position = 2
+    while (head := _MARKER.search(data, position)) is not None:
+        kind, position = data[head.start() + 1], head.end()
+        if kind == 0xD9:
+            return True
+        if kind == 0x01:  # TEM stands alone
+            continue
+        # A segment states its length; pictures inside it (thumbnails) are stepped over with it.
+        position += int.from_bytes(data[position : position + 2], "big")
+    return False
 
 
 def _check_png(data: bytes, where: str) -> None:

@@ -10,10 +10,11 @@ from pipelines.dataset.config import IngestConfig
 from pipelines.dataset.images import Pixels, decode_image
 from pipelines.dataset.layouts import discover
 from pipelines.dataset.layouts.files import PairFiles
+from pipelines.dataset.plan import make_plan
 from pipelines.dataset.provenance import code_fingerprint
-from pipelines.dataset.publish import VersionResult, publish
+from pipelines.dataset.publish import VersionResult, cheap_to_read, publish
 from pipelines.dataset.record import Pair, Provenance, Source
-from pipelines.dataset.shards import BadInput, make_plan
+from pipelines.dataset.shards import BadInput, fault_of_input, file_source, reason_of
 from pipelines.errors import UserError
 from pipelines.storage import Location, locate
 
@@ -37,9 +38,11 @@ class RealPairs:
         for role, path in _files(unit):
             try:
                 data = self.source.child(path).read_bytes()
-            except FileNotFoundError:
+            except OSError as error:
+                if not fault_of_input(error):
+                    raise
                 sources.append(Source(role=role, file=path, sha256=""))
-                bad = bad or BadInput("the file is gone", path=path, stage="read")
+                bad = bad or BadInput(reason_of(error), path=path, stage="read")
                 continue
             sources.append(_source(role, path, data))
             try:
@@ -72,15 +75,8 @@ class RealPairs:
             raise BadInput(str(error), path=unit.left[0], stage="check", sources=sources) from error
 
     def sources(self, unit: PairFiles) -> tuple[Source, ...]:
-        """Return the files of the pair with their checksums, '' for one that is gone."""
-        found = []
-        for role, path in _files(unit):
-            try:
-                digest = self.source.child(path).sha256()
-            except FileNotFoundError:
-                digest = ""
-            found.append(Source(role=role, file=path, sha256=digest))
-        return tuple(found)
+        """Return the files of the pair with their checksums, '' for one that cannot be read."""
+        return tuple(file_source(role, p, self.source.child(p)) for role, p in _files(unit))
 
 
 def run(config: IngestConfig) -> VersionResult:
@@ -108,6 +104,7 @@ def run(config: IngestConfig) -> VersionResult:
         max_rejected=config.max_rejected,
         move_latest=config.set_latest,
         ray_address=config.ray_address,
+        read_inputs=cheap_to_read(source),
     )
 
 

@@ -39,6 +39,17 @@ def describe_code(fingerprint: str) -> dict[str, str]:
     }
 
 
+def processor_kind() -> str:
+    """Return the kind of processor, e.g. ``x86_64 Intel Xeon ...``: floats differ between kinds."""
+    model = platform.processor()
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        model = next(x.partition(":")[2].strip() for x in lines if x.startswith("model name"))
+    except (OSError, StopIteration):
+        pass
+    return f"{platform.machine()} {model}".strip()
+
+
 def _version(package: str) -> str:
     try:
         return metadata.version(package)

@@ -1,4 +1,4 @@
-"""Carry a plan out over Ray Data and publish the version: all shards first, the manifest last.
+"""Make a version from its plan and publish it: all shards first, the manifest last.
 
 Killed at any moment, the same command goes on: shards that are there are skipped, and nothing
 that a reader can open is ever half there.
@@ -7,31 +7,21 @@ that a reader can open is ever half there.
 import hashlib
 import io
 import json
-import pickle
 import time
 from collections import Counter
-from collections.abc import Generator, Iterator, Mapping
-from contextlib import closing
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Any, cast
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from pipelines.dataset.plan import Plan, Reject, digest_of
 from pipelines.dataset.preview import contact_sheet
 from pipelines.dataset.provenance import describe_code
 from pipelines.dataset.record import SPLITS, Pair
-from pipelines.dataset.shards import (
-    PLAN,
-    Plan,
-    Producer,
-    Reject,
-    ShardResult,
-    digest_of,
-    is_building,
-    read_claim,
-    write_shard,
-)
+from pipelines.dataset.run_plan import run_plan
+from pipelines.dataset.shards import PLAN, Claim, Producer, ShardResult, is_building, sources_of
 from pipelines.dataset.version import (
     MANIFEST,
     SCHEMA_VERSION,
@@ -42,13 +32,13 @@ from pipelines.dataset.version import (
     set_latest,
 )
 from pipelines.errors import UserError
-from pipelines.progress import progress, say
 from pipelines.storage import Location
 
 REJECTED = "_rejected.parquet"
 PREVIEW = "preview.png"
 _PREVIEW_PAIRS = 6
 _LEFTOVER_AGE_S = 3600.0
+_CHEAP_BYTES = 4 << 30  # local files: seconds
 _REJECT_SCHEMA = pa.schema(
     [(name, pa.string()) for name in ("pair_id", "split", "path", "reason", "stage")]
 )
@@ -69,6 +59,8 @@ class VersionResult:
     seconds: float
     existed: bool
     """True where the version was published before and nothing had to be done."""
+    inputs_read: bool = True
+    """False where the inputs of a version that existed were compared by name and size only."""
     latest: bool
     """True where 'latest' points to it now."""
     root: str
@@ -78,13 +70,17 @@ class VersionResult:
         splits = ", ".join(f"{count} {split}" for split, count in self.rows.items())
         lines = [
             f"{self.dataset}@{self.version}: {splits} pairs, {self.bytes / 1e6:.1f} MB"
-            + (" (was there already)" if self.existed else f", made in {self.seconds:.1f} s")
+            + (self._existed() if self.existed else f", made in {self.seconds:.1f} s")
         ]
         if self.rejected:
             lines.append(f"{self.rejected} inputs rejected; reasons: {self.location}/{REJECTED}")
         lines.append(f"contact sheet: {self.location}/{PREVIEW}")
         lines.append(f"dataset version: {self.location}")
         return "\n".join(lines)
+
+    def _existed(self) -> str:
+        how = "" if self.inputs_read else "; its inputs were compared by name and size only"
+        return f" (was there already{how})"
 
     def next_steps(self) -> list[str]:
         """Return command lines that one may run next."""
@@ -105,10 +101,12 @@ def publish(
     max_rejected: float,
     move_latest: bool,
     ray_address: str | None,
+    read_inputs: bool = True,
 ) -> VersionResult:
     """Make the version that the plan describes, or find it there, and return where it is.
 
     config: resolved configuration, for the manifest. max_rejected: share of inputs, 0 to 1.
+    read_inputs: compare the inputs' content with that of a version that exists.
     Raises UserError: the version exists and is another one, too many rejects, another run took
     the version over. Raises OSError where storage refuses a write; what was written stays.
     """
@@ -116,11 +114,19 @@ def publish(
     check_name(plan.dataset, what="dataset")
     check_name(plan.version, what="version")
     version = root.child(plan.dataset, plan.version)
-    if not _published_already(version, plan, config):
+    claim = {"plan": plan.digest, "code": code}
+    existed = _published_already(version, plan, config)
+    if not existed:
         if plan.num_units == 0:
             raise UserError(_nothing_to_do(plan))
-        _claim(version, plan, code)
-        results = _write_shards(plan, version, producer, ray_address)
+        # Nothing is deleted: shards of other settings or code do not match and are written over.
+        version.child(PLAN).write_bytes(json.dumps(claim).encode() + b"\n")
+        # A run that is ending publishes and then looks at the claim; we claim and then look
+        # whether it has published. So at least one of the two sees the other and gives way.
+        existed = _published_already(version, plan, config)
+    if not existed:
+        results = run_plan(plan, version, producer, ray_address, claim=claim)
+        _check_ours(version, claim)
         rejects = sorted(
             [*plan.rejects, *(reject for result in results for reject in result.rejects)],
             key=lambda reject: (reject.split, reject.pair_id, reject.path),
@@ -130,10 +136,9 @@ def publish(
         total = plan.num_units + len(plan.rejects)
         if len(rejects) > max_rejected * total:
             raise UserError(_too_many(rejects, total, max_rejected, version))
-        _finish(plan, version, results, rejects, rejected_data, config, code)
-        existed = False
-    else:
-        existed = True
+        _finish(plan, version, results, rejects, rejected_data, config, claim)
+    elif read_inputs:
+        _check_inputs(version, plan, producer)
     version.remove_leftovers(older_than_s=_LEFTOVER_AGE_S)
     if move_latest:
         set_latest(root, plan.dataset, plan.version)
@@ -148,6 +153,7 @@ def publish(
         bytes=opened.manifest["bytes"],
         seconds=round(time.monotonic() - started_s, 3),
         existed=existed,
+        inputs_read=read_inputs or not existed,
         latest=move_latest,
         root=root.url,
     )
@@ -169,73 +175,31 @@ def _published_already(version: Location, plan: Plan, config: Mapping[str, Any])
     )
 
 
-def _claim(version: Location, plan: Plan, code: str) -> None:
-    """Make the unfinished version ours. What other settings or other code wrote is no use."""
-    claim = {"plan": plan.digest, "code": code}
-    if read_claim(version) == claim:
-        return
-    _remove_strangers(version, set())
-    version.child(PLAN).write_bytes(json.dumps(claim).encode() + b"\n")
+def cheap_to_read(*folders: Location | None) -> bool:
+    """Tell whether all files of the folders can be read again without thinking twice."""
+    if any(folder is not None and folder.local_path() is None for folder in folders):
+        return False
+    return sum(sum(f.walk().values()) for f in folders if f is not None) <= _CHEAP_BYTES
 
 
-def _write_shards(
-    plan: Plan, version: Location, producer: Producer, ray_address: str | None
-) -> list[ShardResult]:
-    """Run every item; raise what storage refused. Results in the order of the plan."""
-    if version.scheme == "memory":  # other processes would not see this one's memory
-        here = (write_shard(version, i, producer, plan_digest=plan.digest) for i in plan.items)
-        return _collect(plan, version, here)
-    from pipelines.cluster import ray_cluster
-
-    with ray_cluster(ray_address), closing(_on_ray(plan, version, producer)) as stream:
-        return _collect(plan, version, stream)
-
-
-def _on_ray(
-    plan: Plan, version: Location, producer: Producer
-) -> Generator[ShardResult, None, None]:
-    import logging
-
-    import ray.data
-
-    # Its own lines and ours would say the same thing twice.
-    logging.getLogger("ray.data").setLevel(logging.ERROR)
-    context = ray.data.DataContext.get_current()
-    context.enable_progress_bars = False
-    context.print_on_execution_start = False
-    plan_digest = plan.digest
-
-    def carry_out(row: dict[str, Any]) -> dict[str, Any]:
-        item = pickle.loads(row["item"])
-        result = write_shard(version, item, producer, plan_digest=plan_digest)
-        return {"result": pickle.dumps(result)}
-
-    items = [{"item": pickle.dumps(item)} for item in plan.items]
-    # One item, one row, one block, one task: a task that dies is run again, as a whole.
-    tasks = ray.data.from_items(items, override_num_blocks=len(items)).map(carry_out, num_cpus=1)
-    # Closed while the cluster is there: left to the garbage collector, Ray would start another.
-    with closing(cast("Generator[dict[str, Any], None, None]", iter(tasks.iter_rows()))) as rows:
-        for row in rows:
-            yield pickle.loads(row["result"])
+def _check_inputs(version: Location, plan: Plan, producer: Producer) -> None:
+    """Raise UserError where an input was replaced by one of the same name and size."""
+    manifest = read_manifest(version)
+    now = digest_of([sources_of(item, producer) for item in plan.items])
+    if manifest is not None and manifest["inputs"] != now:
+        raise UserError(
+            f"{plan.dataset}@{plan.version} at {version} is published and the content of its "
+            "input files has changed since; a version never changes: give another one, "
+            "e.g. version=v2"
+        )
 
 
-def _collect(plan: Plan, version: Location, stream: Iterator[ShardResult]) -> list[ShardResult]:
-    results: dict[str, ShardResult] = {}
-    label = f"{plan.dataset}@{plan.version}"
-    for result in progress(stream, total=len(plan.items), label=label, unit="shards"):
-        if result.error is not None:
-            number, message = result.error
-            raise OSError(number, message, version.child(result.name).url)
-        if result.superseded:
-            raise UserError(
-                f"another run with other settings is making {label} at {version}; "
-                "wait for it, or give another version, e.g. version=v2"
-            )
-        results[result.name] = result
-    skipped = sum(result.skipped for result in results.values())
-    if skipped:
-        say(f"{label}: {skipped} of {len(plan.items)} shards were there already")
-    return [results[item.name] for item in plan.items]
+def _check_ours(version: Location, claim: Claim) -> None:
+    if not is_building(version, claim):
+        raise UserError(
+            f"another run with other settings or code took {version} over; "
+            "run again with another version, e.g. version=v2"
+        )
 
 
 def _finish(
@@ -245,7 +209,7 @@ def _finish(
     rejects: list[Reject],
     rejected_data: bytes,
     config: Mapping[str, Any],
-    code: str,
+    claim: Claim,
 ) -> None:
     shards = [
         {"name": r.name, "split": r.split, "rows": r.rows, "bytes": r.bytes, "sha256": r.sha256}
@@ -264,7 +228,7 @@ def _finish(
         "config": dict(config),
         "plan": plan.digest,
         "inputs": digest_of([result.sources for result in results]),
-        "code": describe_code(code),
+        "code": describe_code(claim["code"]),
         "device": "cpu",
         "processors": sorted({result.processor for result in results}),
         "created_utc": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
@@ -272,24 +236,33 @@ def _finish(
     opened = DatasetVersion(
         name=plan.dataset, version=plan.version, location=version, manifest=manifest
     )
-    sheet = contact_sheet(_preview_pairs(opened))
+    try:
+        sheet = contact_sheet(_preview_pairs(opened))
+    except FileNotFoundError:
+        raise UserError(_gone(version, "a shard")) from None
+    _check_ours(version, claim)
     version.child(PREVIEW).write_bytes(sheet)
     manifest["files"] = [
         {"name": name, "bytes": len(data), "sha256": _sha256(data)}
         for name, data in ((REJECTED, rejected_data), (PREVIEW, sheet))
     ]
-    _remove_strangers(version, {result.name for result in results})
-    if not is_building(version, plan.digest):
-        raise UserError(
-            f"another run with other settings took {opened.reference} over; "
-            "run again with another version, e.g. version=v2"
-        )
+    there = version.walk()
+    for entry in (*shards, *manifest["files"]):
+        if there.get(entry["name"]) != entry["bytes"]:
+            raise UserError(_gone(version, entry["name"]))
+    _check_ours(version, claim)
     text = json.dumps(manifest, indent=1, sort_keys=True) + "\n"
     # If-absent: a twin of this run may have published the same version a moment ago.
-    version.child(MANIFEST).put_if_absent(text.encode())
+    wrote = version.child(MANIFEST).put_if_absent(text.encode())
+    if wrote and not is_building(version, claim):
+        # Whoever claimed it may not have seen the manifest, and be writing over our shards.
+        version.child(MANIFEST).delete()
+        _check_ours(version, claim)
     published = read_manifest(version)
     if published is None or published["digest"] != manifest["digest"]:
         raise UserError(f"{opened.reference} was published by another run with other content")
+    # From here on nobody else writes: who claims it now sees the manifest.
+    _remove_strangers(version, {result.name for result in results})
 
 
 def _preview_pairs(version: DatasetVersion) -> list[Pair]:
@@ -312,6 +285,13 @@ def _rejects_file(rejects: list[Reject]) -> bytes:
     table = pa.Table.from_pylist([asdict(reject) for reject in rejects], schema=_REJECT_SCHEMA)
     pq.write_table(table, sink)
     return sink.getvalue()
+
+
+def _gone(version: Location, name: str) -> str:
+    return (
+        f"{version}: {name} is not what this run wrote, another run seems to be at it; "
+        "run again, or give another version, e.g. version=v2"
+    )
 
 
 def _too_many(rejects: list[Reject], total: int, allowed: float, version: Location) -> str:

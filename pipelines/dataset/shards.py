@@ -1,11 +1,10 @@
-"""The plan of a dataset version, and the one task that carries out one item of it.
+"""The task that carries out one item of a plan: one whole shard, under the name the plan gives.
 
-The plan is a pure function of inputs and configuration: which pair goes to which shard, in which
-order. One item is one whole shard, written under a name that the plan gives. What a shard was
-made from stands in its own Parquet metadata, so a shard that exists and matches is skipped: that
-is all that resuming takes.
+What a shard was made from stands in its own Parquet metadata, so a shard that exists and matches
+is skipped: that is all that resuming takes.
 """
 
+import errno
 import hashlib
 import io
 import json
@@ -16,27 +15,19 @@ from typing import Any, Protocol
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipelines.dataset.record import PAIR_SCHEMA, SPLITS, Pair, Source, encode_pair
+from pipelines.dataset.plan import PlanItem, Reject, digest_of
+from pipelines.dataset.provenance import processor_kind
+from pipelines.dataset.record import PAIR_SCHEMA, Pair, Source, encode_pair
 from pipelines.storage import Location
 
 _STATE_KEY = b"k3dn.shard"
+_THE_MACHINE = (errno.ENOSPC, errno.EDQUOT, errno.EMFILE, errno.ENFILE, errno.ENOMEM)
+_THE_NETWORK = (ConnectionError, TimeoutError)
 _STATISTICS = ["pair_id", "scene_id", "dataset", "split", "height", "width", "bit_depth"]
 PLAN = "_plan.json"
 """Names the plan and the code that make a version: the last run to start owns an unfinished one."""
-
-
-class Unit(Protocol):
-    """What one pair is made from: a dataclass whose fields are JSON-able."""
-
-    @property
-    def pair_id(self) -> str:
-        """Unique in the dataset."""
-        ...
-
-    @property
-    def split(self) -> str:
-        """train, val or test."""
-        ...
+Claim = Mapping[str, str]
+"""What stands in that file: ``plan`` (digest) and ``code`` (fingerprint)."""
 
 
 class BadInput(ValueError):  # noqa: N818 (it is the input that is at fault)
@@ -51,6 +42,35 @@ class BadInput(ValueError):  # noqa: N818 (it is the input that is at fault)
         self.sources = tuple(sources)
 
 
+def fault_of_input(error: Exception) -> bool:
+    """Tell whether an error while a pair is read or made is its input's, not the machine's."""
+    import cv2
+
+    if isinstance(error, OSError):
+        return error.errno not in _THE_MACHINE and not isinstance(error, _THE_NETWORK)
+    return isinstance(error, ValueError | cv2.error)
+
+
+def reason_of(error: Exception) -> str:
+    """Return what goes into the table of rejects: one line, without the path."""
+    if isinstance(error, FileNotFoundError):
+        return "the file is gone"
+    if isinstance(error, OSError):
+        return f"cannot be read: {(error.strerror or type(error).__name__).lower()}"
+    return next(iter(str(error).splitlines()), "") or type(error).__name__
+
+
+def file_source(role: str, name: str, file: Location) -> Source:
+    """Return a file with its checksum, '' for one that is gone or cannot be read."""
+    try:
+        digest = file.sha256()
+    except OSError as error:
+        if not fault_of_input(error):
+            raise
+        digest = ""
+    return Source(role=role, file=name, sha256=digest)
+
+
 class Producer(Protocol):
     """Makes pairs. Picklable: it travels to the workers."""
 
@@ -61,47 +81,6 @@ class Producer(Protocol):
     def sources(self, unit: Any) -> tuple[Source, ...]:
         """Return the unit's input files as they are now; without decoding them."""
         ...
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Reject:
-    """A row of ``_rejected.parquet``."""
-
-    pair_id: str
-    split: str
-    path: str
-    reason: str
-    stage: str
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class PlanItem:
-    """One shard to write."""
-
-    name: str
-    """Path below the version, e.g. ``split=train/00003.parquet``."""
-    split: str
-    units: tuple[Any, ...]
-    digest: str
-    """Of all that decides the shard's bytes, except the content of the input files."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Plan:
-    """All shards of one dataset version."""
-
-    dataset: str
-    version: str
-    items: tuple[PlanItem, ...]
-    rejects: tuple[Reject, ...]
-    """What discovery could not pair up."""
-    digest: str
-    """Of the configuration and the units, as every item's is."""
-
-    @property
-    def num_units(self) -> int:
-        """Number of pairs planned."""
-        return sum(len(item.units) for item in self.items)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -125,73 +104,25 @@ class ShardResult:
     """True where a run with another plan has taken the version over."""
 
 
-def make_plan(
-    *,
-    dataset: str,
-    version: str,
-    units: Sequence[Unit],
-    rejects: Sequence[Reject],
-    content_config: Mapping[str, Any],
-    pairs_per_shard: int,
-) -> Plan:
-    """Cut the units into shards, split by split, in the order given.
-
-    content_config: the settings that decide the pixels.
-    Raises ValueError for a pair_id that stands twice.
-    """
-    ids = [unit.pair_id for unit in units]
-    if len(set(ids)) < len(ids):
-        twice = sorted({pair_id for pair_id in ids if ids.count(pair_id) > 1})
-        raise ValueError(f"pair_id {twice[0]} stands {ids.count(twice[0])} times in the plan")
-    common = {
-        "schema": str(PAIR_SCHEMA),
-        "dataset": dataset,
-        "config": dict(content_config),
-        "pairs_per_shard": pairs_per_shard,
-    }
-    items: list[PlanItem] = []
-    for split in SPLITS:
-        chosen = [unit for unit in units if unit.split == split]
-        for number, start in enumerate(range(0, len(chosen), pairs_per_shard)):
-            part = tuple(chosen[start : start + pairs_per_shard])
-            digest = digest_of({**common, "units": [_as_json(u) for u in part]})
-            items.append(
-                PlanItem(
-                    name=f"split={split}/{number:05d}.parquet",
-                    split=split,
-                    units=part,
-                    digest=digest,
-                )
-            )
-    whole = {
-        **common,
-        "units": [_as_json(unit) for unit in units],
-        "rejects": [asdict(reject) for reject in rejects],
-    }
-    return Plan(
-        dataset=dataset,
-        version=version,
-        items=tuple(items),
-        rejects=tuple(rejects),
-        digest=digest_of(whole),
-    )
-
-
 def write_shard(
-    version: Location, item: PlanItem, producer: Producer, *, plan_digest: str
+    version: Location, item: PlanItem, producer: Producer, *, claim: Claim
 ) -> ShardResult:
     """Write one shard whole, or find that it is there already.
 
+    claim: what the run wrote before it started; while another stands there nothing is written.
     A refused write comes back as ``error``, not as an exception, so that the driver can say it
     in one line; whatever was written before stays.
     """
     location = version.child(item.name)
-    found = _existing(location, item, producer)
+    found = _existing(location, item, producer, claim)
     if found is not None:
         return found
-    if not is_building(version, plan_digest):
-        return ShardResult(name=item.name, split=item.split, superseded=True)
-    data, rows, rejects, sources = _make_shard(item, producer)
+    superseded = ShardResult(name=item.name, split=item.split, superseded=True)
+    if not is_building(version, claim):
+        return superseded
+    data, rows, rejects, sources = _make_shard(item, producer, claim)
+    if not is_building(version, claim):  # making it took a while
+        return superseded
     try:
         location.write_bytes(data)
     except OSError as error:
@@ -212,7 +143,9 @@ def write_shard(
     )
 
 
-def _make_shard(item: PlanItem, producer: Producer) -> tuple[bytes, int, tuple[Reject, ...], str]:
+def _make_shard(
+    item: PlanItem, producer: Producer, claim: Claim
+) -> tuple[bytes, int, tuple[Reject, ...], str]:
     sink = io.BytesIO()
     rejects: list[Reject] = []
     all_sources: list[tuple[Source, ...]] = []
@@ -248,6 +181,8 @@ def _make_shard(item: PlanItem, producer: Producer) -> tuple[bytes, int, tuple[R
         sources = _sources_digest(all_sources)
         state = {
             "item": item.digest,
+            "code": claim.get("code", ""),
+            "processor": processor_kind(),
             "sources": sources,
             "rejects": [asdict(reject) for reject in rejects],
         }
@@ -255,7 +190,9 @@ def _make_shard(item: PlanItem, producer: Producer) -> tuple[bytes, int, tuple[R
     return sink.getvalue(), rows, tuple(rejects), sources
 
 
-def _existing(location: Location, item: PlanItem, producer: Producer) -> ShardResult | None:
+def _existing(
+    location: Location, item: PlanItem, producer: Producer, claim: Claim
+) -> ShardResult | None:
     """Return the result of a shard that a former run wrote, if it is what we would write."""
     try:
         data = location.read_bytes()
@@ -268,9 +205,11 @@ def _existing(location: Location, item: PlanItem, producer: Producer) -> ShardRe
         pq.read_table(io.BytesIO(data), page_checksum_verification=True)
     except (pa.ArrowException, OSError, KeyError, ValueError):
         return None
-    if state["item"] != item.digest:
+    # Floats differ between kinds of processors: a version is of one kind, and of one code.
+    ours = {"item": item.digest, "code": claim.get("code", ""), "processor": processor_kind()}
+    if any(state.get(key) != value for key, value in ours.items()):
         return None
-    if state["sources"] != _sources_digest([producer.sources(unit) for unit in item.units]):
+    if state["sources"] != sources_of(item, producer):
         return None
     return ShardResult(
         name=item.name,
@@ -281,13 +220,18 @@ def _existing(location: Location, item: PlanItem, producer: Producer) -> ShardRe
         sources=state["sources"],
         rejects=tuple(Reject(**reject) for reject in state["rejects"]),
         skipped=True,
-        processor=processor_kind(),
+        processor=state["processor"],
     )
 
 
-def is_building(version: Location, plan_digest: str) -> bool:
-    """Tell whether the version under construction still belongs to this plan."""
-    return read_claim(version).get("plan") == plan_digest
+def is_building(version: Location, claim: Claim) -> bool:
+    """Tell whether the version under construction still belongs to this plan and code."""
+    return read_claim(version) == dict(claim)
+
+
+def sources_of(item: PlanItem, producer: Producer) -> str:
+    """Return the digest of a shard's input files as they are now."""
+    return _sources_digest([producer.sources(unit) for unit in item.units])
 
 
 def read_claim(version: Location) -> dict[str, str]:
@@ -298,29 +242,5 @@ def read_claim(version: Location) -> dict[str, str]:
         return {}
 
 
-def processor_kind() -> str:
-    """Return the kind of processor, e.g. ``x86_64 Intel Xeon ...``: floats differ between kinds."""
-    import platform
-    from pathlib import Path
-
-    model = platform.processor()
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-        model = next(x.partition(":")[2].strip() for x in lines if x.startswith("model name"))
-    except (OSError, StopIteration):
-        pass
-    return f"{platform.machine()} {model}".strip()
-
-
-def digest_of(value: object) -> str:
-    """Return the sha256 (hex) of a JSON-able value."""
-    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
-
-
 def _sources_digest(sources: Sequence[Sequence[Source]]) -> str:
     return digest_of([[asdict(source) for source in unit] for unit in sources])
-
-
-def _as_json(unit: Any) -> dict[str, Any]:
-    values: dict[str, Any] = asdict(unit)
-    return values

@@ -6,10 +6,10 @@ from typing import Any
 
 from pipelines.config import SHARED_KEYS, as_dict
 from pipelines.dataset.config import SynthConfig
+from pipelines.dataset.plan import Reject, make_plan
 from pipelines.dataset.provenance import code_fingerprint
-from pipelines.dataset.publish import VersionResult, publish
+from pipelines.dataset.publish import VersionResult, cheap_to_read, publish
 from pipelines.dataset.scenes import MOTORCYCLE, PROCEDURAL, SceneFiles, plan_scenes
-from pipelines.dataset.shards import Reject, make_plan
 from pipelines.dataset.synthetic_pairs import SyntheticPairs
 from pipelines.dataset.textures import TextureShelf
 from pipelines.errors import UserError
@@ -48,6 +48,7 @@ def run(config: SynthConfig) -> VersionResult:
         max_rejected=config.max_rejected,
         move_latest=config.set_latest,
         ray_address=config.ray_address,
+        read_inputs=cheap_to_read(folder, shelf.folder if shelf is not None else None),
     )
 
 

@@ -12,12 +12,15 @@ import numpy as np
 from pipelines.dataset.config import SynthConfig
 from pipelines.dataset.record import Pair, Provenance, Source
 from pipelines.dataset.scenes import MOTORCYCLE, PROCEDURAL, SceneUnit
-from pipelines.dataset.shards import BadInput
+from pipelines.dataset.shards import BadInput, fault_of_input, file_source, reason_of
 from pipelines.dataset.textures import TextureShelf
 from pipelines.storage import Location
 
 if TYPE_CHECKING:  # importing synth imports torch, which only the workers need
     import synth
+
+# The file is the package's: its version stands in the manifest.
+_MOTORCYCLE_SOURCE = Source(role="image", file="skimage:stereo_motorcycle", sha256="")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -32,12 +35,25 @@ class SyntheticPairs:
     def __call__(self, unit: SceneUnit) -> Pair:
         """Read or make the scene and photograph it. Raises BadInput."""
         with _one_thread():
-            scene, sources = self._scene(unit)
-            return self._photograph(unit, scene, sources)
+            try:
+                scene, sources = self._scene(unit)
+                return self._photograph(unit, scene, sources)
+            except BadInput:
+                raise
+            except Exception as error:  # OpenCV's is no OSError and no ValueError
+                if not fault_of_input(error):
+                    raise
+                path = unit.files[0][1] if unit.files else unit.scene_id
+                raise BadInput(
+                    reason_of(error), path=path, stage="render", sources=self.sources(unit)
+                ) from error
 
     def sources(self, unit: SceneUnit) -> tuple[Source, ...]:
         """Return the files of the scene and its photographs with their checksums."""
-        found = [_file_source(self.folder, role, path) for role, path, _ in unit.files]
+        if self.config.source == MOTORCYCLE:
+            return (_MOTORCYCLE_SOURCE,)
+        folder = self.folder
+        found = [file_source(r, p, folder.child(p)) for r, p, _ in unit.files if folder is not None]
         return (*found, *(self.shelf.source(name) for name in unit.textures))
 
     def _photograph(
@@ -49,37 +65,33 @@ class SyntheticPairs:
         import synth
 
         config = self.config
-        try:
-            parameters = synth.sample_parameters(
-                synth.generator(config.seed, f"{unit.pair_id}/camera"),
-                scene,
-                families=config.kernels,
-                max_coc_px=config.max_coc_px,
-                bit_depth=config.bit_depth,
-            )
-            made = synth.synthesize(
-                scene, parameters, synth.generator(config.seed, f"{unit.pair_id}/noise")
-            )
-            return Pair(
-                pair_id=unit.pair_id,
-                scene_id=unit.scene_id,
-                dataset=config.dataset,
-                split=unit.split,
-                left=made.left,
-                right=made.right,
-                target=made.target,
-                combined=made.combined,
-                coc=made.coc_px.astype(np.float16),
-                provenance=Provenance(
-                    sources=sources,
-                    kernel_family=parameters.family,
-                    parameters=parameters.as_dict(),
-                    seed=config.seed,
-                ),
-            )
-        except ValueError as error:
-            path = unit.files[0][1] if unit.files else unit.scene_id
-            raise BadInput(str(error), path=path, stage="render", sources=sources) from error
+        parameters = synth.sample_parameters(
+            synth.generator(config.seed, f"{unit.pair_id}/camera"),
+            scene,
+            families=config.kernels,
+            max_coc_px=config.max_coc_px,
+            bit_depth=config.bit_depth,
+        )
+        made = synth.synthesize(
+            scene, parameters, synth.generator(config.seed, f"{unit.pair_id}/noise")
+        )
+        return Pair(
+            pair_id=unit.pair_id,
+            scene_id=unit.scene_id,
+            dataset=config.dataset,
+            split=unit.split,
+            left=made.left,
+            right=made.right,
+            target=made.target,
+            combined=made.combined,
+            coc=made.coc_px.astype(np.float16),
+            provenance=Provenance(
+                sources=sources,
+                kernel_family=parameters.family,
+                parameters=parameters.as_dict(),
+                seed=config.seed,
+            ),
+        )
 
     def _scene(self, unit: SceneUnit) -> tuple["synth.Scene", tuple[Source, ...]]:
         """Return the scene at the configured size, and its files."""
@@ -89,9 +101,7 @@ class SyntheticPairs:
             from synth.sources.motorcycle import motorcycle_scene
 
             scene = motorcycle_scene()
-            sources: tuple[Source, ...] = (
-                Source(role="image", file="skimage:stereo_motorcycle", sha256=""),
-            )
+            sources: tuple[Source, ...] = (_MOTORCYCLE_SOURCE,)
         else:
             scene, sources = self._from_folder(unit)
         return self._part(unit, scene, sources), sources
@@ -104,8 +114,10 @@ class SyntheticPairs:
         for name in unit.textures:
             try:
                 picture, source = self.shelf.picture(name)
-            except (ValueError, FileNotFoundError) as error:
-                reason = str(error).removeprefix(f"{name}: ")
+            except (ValueError, OSError) as error:
+                if not fault_of_input(error):
+                    raise
+                reason = reason_of(error).removeprefix(f"{name}: ")
                 raise BadInput(
                     reason, path=name, stage="decode", sources=self.sources(unit)
                 ) from error
@@ -127,9 +139,11 @@ class SyntheticPairs:
         for role, path, _ in unit.files:
             try:
                 data = folder.child(path).read_bytes()
-            except FileNotFoundError as error:
+            except OSError as error:
+                if not fault_of_input(error):
+                    raise
                 raise BadInput(
-                    "the file is gone", path=path, stage="read", sources=self.sources(unit)
+                    reason_of(error), path=path, stage="read", sources=self.sources(unit)
                 ) from error
             files.append(io.BytesIO(data))
             sources.append(Source(role=role, file=path, sha256=hashlib.sha256(data).hexdigest()))
@@ -162,15 +176,6 @@ class SyntheticPairs:
                 sources=sources,
             )
         return fit_scene(scene, size, synth.generator(self.config.seed, f"{unit.pair_id}/part"))
-
-
-def _file_source(folder: Location | None, role: str, path: str) -> Source:
-    assert folder is not None
-    try:
-        digest = folder.child(path).sha256()
-    except FileNotFoundError:
-        digest = ""
-    return Source(role=role, file=path, sha256=digest)
 
 
 @contextmanager

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from pipelines.dataset.images import decode_image
 from pipelines.dataset.record import Source
+from pipelines.dataset.shards import file_source
 from pipelines.storage import Location
 
 PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff")
@@ -28,6 +29,7 @@ class TextureShelf:
     folder: Location | None
     """None: the photographs that come with scikit-image."""
     _kept: OrderedDict[str, tuple[_Picture, Source]] = field(default_factory=OrderedDict)
+    _sources: dict[str, Source] = field(default_factory=dict)
 
     def names(self) -> list[str]:
         """Return the names of the photographs, sorted."""
@@ -38,7 +40,7 @@ class TextureShelf:
     def picture(self, name: str) -> tuple[_Picture, Source]:
         """Return a photograph (H, W, 3), at most 2048 px a side, and where it came from.
 
-        Raises ValueError for a damaged file, FileNotFoundError for one that is gone.
+        Raises ValueError for a damaged file or one below 2 x 2 px, OSError for an unreadable one.
         """
         if name not in self._kept:
             self._kept[name] = self._load(name)
@@ -53,11 +55,9 @@ class TextureShelf:
             return self._kept[name][1]
         if self.folder is None:
             return _bundled_source(name)
-        try:
-            digest = self.folder.child(name).sha256()
-        except FileNotFoundError:
-            digest = ""
-        return Source(role="texture", file=name, sha256=digest)
+        if name not in self._sources:
+            self._sources[name] = file_source("texture", name, self.folder.child(name))
+        return self._sources[name]
 
     def _load(self, name: str) -> tuple[_Picture, Source]:
         if self.folder is None:
@@ -66,11 +66,14 @@ class TextureShelf:
             return self._kept[name]
         data = self.folder.child(name).read_bytes()
         source = Source(role="texture", file=name, sha256=hashlib.sha256(data).hexdigest())
-        return _shrink(decode_image(data, where=name)), source
+        picture = decode_image(data, where=name)
+        if min(picture.shape[:2]) < 2:
+            raise ValueError(f"{name}: a photograph has at least 2 x 2 pixels")
+        return _shrink(picture), source
 
     def __getstate__(self) -> dict[str, object]:
         """Travel without the pictures."""
-        return {"folder": self.folder, "_kept": OrderedDict()}
+        return {"folder": self.folder, "_kept": OrderedDict(), "_sources": {}}
 
 
 def _bundled() -> dict[str, NDArray[np.uint8]]:

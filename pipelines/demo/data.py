@@ -31,8 +31,8 @@ class DemoData:
     """RGB-D scenes of the samples."""
     real: str | None
     """Real dual-pixel pairs of the samples."""
-    real_views: tuple[tuple[str, str], ...]
-    """Paths of left and right view of the real test pairs."""
+    real_folder: Path | None
+    """Where the real pairs came from."""
 
     def training(self, real_repeat: int) -> list[str]:
         """What to train on."""
@@ -76,7 +76,7 @@ def make_data(config: DemoConfig) -> DemoData:
     )
     if samples is None:
         say(NO_SAMPLES)
-        return DemoData(procedural, held_out_scene, None, None, ())
+        return DemoData(procedural, held_out_scene, None, None, None)
     rgbd = _synthesize(
         replace(base, dataset="demo-rgbd", source=str(samples / "rgbd"), pairs=config.rgbd_pairs)
     )
@@ -90,11 +90,8 @@ def make_data(config: DemoConfig) -> DemoData:
             dataset=REAL_SET,
         )
     )
-    views = tuple(
-        (str(left), str(real_folder / "test_r" / "source" / left.name.replace("_L.", "_R.")))
-        for left in sorted((real_folder / "test_l" / "source").iterdir())
-    )
-    return DemoData(procedural, held_out_scene, rgbd, f"{REAL_SET}@{ingested.version}", views)
+    real = f"{REAL_SET}@{ingested.version}"
+    return DemoData(procedural, held_out_scene, rgbd, real, real_folder)
 
 
 def _synthesize(config: SynthConfig) -> str:

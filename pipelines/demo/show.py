@@ -54,7 +54,7 @@ def show(
     *,
     model: str,
 ) -> Shown:
-    """Deblur the real test pairs with the promoted model and write the page."""
+    """Deblur the real test pairs with ``model``, this run's, and write the page."""
     root = locate(config.root)
     network = _network(trained)
     real, pictures = _real(config, data, model)
@@ -63,7 +63,7 @@ def show(
     page_data = PageData(
         lead=(
             "A K3DN network was trained on this machine, on synthetic dual-pixel pairs"
-            + (" and five real ones" if data.real else "")
+            + (" and a few real ones" if data.real else "")
             + ". Everything below was held out from training."
         ),
         facts=(
@@ -125,35 +125,31 @@ def _held_out(config: DemoConfig, data: DemoData, network: nn.Module) -> list[Co
         radius = (
             f"blur radius up to {np.abs(pair.coc).max():.1f} px" if pair.coc is not None else ""
         )
-        output = restore(network, pair.left, pair.right)
-        shown.append(_comparison(pair, to_unit(output), radius))
+        output = restore(network, to_unit(pair.left), to_unit(pair.right))
+        shown.append(_comparison(pair, np.asarray(output, np.float32), radius))
     return shown
 
 
 def _real(
     config: DemoConfig, data: DemoData, model: str
 ) -> tuple[list[Comparison], tuple[str, ...]]:
-    """The real test pairs, by the same step that a photographer runs."""
-    if data.real is None:
+    """The real test pairs, each from its own files by the step that a photographer runs."""
+    if data.real is None or data.real_folder is None:
         return [], ()
     root = locate(config.root)
     version = open_version(root, data.real)
-    by_name = {}
+    shown, pictures = [], []
     for index in range(version.rows("test")):
         pair = version.read_pair("test", index)
-        by_name[pair.pair_id] = pair
-    shown, pictures = [], []
-    for left, right in data.real_views:
-        name = Path(left).stem.removesuffix("_L")
-        pair = next(pair for pair_id, pair in by_name.items() if name in pair_id)
-        output = root.child("demo", f"{name}-deblurred.png")
+        files = {source.role: source.file for source in pair.provenance.sources}
+        output = root.child("demo", f"{pair.pair_id}-deblurred.png")
         result = deblur.run(
             DeblurConfig(
                 root=config.root,
                 tracking_uri=config.tracking_uri,
                 ray_address=config.ray_address,
-                left=left,
-                right=right,
+                left=str(data.real_folder / files["left"]),
+                right=str(data.real_folder / files["right"]),
                 output=output.url,
                 model=model,
             )

@@ -81,7 +81,7 @@ class PromoteConfig(MeasureConfig):
     again: bool = False
     """Allow a version that was champion and rolled back."""
     accept_alias: bool = False
-    """Take a champion alias that was moved by hand as it is, and record that."""
+    """Take a champion alias moved by hand, or a lost log of decisions, as it is; recorded."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -91,7 +91,7 @@ class RollbackConfig(StepConfig):
     name: str = "k3dn"
     """Registered model."""
     accept_alias: bool = False
-    """Take a champion alias that was moved by hand as it is, and record that."""
+    """Take a champion alias moved by hand, or a lost log of decisions, as it is; recorded."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -13,6 +13,7 @@ from pipelines.models.loading import settle
 from pipelines.models.model_process import ModelProcess
 from pipelines.models.registry import open_store
 from pipelines.models.scores import to_unit
+from pipelines.ray_job import refuse_lost_path
 from pipelines.storage import locate
 
 _LOSSLESS = (".png", ".tif", ".tiff")
@@ -46,6 +47,7 @@ def run(config: DeblurConfig) -> DeblurResult:
     Raises UserError for a missing or damaged picture, views that do not fit each other, a model
     that is not there, or an output name that cannot hold the picture.
     """
+    refuse_lost_path("output", config.output)
     left, right = _read(config.left), _read(config.right)
     if left.shape != right.shape or left.dtype != right.dtype:
         raise UserError(

@@ -14,6 +14,7 @@ import dataclasses
 import json
 import os
 import socket
+import time
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Literal
@@ -27,6 +28,9 @@ if TYPE_CHECKING:
 
 APPLIED_TAG = "k3dn.decision"
 LOG_TAG = "k3dn.decisions_at"
+
+PATIENCE_S = 10.0
+"""How long an alias must differ from the log before it counts as moved by hand."""
 
 Kind = Literal["promoted", "refused", "rolled back", "moved by hand"]
 
@@ -54,10 +58,14 @@ class DecisionLog:
     and another one is refused.
     """
 
-    def __init__(self, root: Location, name: str, tracking_uri: str) -> None:
+    def __init__(
+        self, root: Location, name: str, tracking_uri: str, *, accept_alias: bool = False
+    ) -> None:
+        """accept_alias: take an alias that was moved by hand, or a log that is gone, as it is."""
         self._folder = root.child("_locks", "models", name)
         self._name = name
         self._tracking_uri = tracking_uri
+        self._accept_alias = accept_alias
         self._check_home(client_of(tracking_uri))
 
     def read(self) -> list[Decision]:
@@ -73,36 +81,45 @@ class DecisionLog:
     def settle(self) -> list[Decision]:
         """Make the alias what the newest decision says, and return the decisions.
 
-        After setting it the log is read again, until nothing newer has come: so whichever of
-        several processes sets the alias last sets the newest outcome.
+        Refusals alone leave the alias as it is. After setting it the log is read again, until
+        nothing newer has come: so whichever of several processes sets the alias last sets the
+        newest outcome.
         """
         client = client_of(self._tracking_uri)
         decisions = self.read()
         while decisions and self._applied(client) < decisions[-1].number:
             newest = decisions[-1]
-            if newest.champion_after is None:
-                client.delete_registered_model_alias(self._name, CHAMPION)
-            else:
-                client.set_registered_model_alias(self._name, CHAMPION, newest.champion_after)
+            pending = decisions[self._applied(client) :]
+            if any(decision.kind != "refused" for decision in pending):
+                self._set_alias(client, newest.champion_after)
             client.set_registered_model_tag(self._name, APPLIED_TAG, str(newest.number))
             decisions = self.read()
         return decisions
 
-    def champion(self, *, accept_alias: bool) -> tuple[list[Decision], str | None]:
+    def champion(self) -> tuple[list[Decision], str | None]:
         """Return the decisions and the champion they lead to, the alias settled.
 
         An alias that somebody moved by hand is not overwritten: it is an error that says so,
-        or with ``accept_alias`` becomes a decision of its own.
+        or accepted becomes a decision of its own. A process that sets the alias at this moment
+        may set an outcome that is no longer the newest, and mends it at once (see ``settle``):
+        only an alias that stays different for ``PATIENCE_S`` was moved by hand.
         """
+        differs_since_s: float | None = None
         while True:
             decisions = self.settle()
             alias = alias_target(self._name, CHAMPION, self._tracking_uri)
             if not decisions or decisions[-1].champion_after == alias:
                 return decisions, alias
             if len(self.read()) > len(decisions):
+                differs_since_s = None
                 continue  # decided meanwhile: the alias is of a decision that we had not read
+            if differs_since_s is None:
+                differs_since_s = time.monotonic()
+            if time.monotonic() - differs_since_s < PATIENCE_S:
+                time.sleep(0.1)
+                continue
             known = decisions[-1].champion_after
-            if not accept_alias:
+            if not self._accept_alias:
                 raise UserError(
                     f"the champion of {self._name!r} was moved by hand to "
                     f"{_spoken(alias)} (decision {len(decisions)} says {_spoken(known)}); "
@@ -119,12 +136,17 @@ class DecisionLog:
                 )
             )
 
+    def _set_alias(self, client: "MlflowClient", version: str | None) -> None:
+        if version is None:
+            client.delete_registered_model_alias(self._name, CHAMPION)
+        else:
+            client.set_registered_model_alias(self._name, CHAMPION, version)
+
     def _applied(self, client: "MlflowClient") -> int:
         return int(client.get_registered_model(self._name).tags.get(APPLIED_TAG, "0"))
 
     def _check_home(self, client: "MlflowClient") -> None:
-        tags = client.get_registered_model(self._name).tags
-        home = tags.get(LOG_TAG)
+        home = client.get_registered_model(self._name).tags.get(LOG_TAG)
         if home == self._folder.url:
             return
         if home is not None and Location(home).exists():
@@ -132,7 +154,13 @@ class DecisionLog:
                 f"decisions about {self._name!r} are kept in {home}, not under this root; use the "
                 "root that it lies in, so that two gates cannot decide past each other"
             )
-        if int(tags.get(APPLIED_TAG, "0")) > len(self.read()):
+        lost = home is not None and self._applied(client) > 0
+        if lost and not self._accept_alias:
+            raise UserError(
+                f"decisions about {self._name!r} were kept in {home}, which is not there; use the "
+                "root that it lies in now, or go on from here with accept_alias=true"
+            )
+        if lost:
             client.set_registered_model_tag(self._name, APPLIED_TAG, str(len(self.read())))
         client.set_registered_model_tag(self._name, LOG_TAG, self._folder.url)
 
@@ -148,7 +176,7 @@ def previous_champion(decisions: list[Decision]) -> str | None:
             past.append(decision.champion_before)
         if decision.kind == "rolled back":
             past.pop()
-        elif decision.kind != "refused":
+        elif decision.kind != "refused" and decision.champion_after not in (None, *past[-1:]):
             past.append(decision.champion_after)
     return past[-2] if len(past) > 1 else None
 

@@ -3,6 +3,7 @@
 import dataclasses
 import math
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from pipelines.errors import UserError
 from pipelines.models.config import EvaluateConfig
@@ -13,6 +14,9 @@ from pipelines.models.scores import TableRow, format_table, table
 from pipelines.progress import say
 from pipelines.storage import Location
 from pipelines.tracking import ensure_store, resolve_tracking_uri
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,8 +82,12 @@ def _log(
     try:
         ensure_store(tracking_uri)
         client = client_of(tracking_uri)
+        experiment = experiment_of(client, model.version.run_id if model.version else None)
+        logged = _logged_run(client, experiment, model, folder)
+        if logged is not None:
+            return logged
         run = client.create_run(
-            experiment_of(client, model.version.run_id if model.version else None),
+            experiment,
             run_name=f"evaluate {model.label}",
             tags={"k3dn.step": "evaluate", "k3dn.evaluation": folder.url},
         )
@@ -103,3 +111,18 @@ def _log(
         say(f"the figures are not in MLflow ({str(error).splitlines()[0]}); they are in {folder}")
         return None
     return str(run.info.run_id)
+
+
+def _logged_run(
+    client: "MlflowClient", experiment: str, model: SettledModel, folder: Location
+) -> str | None:
+    """Return the run that has these figures already, None where there is none."""
+    runs = client.search_runs(
+        [experiment],
+        f"tags.`k3dn.model_identity` = '{model.identity}' and attributes.status = 'FINISHED'",
+    )
+    for run in runs:
+        same = run.data.params.get("model") == model.reference[:500]
+        if same and run.data.tags.get("k3dn.evaluation") == folder.url:
+            return str(run.info.run_id)
+    return None

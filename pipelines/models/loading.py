@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 
 from pipelines.environment import prepare_environment
 from pipelines.errors import UserError
-from pipelines.models.registry import WEIGHTS_FILE, ModelVersion, mlflow_store, resolve
+from pipelines.models.packaging import WEIGHTS_FILE
+from pipelines.models.registry import ModelVersion, mlflow_store, resolve
 from pipelines.models.source_code import stage_code
 from pipelines.storage import Location, locate
 
@@ -45,9 +46,13 @@ def settle(reference: str, tracking_uri: str) -> SettledModel:
         label = f"{version.name} v{version.version}"
         return SettledModel(version.uri, label, _join(digests), version)
     location = _weights_location(reference)
-    with tempfile.TemporaryDirectory(prefix="k3dn-code-") as folder:
-        code = stage_code("nano", Path(folder)).sha256
-    return SettledModel(location.url, location.name, _join([location.sha256(), code]), None)
+    with (
+        local_weights(reference) as path,
+        tempfile.TemporaryDirectory(prefix="k3dn-code-") as folder,
+    ):
+        code = stage_code(_model_of(path, reference), Path(folder)).sha256
+        digests = [Location(str(path)).sha256(), code]
+    return SettledModel(location.url, location.name, _join(digests), None)
 
 
 def load_network(reference: str, tracking_uri: str) -> "nn.Module":
@@ -102,6 +107,20 @@ def _weights_location(reference: str) -> Location:
 
 def _join(digests: list[str]) -> str:
     return hashlib.sha256(" ".join(digests).encode()).hexdigest()
+
+
+def _model_of(path: Path, reference: str) -> str:
+    """Return which network a weights file says that it is for, and so whose code runs."""
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(str(path), framework="np") as file:
+            return str((file.metadata() or {})["model"])
+    except (OSError, SafetensorError, KeyError) as error:
+        raise UserError(
+            f"{reference}: no weights file of this project ({error}); give one that 'k3dn train' "
+            "or k3dn.save_weights wrote"
+        ) from error
 
 
 def _load(path: Path, reference: str) -> "nn.Module":

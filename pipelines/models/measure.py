@@ -19,6 +19,7 @@ from pipelines.models.loading import SettledModel
 from pipelines.models.scores import PairScore, Quality, mean_view, quality, table, to_unit
 from pipelines.progress import progress, say
 from pipelines.storage import Location, locate
+from pipelines.training.room import check_worker, most
 
 DEFINITION = "psnr, ssim, mae of float pictures in [0, 1]; input: mean of the views; 1"
 """Part of the key of kept scores: change it whenever a figure would come out differently."""
@@ -160,13 +161,14 @@ def _on_ray(
     import ray
     from ray.util import ActorPool
 
-    resources = ray.cluster_resources()
-    use_gpu = resources.get("GPU", 0) >= 1 if config.use_gpu is None else config.use_gpu
-    if use_gpu and resources.get("GPU", 0) < 1:
+    gpus = int(most("GPU"))
+    use_gpu = gpus >= 1 if config.use_gpu is None else config.use_gpu
+    if use_gpu and gpus < 1:
         raise UserError("use_gpu is true, but the cluster has no GPU; set use_gpu=false or none")
-    room = int(resources.get("CPU", 1) // config.cpus_per_worker)
+    check_worker(config.cpus_per_worker, use_gpu=use_gpu)
+    room = int(most("CPU") // config.cpus_per_worker)
     if use_gpu:
-        room = min(room, int(resources["GPU"]))
+        room = min(room, gpus)
     remote = ray.remote(
         num_cpus=config.cpus_per_worker,
         num_gpus=1 if use_gpu else 0,

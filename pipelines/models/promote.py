@@ -1,6 +1,7 @@
 """``k3dn promote`` and ``k3dn rollback``: who is champion, decided with figures."""
 
 import dataclasses
+import json
 import math
 from dataclasses import dataclass
 
@@ -59,7 +60,9 @@ def run(config: PromoteConfig) -> PromotionResult:
     tracking_uri = open_store(config)
     separator = "/" if config.candidate.isdigit() else "@"
     candidate = resolve(f"models:/{config.name}{separator}{config.candidate}", tracking_uri)
-    log = DecisionLog(locate(config.root), config.name, tracking_uri)
+    log = DecisionLog(
+        locate(config.root), config.name, tracking_uri, accept_alias=config.accept_alias
+    )
     measured: dict[str, tuple[PairScore, ...]] = {}
 
     def scores_of(version: str) -> tuple[PairScore, ...]:
@@ -69,7 +72,7 @@ def run(config: PromoteConfig) -> PromotionResult:
         return measured[version]
 
     while True:
-        decisions, champion = log.champion(accept_alias=config.accept_alias)
+        decisions, champion = log.champion()
         if champion == candidate.version:
             return _unchanged(candidate, decisions)
         _check_not_rolled_back(candidate, decisions, config)
@@ -88,11 +91,15 @@ def run(config: PromoteConfig) -> PromotionResult:
             reason=verdict.reason,
             figures=_figures(verdict, config),
         )
-        if log.append(decision):
+        if _is_repeated(decision, decisions):
+            break
+        # Measuring takes minutes: an alias that was moved by hand since then is an error here.
+        unchanged = log.champion() == (decisions, champion)
+        if unchanged and log.append(decision):
+            log.settle()
+            _tag(candidate, decision, tracking_uri)
             break
         say("somebody else decided meanwhile; looking again")
-    log.settle()
-    _tag(candidate, decision, tracking_uri)
     if not verdict.promote:
         raise GateRefused(
             f"v{candidate.version} of {config.name} does not become champion: {verdict.reason}"
@@ -106,9 +113,11 @@ def rollback(config: RollbackConfig) -> PromotionResult:
     tracking_uri = open_store(config)
     client = client_of(tracking_uri)
     resolve(f"models:/{config.name}@champion", tracking_uri)
-    log = DecisionLog(locate(config.root), config.name, tracking_uri)
+    log = DecisionLog(
+        locate(config.root), config.name, tracking_uri, accept_alias=config.accept_alias
+    )
     while True:
-        decisions, champion = log.champion(accept_alias=config.accept_alias)
+        decisions, champion = log.champion()
         earlier = previous_champion(decisions)
         if earlier is None or champion is None:
             raise UserError(
@@ -143,6 +152,16 @@ def _check_not_rolled_back(
                 f"v{candidate.version} of {candidate.name} was rolled back "
                 f"({decision.time}); promote another version, or this one with again=true"
             )
+
+
+def _is_repeated(decision: Decision, decisions: list[Decision]) -> bool:
+    """Tell whether this refusal, on the same grounds, is in the log already."""
+
+    def grounds(made: Decision) -> str:
+        asked = (made.kind, made.candidate, made.champion_before, made.reason, made.figures)
+        return json.dumps(asked, sort_keys=True)
+
+    return decision.kind == "refused" and grounds(decision) in map(grounds, decisions)
 
 
 def _changed(name: str, decision: Decision, rows: tuple[TableRow, ...]) -> PromotionResult:

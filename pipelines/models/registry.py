@@ -5,13 +5,10 @@ picture size. Names of our tags start with ``k3dn.``.
 """
 
 import hashlib
-import importlib.metadata
 import json
 import os
 import re
-import shutil
 import tempfile
-import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -22,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 from pipelines.config import StepConfig
 from pipelines.environment import prepare_environment
 from pipelines.errors import UserError
+from pipelines.models.packaging import log_servable
 from pipelines.models.source_code import stage_code
 from pipelines.tracking import ensure_experiment, ensure_store, resolve_tracking_uri
 
@@ -30,7 +28,6 @@ if TYPE_CHECKING:
 
 CHAMPION = "champion"
 CHALLENGER = "challenger"
-WEIGHTS_FILE = "weights.safetensors"
 
 _REFERENCE = re.compile(r"models:/(?P<name>[^/@]+)(?:/(?P<version>\d+)|@(?P<alias>[^/@]+))")
 
@@ -127,7 +124,8 @@ def register(
         }
         existing = _same_version(client, name, run_id, all_tags)
         if existing is None:
-            model_id = _log_model(client, weights, code.paths, code.requirements, run_id, folder)
+            experiment = experiment_of(client, run_id)
+            model_id = log_servable(client, weights, code, run_id, experiment, Path(folder))
             try:
                 client.create_registered_model(
                     name, description="Dual-pixel defocus deblurring: (left, right) -> sharp."
@@ -140,9 +138,8 @@ def register(
                     name, f"models:/{model_id}", run_id=run_id, tags=all_tags, model_id=model_id
                 )
             existing = str(created.version)
-    newest = max(int(v.version) for v in client.search_model_versions(f"name = '{name}'"))
-    if newest == int(existing):  # an old run repeated does not push a newer challenger aside
-        client.set_registered_model_alias(name, CHALLENGER, existing)
+    if _newest(client, name) == existing:  # an old run repeated pushes no newer one aside
+        _make_challenger(client, name, existing)
     return existing
 
 
@@ -237,67 +234,15 @@ def _same_version(
     return None
 
 
-def _log_model(
-    client: "MlflowClient",
-    weights: Path,
-    code_paths: tuple[str, ...],
-    requirements: tuple[str, ...],
-    run_id: str | None,
-    folder: str,
-) -> str:
-    """Write the servable model into the store and return its id.
-
-    By the client: ``mlflow.pyfunc.log_model`` would take the active run of this process, and
-    making ours the active one would end a run that the trainer still writes to.
-    """
-    import mlflow
-    from mlflow.entities import LoggedModelOutput
-    from mlflow.models import Model
-
-    logged = client.create_logged_model(
-        experiment_of(client, run_id), name="network", source_run_id=run_id
-    )
-    staged = shutil.copyfile(weights, Path(folder, WEIGHTS_FILE))
-    local = Path(folder, "model")
-    with warnings.catch_warnings():
-        # It wants type hints or an example to infer a signature from; ours is written by hand.
-        warnings.simplefilter("ignore", UserWarning)
-        mlflow.pyfunc.save_model(
-            path=str(local),
-            mlflow_model=Model(
-                artifact_path=logged.artifact_location,
-                model_uuid=logged.model_id,
-                run_id=run_id,
-                model_id=logged.model_id,
-            ),
-            python_model=str(Path(__file__).with_name("servable.py")),
-            artifacts={"weights": str(staged)},
-            code_paths=list(code_paths),
-            signature=_signature(),
-            pip_requirements=[*_requirements(), *requirements],
-        )
-    client.log_model_artifacts(logged.model_id, str(local))
-    client.finalize_logged_model(logged.model_id, "READY")
-    if run_id:
-        client.log_outputs(run_id, [LoggedModelOutput(logged.model_id, step=0)])
-    return str(logged.model_id)
+def _newest(client: "MlflowClient", name: str) -> str:
+    return str(max(int(v.version) for v in client.search_model_versions(f"name = '{name}'")))
 
 
-def _signature() -> Any:
-    """Any height and width: an inferred signature would pin those of its example."""
-    import numpy as np
-    from mlflow.models import ModelSignature
-    from mlflow.types import ParamSchema, ParamSpec, Schema, TensorSpec
-
-    picture, any_size = np.dtype("float32"), (-1, -1, 3)
-    return ModelSignature(
-        inputs=Schema([TensorSpec(picture, any_size, side) for side in ("left", "right")]),
-        outputs=Schema([TensorSpec(picture, any_size)]),
-        params=ParamSchema([ParamSpec("tile_px", "long", 512), ParamSpec("halo_px", "long", 64)]),
-    )
-
-
-def _requirements() -> list[str]:
-    """Exact versions without local labels such as +cpu, which no index serves."""
-    names = ("mlflow", "numpy", "safetensors", "torch")
-    return [f"{n}=={importlib.metadata.version(n).partition('+')[0]}" for n in names]
+def _make_challenger(client: "MlflowClient", name: str, version: str) -> None:
+    """Point the alias to a version, and on to newer ones that were registered meanwhile."""
+    while True:
+        client.set_registered_model_alias(name, CHALLENGER, version)
+        newest = _newest(client, name)
+        if newest == version:
+            return
+        version = newest

@@ -8,30 +8,33 @@ Input: {"left", "right"}, each float32 ``(H, W, 3)`` sRGB in [0, 1], any size fr
 Output: the sharp picture, float32 ``(H, W, 3)``. Parameters: tile_px, halo_px.
 """
 
+import warnings
 from typing import Any
 
 from mlflow.models import set_model
 from mlflow.pyfunc import PythonModel
 
+# MLflow reads hints on ``predict`` as a schema for lists of inputs, so it has none; MLflow would
+# warn about that whenever the model is saved or loaded. It sets a filter of its own before it
+# does, so the warning is caught, not filtered.
+with warnings.catch_warnings(record=True):
 
-class DualPixelDeblurring(PythonModel):
-    """Weights and code of one registered version."""
+    class DualPixelDeblurring(PythonModel):
+        """Weights and code of one registered version."""
 
-    # MLflow reads hints on ``predict`` as a schema for lists of inputs, so it has none.
+        def load_context(self, context: Any) -> None:
+            import torch
 
-    def load_context(self, context: Any) -> None:
-        import torch
+            from k3dn import load_weights
 
-        from k3dn import load_weights
+            device = "cuda" if torch.cuda.is_available() else "cpu"
+            self.network = load_weights(context.artifacts["weights"]).to(device)
 
-        device = "cuda" if torch.cuda.is_available() else "cpu"
-        self.network = load_weights(context.artifacts["weights"]).to(device)
+        def predict(self, context, model_input, params=None):  # type: ignore[no-untyped-def]
+            from k3dn import deblur
 
-    def predict(self, context, model_input, params=None):  # type: ignore[no-untyped-def]
-        from k3dn import deblur
-
-        lengths = {key: int(value) for key, value in (params or {}).items()}
-        return deblur(self.network, model_input["left"], model_input["right"], **lengths)
+            lengths = {key: int(value) for key, value in (params or {}).items()}
+            return deblur(self.network, model_input["left"], model_input["right"], **lengths)
 
 
 set_model(DualPixelDeblurring())

@@ -23,7 +23,7 @@ class StagedCode:
     paths: tuple[str, ...]
     """One package folder or module file each."""
     sha256: str
-    """Digest over names and contents."""
+    """Digest over names and contents, and the requirements where there are any."""
     requirements: tuple[str, ...]
     """Installed distributions that are needed instead of copies, as name==version."""
 
@@ -45,9 +45,12 @@ def stage_code(model: str, folder: Path) -> StagedCode:
         elif package not in packages:
             packages.append(package)
     copies = [_copy_package(package, folder) for package in packages]
+    digest = tree_digest(folder)
+    if requirements:
+        digest = hashlib.sha256(" ".join([digest, *requirements]).encode()).hexdigest()
     return StagedCode(
         paths=tuple(str(path) for path in copies),
-        sha256=tree_digest(folder),
+        sha256=digest,
         requirements=tuple(requirements),
     )
 

@@ -24,7 +24,8 @@ class Patch(NamedTuple):
 class Augmentation:
     """Cut a square patch at random and flip it at random.
 
-    patch_px: its side; smaller pictures are continued by reflection.
+    patch_px: its side; smaller pictures are continued by their border. Not by reflection: that
+    mirrors each view without swapping them, which turns far into near.
     """
 
     def __init__(self, patch_px: int) -> None:
@@ -38,7 +39,7 @@ class Augmentation:
                     patch_px,
                     patch_px,
                     pad_if_needed=True,
-                    border_mode=cv2.BORDER_REFLECT_101,
+                    border_mode=cv2.BORDER_REPLICATE,
                     p=1.0,
                 ),
                 albumentations.HorizontalFlip(p=0.5),

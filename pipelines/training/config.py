@@ -33,7 +33,7 @@ class TrainConfig(StepConfig):
     lambda_1: float = 0.5
     """Weight of the reblurring loss (Eq. 18)."""
     reblur_every: int = 1
-    """Make the reblurring pass, half of a step's work, in one step of so many."""
+    """Make the reblurring pass, half of a step's work, in one step of so many; others count 0."""
     grad_clip: float = 1.0
     """Largest norm of the gradient; 0 does not clip."""
     ema: float = 0.0

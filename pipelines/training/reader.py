@@ -13,6 +13,8 @@ from numpy.typing import NDArray
 from pipelines.dataset.images import Pixels, decode_image
 from pipelines.dataset.record import COLUMNS
 from pipelines.dataset.version import DatasetVersion, open_version, read_row
+from pipelines.errors import UserError
+from pipelines.failures import one_line
 from pipelines.training.augment import Augmentation, Patch
 from pipelines.training.order import Sample, SampleOrder, seed_of, step_samples
 from pipelines.training.plan import RunPlan
@@ -67,7 +69,11 @@ class SampleReader:
         if key in self._cache:
             self._cache.move_to_end(key)
             return self._cache[key]
-        pair = read_training_pair(self._versions[sample.source], sample.row)
+        version = self._versions[sample.source]
+        try:
+            pair = read_training_pair(version, sample.row)
+        except ValueError as error:  # through Ray Data's wrappings only a UserError keeps its words
+            raise UserError(f"{version.reference}: {one_line(str(error))}") from error
         self._cache[key] = pair
         self._cached_bytes += _bytes_of(pair)
         while self._cached_bytes > CACHE_BYTES and len(self._cache) > 1:

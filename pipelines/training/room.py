@@ -9,7 +9,7 @@ from pipelines.training.config import TrainConfig
 
 def wants_gpu(config: TrainConfig) -> bool:
     """Return whether workers take a GPU each. Raises UserError where there are too few."""
-    gpus = _most("GPU")
+    gpus = most("GPU")
     if config.use_gpu is None:
         return gpus >= config.num_workers
     if config.use_gpu and gpus < config.num_workers:
@@ -24,7 +24,7 @@ def check_room(config: TrainConfig) -> None:
     """Raise UserError unless workers and readers fit on the cluster's CPUs together."""
     workers = config.num_workers * config.cpus_per_worker
     readers = config.num_workers * config.readers_per_worker * config.cpus_per_reader
-    cpus = _most("CPU")
+    cpus = most("CPU")
     if workers + readers > cpus:
         raise UserError(
             f"num_workers={config.num_workers} takes {workers:g} CPUs and reading the data "
@@ -33,8 +33,29 @@ def check_room(config: TrainConfig) -> None:
         )
 
 
-def _most(resource: str) -> float:
-    """What the cluster has, or may grow to where it scales by itself."""
+def check_worker(cpus_per_worker: float, *, use_gpu: bool) -> None:
+    """Raise UserError unless one worker fits on a node that is there or may be added.
+
+    Ray lets a worker that fits nowhere wait for ever. Which nodes an autoscaling cluster adds is
+    not known before: as long as it may grow, its limit counts as one node's size.
+    """
+    import ray
+
+    kinds = ("CPU", "GPU")
+    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    if any(most(kind) > ray.cluster_resources().get(kind, 0.0) for kind in kinds):
+        nodes.append({kind: most(kind) for kind in kinds})
+    fitting = [node for node in nodes if not use_gpu or node.get("GPU", 0.0) >= 1]
+    largest = max((node.get("CPU", 0.0) for node in fitting), default=0.0)
+    if cpus_per_worker > largest:
+        raise UserError(
+            f"cpus_per_worker={cpus_per_worker:g} fits on no node: the largest"
+            f"{' with a GPU' if use_gpu else ''} has {largest:g} CPUs; lower cpus_per_worker"
+        )
+
+
+def most(resource: str) -> float:
+    """Return what the cluster has, or may grow to where it scales by itself."""
     import ray
     from ray._private.state import state
 

@@ -14,11 +14,13 @@ from pipelines.cluster import ray_cluster
 from pipelines.config import as_dict
 from pipelines.environment import prepare_environment
 from pipelines.errors import UserError
+from pipelines.failures import Terminated
 from pipelines.progress import say
 from pipelines.storage import Location
 from pipelines.tracking import Tracker, ensure_store, resolve_tracking_uri
 from pipelines.training.checkpoint import complete_steps
 from pipelines.training.config import TrainConfig
+from pipelines.training.failure import mendable_reason
 from pipelines.training.follow import shown_progress
 from pipelines.training.loop import OUTCOME, WEIGHTS, Outcome, read_outcome
 from pipelines.training.plan import RunPlan, claim, plan_run
@@ -96,7 +98,7 @@ def run(config: TrainConfig) -> TrainResult:
     try:
         outcome = read_outcome(plan.folder)
         if outcome is None or outcome.status != "done":
-            tracker.follow(lambda step: read_rows(plan.folder, max(step, 0)))
+            tracker.follow()
             outcome = _train(plan)
         else:
             say(f"train: run {plan.name} is trained already")
@@ -107,7 +109,8 @@ def run(config: TrainConfig) -> TrainResult:
             )
         return _publish(plan, outcome, tracker, tracking_uri)
     except BaseException as error:
-        tracker.stop("KILLED" if isinstance(error, KeyboardInterrupt) else "FAILED")
+        killed = isinstance(error, KeyboardInterrupt | Terminated)
+        tracker.stop("KILLED" if killed else "FAILED")
         raise
 
 
@@ -135,7 +138,14 @@ def _train(plan: RunPlan) -> Outcome:
             with shown_progress(plan.folder, plan.config.steps):
                 trainer.fit()
         except TrainingFailedError as error:
-            raise UserError(_failure(plan, error)) from error
+            go_on = f"the same command goes on from {_newest(plan.folder)}"
+            reason = mendable_reason(error)
+            if reason is None:  # a bug, perhaps in the user's own network: keep its traceback
+                say(f"train: run {plan.name} failed; when that is mended, {go_on}")
+                raise
+            raise UserError(
+                f"run {plan.name}: training failed: {reason}; when that is mended, {go_on}"
+            ) from error
     outcome = read_outcome(plan.folder)
     if outcome is None:
         raise UserError(
@@ -154,11 +164,15 @@ def _trainer(plan: RunPlan, callbacks: Sequence[Any]) -> "TorchTrainer":
     from pipelines.training.room import check_room, wants_gpu
     from pipelines.training.worker import train_worker
 
+    class Trainer(TorchTrainer):
+        def _register_sigint_handler(self, controller: Any) -> None:
+            """Leave Ctrl-C to Python: Ray's own would end the process with 0, half trained."""
+
     config = plan.config
     use_gpu = wants_gpu(config)
     check_room(config)
     resources = {"CPU": config.cpus_per_worker} | ({"GPU": 1.0} if use_gpu else {})
-    return TorchTrainer(
+    return Trainer(
         train_worker,
         train_loop_config={"plan": plan},
         torch_config=TorchConfig(backend="nccl" if use_gpu else "gloo"),
@@ -231,7 +245,12 @@ def _publish(plan: RunPlan, outcome: Outcome, tracker: Tracker, tracking_uri: st
 
 def _open_tracker(plan: RunPlan, tracking_uri: str) -> Tracker:
     key = hashlib.sha256(f"{plan.folder.url}\n{plan.digest}".encode()).hexdigest()[:32]
-    tracker = Tracker(tracking_uri, key=key, name=plan.name)
+    tracker = Tracker(
+        tracking_uri,
+        key=key,
+        name=plan.name,
+        rows_since=lambda step: read_rows(plan.folder, max(step, 0)),
+    )
     datasets = [
         (source.reference, source.digest, plan.root.child(source.name, source.version).url)
         for source in plan.sources
@@ -273,17 +292,6 @@ def _data_line(plan: RunPlan) -> str:
         for s in plan.sources
     )
     return f"{plan.config.steps} steps of {plan.config.batch_size} pairs from {names}"
-
-
-def _failure(plan: RunPlan, error: Exception) -> str:
-    causes = list(getattr(error, "worker_failures", {}).values()) or [error]
-    lines = [line.strip() for line in str(causes[0]).splitlines() if line.strip()]
-    # The last line of a remote traceback is the error itself.
-    reason = lines[-1] if lines else type(causes[0]).__name__
-    return (
-        f"run {plan.name}: training failed: {reason}; when that is mended, the same command goes "
-        f"on from {_newest(plan.folder)}"
-    )
 
 
 def _newest(folder: Location) -> str:

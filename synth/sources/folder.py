@@ -3,6 +3,7 @@
 Only names and open file objects come in here: where they are stored is the caller's matter.
 """
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import PurePosixPath
@@ -23,6 +24,8 @@ _IMAGE_ENDINGS = ("_image", "_rgb", "_color")
 _DEPTH_ENDINGS = ("_depth",)
 _FORMATS = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".npy")
 _MAX_UNKNOWN = 0.05
+# A marker, as against a stuffed byte (00), a restart (D0 to D7) and padding (FF) in a scan.
+_MARKER = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +103,11 @@ def read_rgbd(
         filled = fill_depth(depth_m, known, max_unknown=_MAX_UNKNOWN)
     except ValueError as error:
         raise ValueError(f"scene {scene_id}: {error}") from None
-    return fit_scene(Scene(scene_id, as_unit_float(image), filled), size, rng)
+    try:
+        picture = as_unit_float(image)
+    except ValueError as error:
+        raise ValueError(f"scene {scene_id}: {error}") from None
+    return fit_scene(Scene(scene_id, picture, filled), size, rng)
 
 
 def _decode(file: BinaryIO, where: str) -> np.ndarray:
@@ -122,7 +129,10 @@ def _decode(file: BinaryIO, where: str) -> np.ndarray:
         raise ValueError(f"{where} is cut off")
     import cv2
 
-    picture = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
+    try:
+        picture = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
+    except cv2.error as error:  # more pixels than it takes, or a damaged header
+        raise ValueError(f"{where} is no readable picture ({_first_line(error)})") from None
     if picture is None:
         raise ValueError(f"{where} is no readable picture")
     if picture.ndim == 3:
@@ -135,8 +145,29 @@ def _is_cut_off(data: bytes) -> bool:
     if data.startswith(b"\x89PNG"):
         return b"IEND" not in data[-64:]
     if data.startswith(b"\xff\xd8"):
-        return b"\xff\xd9" not in data[-4096:]
+        return not _has_jpeg_end(data)
     return False
+
+
+def _has_jpeg_end(data: bytes) -> bool:
+    """Whether a JPEG comes to its end marker; what follows (a phone's film) is no matter.
+
+    `pipelines.dataset.images` has the same rule: neither package needs the other.
+    """
+    position = 2
+    while (head := _MARKER.search(data, position)) is not None:
+        kind, position = data[head.start() + 1], head.end()
+        if kind == 0xD9:
+            return True
+        if kind == 0x01:  # TEM stands alone
+            continue
+        # A segment states its length; pictures inside it (thumbnails) are stepped over with it.
+        position += int.from_bytes(data[position : position + 2], "big")
+    return False
+
+
+def _first_line(error: Exception) -> str:
+    return next(iter(str(error).splitlines()), "")
 
 
 def _extent(picture: np.ndarray) -> str:

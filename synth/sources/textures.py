@@ -38,9 +38,14 @@ def _three_channels(picture: np.ndarray) -> np.ndarray:
 
 
 def as_unit_float(picture: np.ndarray) -> np.ndarray:
-    """A grey or colour picture of uint8, uint16 or floats in [0, 1] as float32 (H, W, 3)."""
+    """A grey or colour picture of uint8, uint16 or floats in [0, 1] as float32 (H, W, 3).
+
+    ValueError for other integers: what their white is nobody knows.
+    """
     picture = _three_channels(picture)
     if np.issubdtype(picture.dtype, np.integer):
+        if picture.dtype not in (np.uint8, np.uint16):
+            raise ValueError(f"a picture is uint8, uint16 or floats, got {picture.dtype}")
         return picture.astype(np.float32) / np.float32(np.iinfo(picture.dtype).max)
     return picture.astype(np.float32)
 

@@ -193,7 +193,7 @@ def test_a_killed_worker_costs_the_steps_since_the_checkpoint(
     assert "Traceback" not in told
 
 
-def test_a_killed_driver_leaves_nothing_running_and_the_same_command_goes_on(
+def test_stopped_and_killed_drivers_leave_nothing_running_and_the_same_command_goes_on(
     config: TrainConfig, gate: Path, tmp_path: Path
 ) -> None:
     config = replace(config, model=f"{NETWORKS}:gated", network={"gate": str(gate), "at": 8})
@@ -202,22 +202,26 @@ def test_a_killed_driver_leaves_nothing_running_and_the_same_command_goes_on(
     command += [f"{key}={value}" for key, value in command_line_keys(config).items()]
     environment = {**os.environ, "PYTHONPATH": str(Path.cwd()), "RAY_AUTH_MODE": "disabled"}
     environment.pop("RAY_ADDRESS", None)
-    with (tmp_path / "driver.log").open("w") as log:
-        driver = subprocess.Popen(command, env=environment, stdout=log, stderr=log)
-        until(lambda: len(waiting_at(gate)) == 2 or driver.poll() is not None, "the gate")
-        assert driver.poll() is None, (tmp_path / "driver.log").read_text()
-        workers = waiting_at(gate)
-        driver.kill()
-        driver.wait()
-    until(lambda: not any(map(is_alive, workers)), "the workers of a dead driver to end")
-    assert not plan.folder.child(WEIGHTS).exists()
+    log = tmp_path / "driver.log"
+    for end, exit_code in ((signal.SIGINT, 130), (signal.SIGKILL, -signal.SIGKILL)):
+        with log.open("w") as file:
+            driver = subprocess.Popen(command, env=environment, stdout=file, stderr=file)
+            until(lambda: len(waiting_at(gate)) == 2 or driver.poll() is not None, "the gate")  # noqa: B023
+            assert driver.poll() is None, log.read_text()
+            workers = waiting_at(gate)
+            driver.send_signal(end)
+            assert driver.wait() == exit_code, log.read_text()
+        until(lambda: not any(map(is_alive, workers)), "the workers of a dead driver to end")  # noqa: B023
+        for pid in workers:
+            gate.with_name(f"{gate.name}.{pid}").unlink()
+        assert "Traceback" not in log.read_text()
     gate.touch()
     again = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert again.returncode == 0, again.stderr
-    assert "going on from step 5 of 14" in again.stderr
+    assert "going on from step 10 of 14" in again.stderr
     assert f'"run": "{plan.name}"' in again.stdout
     starts = [r["step"] for r in read_rows(plan.folder) if r.get("event") == "start"]
-    assert starts == [0, 5]
+    assert starts == [0, 5, 10]
     assert_same_training(plan, uninterrupted(config))
 
 
@@ -226,7 +230,7 @@ def test_divergence_is_told_and_not_tried_again(ray_cluster: None, config: Train
     with pytest.raises(UserError, match=r"not finite after step 7; .*smaller lr \(it was 0.003\)"):
         run(config)
     rows = read_rows(plan_run(config).folder)
-    assert [row["event"] for row in rows if "event" in row] == ["start", "start", "diverged"]
+    assert [row["event"] for row in rows if "event" in row] == ["start", "diverged"]
 
 
 def test_a_damaged_shard_is_named(ray_cluster: None, config: TrainConfig) -> None:

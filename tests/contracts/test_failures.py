@@ -102,11 +102,12 @@ def test_a_mistake_inside_a_training_worker_keeps_its_words() -> None:
 
 
 STEP_THAT_WAITS = """
-import sys
-from pipelines import cli, steps
+import signal, sys, threading
+from pipelines import cli
 from pipelines.steps import Step
-from pipelines.doctor import DoctorConfig
-import threading
+
+# A shell that runs the tests in the background has them ignore SIGINT, and what they start too.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 def run(config):
     try:

@@ -122,11 +122,11 @@ def test_a_gpu_that_is_not_there_is_one_line(k3dn, data: Path) -> None:
 
 FULL_DISK = """
 import subprocess, sys
-import ray
 from pipelines.cli import run_command_line
+from tests.local_ray import start_local_ray
 
 disk, small = sys.argv[1], sys.argv[2:]
-ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False)
+start_local_ray()
 run = lambda *arguments: print("exit code", run_command_line(arguments), flush=True)
 large = ["pairs=60", "size=96x128", "textures=none", "version=v2"]
 run("synth", f"root={disk}", *small)

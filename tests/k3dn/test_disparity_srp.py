@@ -1,6 +1,7 @@
 """The cost volume's two sides, and the SRP block against the equations (Eq. 11-16)."""
 
 import torch
+import torch.nn.functional as F
 
 from k3dn.network.config import K3DNConfig
 from k3dn.network.convolutions import leaky_relu
@@ -32,5 +33,7 @@ def test_srp_block_is_equations_11_to_16():
                 ky, kx = y + index // 3 - 1, column + index % 3 - 1
                 if 0 <= ky < 5 and 0 <= kx < 6:
                     scores[0, index, y, column] = query[0, :, y, column] @ key[0, :, ky, kx] / 4
-    expected = x + block.feed_forward(leaky_relu(block.values(scores) * x))
+    values = block.values
+    gate = 2 / (1 + torch.exp(-F.conv2d(scores, values.weight, values.bias, padding=1)))
+    expected = x + block.feed_forward(leaky_relu(gate * x))
     torch.testing.assert_close(block(x), expected)

@@ -1,5 +1,7 @@
 """The kernel set and its query (Eq. 2, 8, 9) and the inverse filter (Eq. 7, 10)."""
 
+import math
+
 import numpy as np
 import pytest
 import torch
@@ -95,6 +97,15 @@ def test_query_is_equation_8_place_by_place(kernel_set):
                 )
                 refined = key * (w_r.weight[:, :, 0, 0] @ r + w_r.bias)
                 logits = w_v.weight[:, :, 0, 0] @ refined + w_v.bias
+                logits = math.log(10) / 2 * torch.tanh(logits / (math.log(10) / 2))
                 expected = logits.exp() / logits.exp().sum() * 8
                 torch.testing.assert_close(ours[b, :, y, x], expected)
     torch.testing.assert_close(ours.mean(1), torch.ones(2, 3, 4))
+
+
+def test_weights_of_a_place_differ_by_at_most_a_factor_of_ten(kernel_set):
+    query = KernelQuery(CONFIG)
+    weights = query(1e4 * torch.randn(1, 6, 5, 5), kernel_set.deblurring_kernels())
+    ratio = weights.amax(1) / weights.amin(1)
+    assert ratio.max() <= 10 + 1e-4
+    assert ratio.max() > 9, "the bound is reached"

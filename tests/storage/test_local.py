@@ -103,6 +103,41 @@ def test_without_hard_links_there_is_still_one_winner(
     assert lock.put_if_absent(b"first")
     assert not lock.put_if_absent(b"second")
     assert lock.read_bytes() == b"first"
+    other = locate(str(tmp_path)).child("other")
+    with ThreadPoolExecutor(8) as pool:
+        won = list(pool.map(lambda n: other.put_if_absent(str(n).encode()), range(16)))
+    assert sum(won) == 1
+    assert other.read_bytes() == str(won.index(True)).encode()
+    assert locate(str(tmp_path)).list() == ["lock", "other"]
+
+
+def test_killed_without_hard_links_leaves_no_empty_file(tmp_path: Path) -> None:
+    """SIGKILL in the last moment before the name appears: the next writer wins at once."""
+    script = """
+        import errno, os, pathlib, signal, sys
+        from pipelines.storage import locate
+
+        def refuse(self, target):
+            raise OSError(errno.EPERM, "no hard links here")
+
+        pathlib.Path.hardlink_to = refuse
+        if sys.argv[2] == "die":
+            pathlib.Path.replace = lambda self, target: os.kill(os.getpid(), signal.SIGKILL)
+        print(locate(sys.argv[1]).child("manifest").put_if_absent(b"whole"))
+    """
+    command = [sys.executable, "-c", textwrap.dedent(script), str(tmp_path)]
+    killed = subprocess.run([*command, "die"], capture_output=True)
+    assert killed.returncode == -signal.SIGKILL
+    assert not (tmp_path / "manifest").exists()
+    done = subprocess.run([*command, "live"], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["True"]
+    assert (tmp_path / "manifest").read_bytes() == b"whole"
+
+
+def test_storage_without_an_atomic_put_is_refused() -> None:
+    with pytest.raises(UserError, match="put-if-absent") as caught:
+        Location("sftp://host/root/lock").put_if_absent(b"x")
+    assert "\n" not in str(caught.value)
 
 
 def test_location_travels_between_processes(root: Location) -> None:

@@ -26,6 +26,10 @@ def png(array):
     return io.BytesIO(cv2.imencode(".png", array)[1].tobytes())
 
 
+def jpeg(array):
+    return cv2.imencode(".jpg", array[..., ::-1])[1].tobytes()
+
+
 def npy(array):
     file = io.BytesIO()
     np.save(file, array)
@@ -70,6 +74,11 @@ def test_sixteen_bit_pictures_keep_their_levels():
     np.testing.assert_array_equal(np.rint(scene.image.astype(float) * 65535), image)
 
 
+def test_a_film_behind_a_photograph_is_no_matter():
+    scene = read_rgbd(io.BytesIO(jpeg(IMAGE) + b"film" * 9999), png(DEPTH_MM), scene_id="s")
+    assert scene.image.shape == (20, 30, 3)
+
+
 def with_hole(value, rows=slice(0, 20), columns=slice(0, 1)):
     depth = DEPTH_MM.astype(np.float32)
     depth[rows, columns] = value
@@ -89,6 +98,9 @@ def with_hole(value, rows=slice(0, 20), columns=slice(0, 1)):
         (png(IMAGE), npy(with_hole(np.inf)), "s: depth holds infinite"),
         (png(IMAGE), npy(with_hole(-3.0)), "s: depth holds infinite or negative"),
         (png(IMAGE), npy(np.array(["a"])), "s: depth is an array"),
+        (npy(IMAGE.astype(np.float32)), png(DEPTH_MM), r"s: the image must lie in \[0, 1\]"),
+        (npy(IMAGE.astype(np.int64)), png(DEPTH_MM), "s: a picture is uint8, uint16 or floats"),
+        (io.BytesIO(jpeg(IMAGE)[:-200] + b"film" * 999), png(DEPTH_MM), "s: image is cut off"),
     ],
 )
 def test_what_is_no_scene_is_refused_with_its_name(image, depth, message):

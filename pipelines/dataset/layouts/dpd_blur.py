@@ -10,8 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from pipelines.dataset.layouts.files import Discovery, PairFiles
+from pipelines.dataset.plan import Reject
 from pipelines.dataset.record import SPLITS
-from pipelines.dataset.shards import Reject
 
 _FILE = re.compile(
     r"(?:.*/)?(?P<split>train|val|test)_(?P<view>[lrc])/(?P<kind>source|target)/"

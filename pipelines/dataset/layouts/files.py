@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from pipelines.dataset.shards import Reject
+from pipelines.dataset.plan import Reject
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -8,8 +8,9 @@ from pathlib import Path
 import numpy as np
 
 from pipelines.dataset.images import encode_image
+from pipelines.dataset.plan import Plan, make_plan
 from pipelines.dataset.record import Pair, Provenance, Source
-from pipelines.dataset.shards import BadInput, Plan, make_plan
+from pipelines.dataset.shards import BadInput
 from pipelines.storage import Location
 
 

@@ -114,6 +114,22 @@ def test_truncated_jpeg_is_found() -> None:
             decode_image(data[: int(share * len(data))], where="x")
 
 
+@pytest.mark.parametrize("kind", [{}, {"progressive": True}, {"restart_marker_blocks": 2}])
+def test_a_phones_film_behind_a_jpeg_is_no_matter(kind: dict[str, int]) -> None:
+    """The film may hold the very bytes of markers; a thumbnail's end is not the picture's."""
+    rng = np.random.default_rng(1)
+    picture = Image.fromarray(rng.integers(0, 256, (32, 32, 3), dtype=np.uint8))
+    thumbnail, file = io.BytesIO(), io.BytesIO()
+    picture.resize((8, 8)).save(thumbnail, "JPEG")
+    picture.save(file, "JPEG", exif=b"Exif\0\0" + thumbnail.getvalue(), **kind)
+    data = file.getvalue()
+    film = rng.bytes(10_000) + b"\xff\xda" + rng.bytes(5_000)
+    assert np.array_equal(decode_image(data + film, where="x"), decode_image(data, where="x"))
+    for length in range(3, len(data), 7):
+        with pytest.raises(ValueError, match="truncated"):
+            decode_image(data[:length], where="x")
+
+
 def test_a_changed_byte_in_a_png_is_found() -> None:
     image = np.random.default_rng(2).integers(0, 256, (9, 9, 3), dtype=np.uint8)
     data = encode_image(image)

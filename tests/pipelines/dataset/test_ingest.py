@@ -9,8 +9,10 @@ import pytest
 
 from pipelines.dataset.config import IngestConfig
 from pipelines.dataset.images import decode_image, encode_image
-from pipelines.dataset.ingest import run
+from pipelines.dataset.ingest import RealPairs, run
+from pipelines.dataset.layouts import discover
 from pipelines.dataset.publish import REJECTED
+from pipelines.dataset.shards import BadInput
 from pipelines.dataset.version import DatasetVersion, open_version
 from pipelines.errors import UserError
 from pipelines.storage import locate
@@ -96,6 +98,28 @@ def test_bad_inputs_are_named_and_stop_nothing(source: Path) -> None:
             "discover",
         ),
     }
+
+
+def test_a_file_that_cannot_be_read_is_a_reject(source: Path) -> None:
+    """A folder in its place, as permissions do not bind every user that runs tests."""
+    left = source / "train_l/source/1P0Atrain0000_L.png"
+    found = discover(locate(str(source)).walk(), layout="dpd-blur", source="")[1]
+    unit = next(pair for pair in found.pairs if pair.pair_id == "1P0Atrain0000")
+    left.unlink()
+    left.mkdir()
+    producer = RealPairs(source=locate(str(source)), dataset="d", layout="dpd-blur")
+    with pytest.raises(BadInput, match="cannot be read: is a directory") as caught:
+        producer(unit)
+    assert caught.value.path == "train_l/source/1P0Atrain0000_L.png"
+    assert caught.value.sources == producer.sources(unit)
+
+
+def test_a_picture_replaced_by_one_of_its_size_is_seen(source: Path) -> None:
+    ingest(source)
+    file = source / "train_l/source/1P0Atrain0000_L.png"
+    file.write_bytes(file.read_bytes()[:-1] + b"?")
+    with pytest.raises(UserError, match="content of its input files has changed"):
+        ingest(source)
 
 
 def test_more_rejects_than_allowed_fail_the_run(source: Path) -> None:

@@ -12,8 +12,9 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
+from pipelines.dataset.plan import Plan
 from pipelines.dataset.publish import REJECTED, VersionResult, publish
-from pipelines.dataset.shards import PLAN, Plan
+from pipelines.dataset.shards import PLAN
 from pipelines.dataset.version import MANIFEST, open_version, read_latest
 from pipelines.errors import UserError
 from pipelines.storage import Location, locate
@@ -28,6 +29,7 @@ def make(
     code: str = "code",
     max_rejected: float = 0.5,
     move_latest: bool = True,
+    read_inputs: bool = True,
 ) -> VersionResult:
     return publish(
         plan or noise_plan(12),
@@ -38,6 +40,7 @@ def make(
         max_rejected=max_rejected,
         move_latest=move_latest,
         ray_address=None,
+        read_inputs=read_inputs,
     )
 
 
@@ -184,15 +187,47 @@ def test_other_code_makes_an_unfinished_version_anew(tmp_path: Path) -> None:
     assert open_version(fresh, "noise").read_pair("train", 0).left.shape == (16, 16, 3)
 
 
-def test_a_run_that_loses_the_version_says_so(tmp_path: Path) -> None:
+def test_a_version_whose_shards_went_is_not_published(tmp_path: Path) -> None:
     root = memory(tmp_path)
+
+    class Vandal(NoisePairs):
+        """While the last shards are made, a first one goes."""
+
+        def __call__(self, unit):  # type: ignore[no-untyped-def]
+            if unit.split == "test":
+                root.child("noise", "v1", "split=train/00003.parquet").delete()
+            return super().__call__(unit)
+
+    with pytest.raises(UserError, match=r"00003.parquet is not what this run wrote"):
+        make(root, producer=Vandal())
+    assert not root.child("noise", "v1", MANIFEST).exists()
+    make(root)
+    assert open_version(root, "noise").problems() == []
+
+
+def test_an_input_of_equal_size_is_told_apart(tmp_path: Path) -> None:
+    root, folder = memory(tmp_path), locate(str(tmp_path / "in"))
+    folder.child("1.txt").write_bytes(b"one")
+    producer = NoisePairs(folder=folder)
+    make(root, producer=producer)
+    assert "(was there already)" in make(root, producer=producer).describe()
+    folder.child("1.txt").write_bytes(b"two")
+    with pytest.raises(UserError, match=r"content of its input files has changed.*version=v2"):
+        make(root, producer=producer)
+    unread = make(root, producer=producer, read_inputs=False)
+    assert "compared by name and size only" in unread.describe()
+
+
+@pytest.mark.parametrize("taken", [{"plan": "other"}, {"code": "newer"}])
+def test_a_run_that_loses_the_version_says_so(tmp_path: Path, taken: dict[str, str]) -> None:
+    root, plan = memory(tmp_path), noise_plan(12)
 
     class Thief(NoisePairs):
         """While it works, a run with other settings claims the version."""
 
         def __call__(self, unit):  # type: ignore[no-untyped-def]
-            claim = json.dumps({"plan": "other", "code": "code"}).encode()
-            root.child("noise", "v1", PLAN).write_bytes(claim)
+            claim = {"plan": plan.digest, "code": "code"} | taken
+            root.child("noise", "v1", PLAN).write_bytes(json.dumps(claim).encode())
             return super().__call__(unit)
 
     with pytest.raises(UserError, match="another run with other settings"):

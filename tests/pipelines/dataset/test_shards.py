@@ -1,6 +1,7 @@
 """The plan is pure; a shard is written whole, skipped where it matches, made anew where not."""
 
 import io
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,8 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pipelines.dataset.plan import Plan, make_plan
+from pipelines.dataset.provenance import processor_kind
 from pipelines.dataset.record import PAIR_SCHEMA, decode_pair
-from pipelines.dataset.shards import PLAN, make_plan, write_shard
+from pipelines.dataset.shards import PLAN, write_shard
 from pipelines.storage import Location, locate
 from tests.pipelines.dataset.makers import NoisePairs, NoiseUnit, noise_plan
 
@@ -18,12 +21,16 @@ from tests.pipelines.dataset.makers import NoisePairs, NoiseUnit, noise_plan
 @pytest.fixture
 def version(tmp_path: Path) -> Location:
     location = locate(str(tmp_path)).child("noise", "v1")
-    claim(location, noise_plan(7).digest)
+    write_claim(location, noise_plan(7))
     return location
 
 
-def claim(location: Location, digest: str) -> None:
-    location.child(PLAN).write_bytes(f'{{"plan": "{digest}"}}'.encode())
+def claim_of(plan: Plan, code: str = "code") -> dict[str, str]:
+    return {"plan": plan.digest, "code": code}
+
+
+def write_claim(location: Location, plan: Plan, code: str = "code") -> None:
+    location.child(PLAN).write_bytes(json.dumps(claim_of(plan, code)).encode())
 
 
 @given(pairs=st.integers(1, 40), size=st.integers(1, 9))
@@ -69,7 +76,7 @@ def test_a_pair_id_stands_once() -> None:
 
 def test_one_shard(version: Location) -> None:
     plan = noise_plan(7)
-    result = write_shard(version, plan.items[0], NoisePairs(), plan_digest=plan.digest)
+    result = write_shard(version, plan.items[0], NoisePairs(), claim=claim_of(plan))
     file = version.child(result.name)
     assert (result.rows, result.bytes, result.sha256) == (2, file.size(), file.sha256())
     parquet = pq.ParquetFile(io.BytesIO(file.read_bytes()))
@@ -85,21 +92,21 @@ def test_one_shard(version: Location) -> None:
 def test_same_bytes_wherever_it_is_written(version: Location, tmp_path: Path) -> None:
     plan = noise_plan(7)
     other = locate(str(tmp_path)).child("elsewhere", "v9")
-    claim(other, plan.digest)
+    write_claim(other, plan)
     for item in plan.items:
-        one = write_shard(version, item, NoisePairs(bad=(2,)), plan_digest=plan.digest)
-        two = write_shard(other, item, NoisePairs(bad=(2,)), plan_digest=plan.digest)
+        one = write_shard(version, item, NoisePairs(bad=(2,)), claim=claim_of(plan))
+        two = write_shard(other, item, NoisePairs(bad=(2,)), claim=claim_of(plan))
         assert version.child(one.name).read_bytes() == other.child(two.name).read_bytes()
 
 
 def test_a_shard_that_matches_is_skipped(version: Location) -> None:
     plan = noise_plan(7)
     producer = NoisePairs(bad=(0,))
-    first = write_shard(version, plan.items[0], producer, plan_digest=plan.digest)
+    first = write_shard(version, plan.items[0], producer, claim=claim_of(plan))
     path = version.child(first.name).local_path()
     assert path is not None
     before = path.stat()
-    again = write_shard(version, plan.items[0], producer, plan_digest=plan.digest)
+    again = write_shard(version, plan.items[0], producer, claim=claim_of(plan))
     assert again == replace(first, skipped=True)
     assert [r.pair_id for r in again.rejects] == ["n000"], "its rejects are known without remaking"
     assert path.stat().st_mtime_ns == before.st_mtime_ns
@@ -109,7 +116,7 @@ def test_a_shard_that_matches_is_skipped(version: Location) -> None:
 @pytest.mark.parametrize("damage", ["truncated", "a byte changed", "not parquet", "empty"])
 def test_a_damaged_shard_is_made_anew(version: Location, damage: str) -> None:
     plan = noise_plan(7)
-    first = write_shard(version, plan.items[0], NoisePairs(), plan_digest=plan.digest)
+    first = write_shard(version, plan.items[0], NoisePairs(), claim=claim_of(plan))
     file = version.child(first.name)
     data = bytearray(file.read_bytes())
     if damage == "truncated":
@@ -119,9 +126,25 @@ def test_a_damaged_shard_is_made_anew(version: Location, damage: str) -> None:
     else:
         data = bytearray(b"" if damage == "empty" else b"nonsense")
     file.write_bytes(bytes(data))
-    again = write_shard(version, plan.items[0], NoisePairs(), plan_digest=plan.digest)
+    again = write_shard(version, plan.items[0], NoisePairs(), claim=claim_of(plan))
     assert not again.skipped
     assert (again.sha256, file.sha256()) == (first.sha256, first.sha256)
+
+
+def test_a_shard_of_other_code_or_of_another_processor_is_made_anew(
+    version: Location, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan = noise_plan(7)
+    write_shard(version, plan.items[0], NoisePairs(), claim=claim_of(plan))
+    write_claim(version, plan, "new code")
+    newer = claim_of(plan, "new code")
+    assert not write_shard(version, plan.items[0], NoisePairs(), claim=newer).skipped
+    again = write_shard(version, plan.items[0], NoisePairs(), claim=newer)
+    assert (again.skipped, again.processor) == (True, processor_kind())
+    # There is one kind of processor here: the other goes by name alone.
+    monkeypatch.setattr("pipelines.dataset.shards.processor_kind", lambda: "another")
+    moved = write_shard(version, plan.items[0], NoisePairs(), claim=newer)
+    assert (moved.skipped, moved.processor) == (False, "another")
 
 
 def test_a_changed_input_makes_the_shard_anew(version: Location, tmp_path: Path) -> None:
@@ -130,9 +153,9 @@ def test_a_changed_input_makes_the_shard_anew(version: Location, tmp_path: Path)
     producer = NoisePairs(folder=locate(str(tmp_path / "in")))
     (tmp_path / "in").mkdir()
     (tmp_path / "in" / "1.txt").write_text("one")
-    first = write_shard(version, plan.items[0], producer, plan_digest=plan.digest)
+    first = write_shard(version, plan.items[0], producer, claim=claim_of(plan))
     (tmp_path / "in" / "1.txt").write_text("two")
-    again = write_shard(version, plan.items[0], producer, plan_digest=plan.digest)
+    again = write_shard(version, plan.items[0], producer, claim=claim_of(plan))
     assert not again.skipped
     assert again.sha256 != first.sha256
 
@@ -141,18 +164,18 @@ def test_a_reject_that_was_mended_gets_in(version: Location, tmp_path: Path) -> 
     plan = noise_plan(7)
     folder = locate(str(tmp_path / "in"))
     first = write_shard(
-        version, plan.items[0], NoisePairs(bad=(1,), folder=folder), plan_digest=plan.digest
+        version, plan.items[0], NoisePairs(bad=(1,), folder=folder), claim=claim_of(plan)
     )
     assert (first.rows, len(first.rejects)) == (1, 1)
     folder.child("1.txt").write_bytes(b"mended")
-    again = write_shard(version, plan.items[0], NoisePairs(folder=folder), plan_digest=plan.digest)
+    again = write_shard(version, plan.items[0], NoisePairs(folder=folder), claim=claim_of(plan))
     assert (again.rows, len(again.rejects)) == (2, 0)
 
 
 def test_another_plan_does_not_touch_it(version: Location) -> None:
     """A run that lost the version to one with other settings writes nothing more."""
     plan = noise_plan(7, setting=1)
-    result = write_shard(version, plan.items[0], NoisePairs(), plan_digest=plan.digest)
+    result = write_shard(version, plan.items[0], NoisePairs(), claim=claim_of(plan))
     assert result.superseded
     assert not version.child(plan.items[0].name).exists()
 
@@ -160,5 +183,5 @@ def test_another_plan_does_not_touch_it(version: Location) -> None:
 def test_a_refused_write_comes_back_as_a_result(version: Location) -> None:
     plan = noise_plan(7)
     version.child("split=train").write_bytes(b"a file where a folder should be")
-    result = write_shard(version, plan.items[0], NoisePairs(), plan_digest=plan.digest)
+    result = write_shard(version, plan.items[0], NoisePairs(), claim=claim_of(plan))
     assert result.error is not None

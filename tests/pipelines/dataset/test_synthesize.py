@@ -1,6 +1,7 @@
 """The synth step: pairs follow from (seed, pair_id) alone, splits share no scene or photograph."""
 
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,11 @@ from pipelines.dataset.config import SynthConfig
 from pipelines.dataset.images import encode_image
 from pipelines.dataset.publish import REJECTED
 from pipelines.dataset.record import SPLITS, Pair
+from pipelines.dataset.scenes import SceneUnit
+from pipelines.dataset.shards import BadInput
 from pipelines.dataset.synthesize import run
+from pipelines.dataset.synthetic_pairs import SyntheticPairs
+from pipelines.dataset.textures import TextureShelf
 from pipelines.dataset.version import DatasetVersion, open_version
 from pipelines.errors import UserError
 from pipelines.storage import locate
@@ -128,6 +133,35 @@ def test_a_damaged_photograph_is_named(root: str, photographs: Path) -> None:
         file.write_bytes(file.read_bytes()[:-50])
     with pytest.raises(UserError, match=r"6 of 6 .*truncated PNG.*\.png"):
         synth(root, textures=str(photographs))
+
+
+def test_a_photograph_of_one_column_is_named(root: str, photographs: Path) -> None:
+    thin = encode_image(np.zeros((9, 1, 3), np.uint8))
+    for number in range(6):
+        (photographs / f"{number}.png").write_bytes(thin)
+    with pytest.raises(UserError, match=r"6 of 6 .*at least 2 x 2 pixels.*\.png"):
+        synth(root, textures=str(photographs))
+
+
+def test_an_error_while_a_scene_is_made_is_a_reject(photographs: Path) -> None:
+    config = SynthConfig(**SMALL, textures=str(photographs), max_rejected=1.0)
+    producer = SyntheticPairs(
+        config=replace(config, kernels=["butterworth"]),
+        folder=None,
+        shelf=TextureShelf(folder=locate(str(photographs))),
+    )
+    (photographs / "5.png").unlink()
+    (photographs / "5.png").mkdir()
+    unit = SceneUnit(pair_id="p", scene_id="p", split="train", textures=("4.png", "5.png"))
+    with pytest.raises(BadInput, match="cannot be read") as caught:
+        producer(unit)
+    assert caught.value.path == "5.png"
+    assert caught.value.sources == producer.sources(unit)
+
+
+def test_the_motorcycle_is_found_again(root: str) -> None:
+    synth(root, source="motorcycle", pairs=2)
+    assert run(SynthConfig(root=root, **(SMALL | {"source": "motorcycle", "pairs": 2}))).existed
 
 
 def test_folder_of_scenes(root: str, scenes: Path) -> None:

@@ -14,6 +14,7 @@ from pipelines.dataset.version import open_version
 from pipelines.errors import UserError
 from pipelines.models import evaluate
 from pipelines.models.config import EvaluateConfig
+from pipelines.models.loading import settle
 from pipelines.models.registry import client_of
 from pipelines.models.scores import INPUT, to_unit
 from pipelines.storage import locate
@@ -56,8 +57,40 @@ def test_figures_are_those_of_the_network(
     assert metrics["bright/v1/input_psnr"] == pytest.approx(before.psnr)
 
     stamp = (Path(result.output) / "result.json").stat().st_mtime_ns
-    assert evaluate.run(config).rows == result.rows
+    again = evaluate.run(config)
+    assert (again.rows, again.run_id) == (result.rows, result.run_id)  # no second run in MLflow
     assert (Path(result.output) / "result.json").stat().st_mtime_ns == stamp  # read, not computed
+
+
+@pytest.mark.usefixtures("ray_cluster")
+def test_a_worker_that_fits_on_no_node_is_one_line(
+    register_offset,  # type: ignore[no-untyped-def]
+    root: str,
+    tracking_uri: str,
+) -> None:
+    """Instead of waiting for ever."""
+    register_offset("roomy", 0.19)
+    common = {"root": root, "tracking_uri": tracking_uri, "model": "models:/roomy@challenger"}
+    with pytest.raises(UserError, match=r"cpus_per_worker=4 fits on no node: .* 2 CPUs"):
+        evaluate.run(EvaluateConfig(**common, datasets=["bright"], cpus_per_worker=4))  # type: ignore[arg-type]
+
+
+def test_a_weights_file_is_known_by_the_code_of_its_factory(
+    networks: Path, offset_code: str, tmp_path: Path
+) -> None:
+    source = networks / "edited_factory.py"
+    source.write_text(offset_code)
+    path = tmp_path / "w.safetensors"
+    model = "edited_factory:offset"
+    k3dn.save_weights(path, k3dn.build_model(model), name=model)
+    before = settle(str(path), "unused")
+    assert settle(str(path), "unused") == before
+    source.write_text(offset_code.replace("self.number\n", "self.number / 2\n"))
+    assert settle(str(path), "unused").identity != before.identity
+    path.write_bytes(b"no safetensors")
+    with pytest.raises(UserError, match="no weights file of this project") as caught:
+        settle(str(path), "unused")
+    assert "\n" not in str(caught.value)
 
 
 @pytest.mark.usefixtures("ray_cluster")

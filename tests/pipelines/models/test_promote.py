@@ -5,6 +5,7 @@ import json
 import math
 import multiprocessing
 import os
+import shutil
 from collections.abc import Callable
 from concurrent.futures import Future, ProcessPoolExecutor
 from multiprocessing.context import BaseContext
@@ -14,9 +15,11 @@ import pytest
 
 import k3dn
 from pipelines.errors import GateRefused, UserError
+from pipelines.models import decisions as decisions_module
 from pipelines.models import measure, promote
 from pipelines.models.config import PromoteConfig, RollbackConfig
-from pipelines.models.decisions import Decision, DecisionLog, previous_champion
+from pipelines.models.decisions import LOG_TAG, Decision, DecisionLog, previous_champion
+from pipelines.models.gate import Verdict
 from pipelines.models.loading import settle
 from pipelines.models.registry import CHAMPION, alias_target, client_of, register, resolve
 from pipelines.models.scores import PairScore, Quality
@@ -233,6 +236,36 @@ def test_a_decision_that_never_reached_the_alias_is_applied(
     assert champion_of(ours) == "2"
 
 
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No process is setting the alias: one look is enough."""
+    monkeypatch.setattr(decisions_module, "PATIENCE_S", 0.0)
+
+
+def test_an_alias_that_another_process_is_mending_is_waited_for(
+    configure,  # type: ignore[no-untyped-def]
+    candidate: Candidate,
+    tracking_uri: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Between two decisions, a slow process sets the older outcome and then the newer one."""
+    ours = configure("mending")
+    for number in (0.1, 0.15):
+        candidate(ours, number)
+    promote.run(configure("mending", candidate="1"))
+    promote.run(ours)
+    client = client_of(tracking_uri)
+    client.set_registered_model_alias("mending", CHAMPION, "1")
+    monkeypatch.setattr(
+        decisions_module.time,
+        "sleep",
+        lambda _: client.set_registered_model_alias("mending", CHAMPION, "2"),
+    )
+    assert promote.run(ours).champion == "2"
+    assert len(decisions_of(ours)) == 2
+
+
+@pytest.mark.usefixtures("impatient")
 def test_an_alias_moved_by_hand_is_neither_overwritten_nor_ignored(
     configure,
     candidate: Candidate,
@@ -252,6 +285,68 @@ def test_an_alias_moved_by_hand_is_neither_overwritten_nor_ignored(
     assert [d.kind for d in decisions_of(ours)] == ["promoted", "moved by hand", "promoted"]
 
 
+@pytest.mark.usefixtures("impatient")
+def test_an_alias_moved_while_measuring_is_not_overwritten(
+    configure,  # type: ignore[no-untyped-def]
+    candidate: Candidate,
+    tracking_uri: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    ours = configure("meanwhile")
+    client = client_of(tracking_uri)
+    for number in (0.1, 0.12, 0.15):
+        candidate(ours, number)
+    promote.run(configure("meanwhile", candidate="1"))
+    judged = promote.judge
+
+    def moved_by_then(*scores: object, **limits: float) -> Verdict:
+        client.set_registered_model_alias("meanwhile", CHAMPION, "2")
+        return judged(*scores, **limits)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(promote, "judge", moved_by_then)  # a person's hand, at that moment
+    with pytest.raises(UserError, match="moved by hand to v2"):
+        promote.run(ours)
+    assert champion_of(ours) == "2"
+    assert len(decisions_of(ours)) == 1
+    result = promote.run(configure("meanwhile", accept_alias=True))
+    assert (result.champion, result.previous) == ("3", "2")
+
+
+def test_a_refusal_repeated_is_the_same_refusal(configure, candidate: Candidate) -> None:  # type: ignore[no-untyped-def]
+    ours = configure("repeated")
+    candidate(ours, 0.15)
+    promote.run(ours)
+    candidate(ours, 0.1)
+    refusals = []
+    for _ in range(2):
+        with pytest.raises(GateRefused) as caught:
+            promote.run(ours)
+        refusals.append(str(caught.value))
+    assert refusals[0] == refusals[1]
+    assert [d.kind for d in decisions_of(ours)] == ["promoted", "refused"]
+    with pytest.raises(GateRefused):
+        promote.run(configure("repeated", min_gain_db=1.0))
+    candidate(ours, 0.18)
+    assert promote.run(ours).champion == "3"
+
+
+def test_a_refusal_leaves_the_alias_alone(
+    configure,  # type: ignore[no-untyped-def]
+    candidate: Candidate,
+    tracking_uri: str,
+) -> None:
+    """The alias is moved between the decision and its settling, which no check can see."""
+    ours = configure("refusal")
+    for number in (0.15, 0.1):
+        candidate(ours, number)
+    promote.run(configure("refusal", candidate="1"))
+    log = DecisionLog(locate(ours.root), "refusal", tracking_uri)
+    assert log.append(Decision(2, "refused", "2", "1", "1", "too weak"))
+    client_of(tracking_uri).set_registered_model_alias("refusal", CHAMPION, "2")
+    log.settle()
+    assert champion_of(ours) == "2"
+
+
 def test_another_root_cannot_decide_past_this_one(
     configure,
     candidate: Candidate,
@@ -262,7 +357,26 @@ def test_another_root_cannot_decide_past_this_one(
     candidate(ours, 0.1)
     promote.run(ours)
     with pytest.raises(UserError, match="not under this root"):
-        DecisionLog(locate(str(tmp_path)), "home", tracking_uri)
+        DecisionLog(locate(str(tmp_path)), "home", tracking_uri, accept_alias=True)
+
+
+def test_a_lost_log_is_noticed_and_can_be_accepted(
+    configure,  # type: ignore[no-untyped-def]
+    candidate: Candidate,
+    tracking_uri: str,
+) -> None:
+    """A root that was moved, or another machine's: nothing of the lost log is replayed."""
+    ours = configure("lost")
+    candidate(ours, 0.1)
+    promote.run(ours)
+    shutil.rmtree(Path(ours.root, "_locks", "models", "lost"))
+    candidate(ours, 0.15)
+    client_of(tracking_uri).set_registered_model_tag("lost", LOG_TAG, "/nowhere/lost")
+    with pytest.raises(UserError, match=r"which is not there; .* accept_alias"):
+        promote.run(ours)
+    result = promote.run(configure("lost", accept_alias=True))
+    assert (result.champion, result.previous) == ("2", "1")
+    assert champion_of(ours) == "2"
 
 
 def test_rollbacks_go_back_step_by_step() -> None:
@@ -284,6 +398,15 @@ def test_rollbacks_go_back_step_by_step() -> None:
     assert previous_champion(history) == "1"
     history.append(decision("rolled back", "2", "1"))
     assert previous_champion(history) is None
+    history = [
+        decision("promoted", None, "1"),
+        decision("promoted", "1", "2"),
+        Decision(0, "moved by hand", "2", "2", None, ""),  # the alias was deleted
+        decision("promoted", None, "3"),
+    ]
+    assert previous_champion(history) == "2"
+    history.append(decision("rolled back", "3", "2"))
+    assert previous_champion(history) == "1"
     adopted = [decision("promoted", "7", "8")]  # v7 was champion before there was a log
     assert previous_champion(adopted) == "7"
 

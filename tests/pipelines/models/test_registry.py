@@ -9,10 +9,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from mlflow import MlflowClient
 
 import k3dn
 from pipelines.errors import UserError
-from pipelines.models import catalog
+from pipelines.models import catalog, registry
 from pipelines.models.config import ModelsConfig
 from pipelines.models.loading import load_network, settle
 from pipelines.models.model_process import ModelProcess
@@ -99,6 +100,24 @@ def test_a_new_version_becomes_challenger(register_offset, tracking_uri: str) ->
     assert "[challenger]" in listed.describe().splitlines()[0]
     shown = catalog.run(ModelsConfig(name="rising", version="1", tracking_uri=tracking_uri))
     assert json.loads(shown.versions[0].tags["k3dn.options"]) == {"number": 0.1}
+
+
+def test_a_version_registered_meanwhile_stays_challenger(
+    register_offset,  # type: ignore[no-untyped-def]
+    tracking_uri: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The other one registers, whole, between our look and our setting of the alias."""
+    ours = registry._make_challenger
+
+    def after_another(client: MlflowClient, name: str, version: str) -> None:
+        monkeypatch.setattr(registry, "_make_challenger", ours)
+        assert register_offset("raced", 0.15) == "2"
+        ours(client, name, version)
+
+    monkeypatch.setattr(registry, "_make_challenger", after_another)
+    assert register_offset("raced", 0.1) == "1"
+    assert resolve("models:/raced@challenger", tracking_uri).version == "2"
 
 
 def test_the_global_store_of_mlflow_is_left_alone(register_offset) -> None:  # type: ignore[no-untyped-def]

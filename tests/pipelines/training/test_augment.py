@@ -76,7 +76,12 @@ def test_the_seed_is_all_that_matters(augment: Augmentation) -> None:
 
 
 def test_a_picture_smaller_than_the_patch_is_continued(augment: Augmentation) -> None:
-    whole = picture(0, height=9, width=40)
-    patch = augment(whole, whole, whole, seed=1)
-    assert patch.left.shape == (PATCH, PATCH, 3)
-    assert np.isin(patch.left, whole).all()
+    for height, width in ((9, 40), (40, 9), (9, 11)):
+        whole = picture(0, height=height, width=width)
+        patch = augment(whole, whole, whole, seed=1)
+        assert patch.left.shape == (PATCH, PATCH, 3)
+        assert np.isin(patch.left, whole).all()
+        # Values rise along both axes of the picture; a mirrored part of it would turn that round.
+        for axis in (0, 1):
+            steps = np.diff(patch.left.astype(int), axis=axis)
+            assert (steps >= 0).all() or (steps <= 0).all()

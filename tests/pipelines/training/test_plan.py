@@ -26,8 +26,8 @@ def test_what_decides_the_result_decides_the_name(small: Small) -> None:
     base = plan_run(small())
     same = small(num_workers=3, checkpoint_every=1, register=None, cpus_per_worker=0.1)
     assert plan_run(same).name == base.name
-    for changed in (small(lr=1e-3), small(seed=1), small(datasets=["soft"]), small(steps=15)):
-        assert plan_run(changed).name != base.name
+    for changes in ({"lr": 1e-3}, {"seed": 1}, {"datasets": ["soft"]}, {"reblur_every": 2}):
+        assert plan_run(small(**changes)).name != base.name
 
 
 def test_a_new_latest_is_another_run(small: Small) -> None:
@@ -87,6 +87,7 @@ def test_a_dataset_without_training_pairs_is_refused(small: Small) -> None:
         ({"lr": 0.0}, "lr must be greater than 0"),
         ({"datasets": []}, "datasets must name"),
         ({"patch": 8}, "patch must be at least 16"),
+        ({"reblur_every": 0}, "reblur_every must be at least 1"),
     ],
 )
 def test_ranges_are_checked(small: Small, changes: dict, message: str) -> None:

@@ -15,6 +15,13 @@ from pipelines import tracking
 from pipelines.config import StepConfig
 from pipelines.errors import UserError
 from pipelines.tracking import Tracker, ensure_store, resolve_tracking_uri
+from pipelines.training import train
+from pipelines.training.config import TrainConfig
+from pipelines.training.context import ProcessContext
+from pipelines.training.loader import local_batches
+from pipelines.training.loop import fit
+from pipelines.training.plan import plan_run
+from pipelines.training.record import read_rows
 
 Rows = list[dict]
 
@@ -33,8 +40,8 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tracking, "_EVERY_S", 0.05)
 
 
-def opened(uri: str, key: str) -> Tracker:
-    tracker = Tracker(uri, key=key, name=f"run {key}")
+def opened(uri: str, key: str, record: Callable[[int], Rows] = lambda step: []) -> Tracker:
+    tracker = Tracker(uri, key=key, name=f"run {key}", rows_since=record)
     tracker.open(
         parameters={"lr": 1e-3, "network.width": 4},
         tags={"k3dn.folder": "somewhere"},
@@ -70,6 +77,20 @@ def away(uri: str) -> Iterator[None]:
             database.execute("ALTER TABLE runs_away RENAME TO runs")
 
 
+@contextmanager
+def refusing(table: str, uri: str) -> Iterator[None]:
+    """The store answers, but takes no new rows into one table."""
+    with closing(sqlite3.connect(uri.removeprefix("sqlite:///"))) as database:
+        database.execute(
+            f"CREATE TRIGGER refuse BEFORE INSERT ON {table} "
+            "BEGIN SELECT RAISE(ABORT, 'the store is being mended'); END"
+        )
+        try:
+            yield
+        finally:
+            database.execute("DROP TRIGGER refuse")
+
+
 def test_the_store_is_found(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     root = str(tmp_path / "data")
@@ -79,6 +100,40 @@ def test_the_store_is_found(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> 
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://server")
     assert resolve_tracking_uri(StepConfig(root=root)) == "http://server"
     assert resolve_tracking_uri(StepConfig(root=root, tracking_uri="http://own")) == "http://own"
+
+
+@pytest.mark.parametrize(
+    ("root", "named"),
+    [
+        ("memory://r", None),
+        ("/data", "sqlite:///mlflow.db"),
+        ("/data", "sqlite://"),
+        ("/data", "file:mlruns"),
+        ("/data", "./mlruns"),
+    ],
+)
+def test_a_store_that_goes_with_the_folder_of_a_ray_job_is_refused(
+    monkeypatch: pytest.MonkeyPatch, root: str, named: str | None
+) -> None:
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    config = StepConfig(root=root, tracking_uri=named)
+    assert resolve_tracking_uri(config)
+    monkeypatch.setenv("RAY_JOB_CONFIG_JSON_ENV_VAR", "{}")
+    with pytest.raises(UserError, match="set MLFLOW_TRACKING_URI") as caught:
+        resolve_tracking_uri(config)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "named", [None, "sqlite:////data/m.db", "file:///data/m", "/data/m", "http://m", "databricks"]
+)
+def test_a_store_that_stays_is_taken_inside_a_ray_job(
+    monkeypatch: pytest.MonkeyPatch, named: str | None
+) -> None:
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    monkeypatch.setenv("RAY_JOB_CONFIG_JSON_ENV_VAR", "{}")
+    config = StepConfig(root="/data", tracking_uri=named)
+    assert resolve_tracking_uri(config) == (named or "sqlite:////data/_mlflow/mlflow.db")
 
 
 def test_a_server_that_is_not_there_is_told_at_once() -> None:
@@ -103,9 +158,9 @@ def test_artifacts_lie_beside_the_store(uri: str) -> None:
 
 
 def test_a_run_is_recorded(uri: str, tmp_path: Path) -> None:
-    tracker = opened(uri, "recorded")
     record = rows(1, 2, 3)
-    tracker.follow(lambda step: record)
+    tracker = opened(uri, "recorded", lambda step: record)
+    tracker.follow()
     until(lambda: len(history(uri, tracker.run_id)) == 2)  # the last step may still get rows
     record.append({"step": 3, "time_ms": 1500, "val_psnr": 30.0})
     until(lambda: bool(history(uri, tracker.run_id, "system/system_memory_usage_percentage")))
@@ -125,13 +180,14 @@ def test_a_run_is_recorded(uri: str, tmp_path: Path) -> None:
 
 
 def test_the_same_command_goes_on_with_the_run(uri: str) -> None:
-    first = opened(uri, "again")
-    first.follow(lambda step: rows(1, 2, 3))
+    first = opened(uri, "again", lambda step: rows(1, 2, 3))
+    first.follow()
     until(lambda: len(history(uri, first.run_id)) == 2)
     first.stop()  # its process dies after step 2 was sent; it then starts again from step 1
-    again = opened(uri, "again")
+    later = [{**row, "time_ms": 9000} for row in rows(2, 3, 4)]
+    again = opened(uri, "again", lambda step: later)
     assert again.run_id == first.run_id
-    again.follow(lambda step: [{**row, "time_ms": 9000} for row in rows(2, 3, 4)])
+    again.follow()
     again.finish(artifacts=[], tags={})
     assert [step for step, _, _ in history(uri, first.run_id)] == [1, 2, 3, 4]
     assert len(MlflowClient(uri).get_run(first.run_id).inputs.dataset_inputs) == 1
@@ -140,10 +196,10 @@ def test_the_same_command_goes_on_with_the_run(uri: str) -> None:
 def test_an_outage_delays_the_records_and_nothing_else(
     uri: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    tracker = opened(uri, "outage")
     record = rows(1, 2)
+    tracker = opened(uri, "outage", lambda step: record)
     with caplog.at_level(logging.WARNING, "pipelines.tracking"), away(uri):
-        tracker.follow(lambda step: record)
+        tracker.follow()
         until(lambda: "MLflow is away" in caplog.text)
         record.extend(rows(3, 4))
     until(lambda: len(history(uri, tracker.run_id)) == 3)
@@ -151,14 +207,36 @@ def test_an_outage_delays_the_records_and_nothing_else(
         with pytest.raises(UserError, match="nothing is lost: the same command"):
             tracker.finish(artifacts=[], tags={})
         tracker.stop()  # what the driver does next; it must not raise
-    again = opened(uri, "outage")
-    again.follow(lambda step: record)
+    again = opened(uri, "outage", lambda step: record)
     again.finish(artifacts=[], tags={})
     assert [step for step, _, _ in history(uri, tracker.run_id)] == [1, 2, 3, 4]
 
 
+def test_records_of_a_trained_run_are_sent_by_the_same_command(
+    uri: str, small: Callable[..., TrainConfig]
+) -> None:
+    config = small(tracking_uri=uri, register=None)
+    plan = plan_run(config)
+    fit(plan, ProcessContext(), local_batches)
+    with refusing("metrics", uri), pytest.raises(UserError, match="nothing is lost: the same"):
+        train.run(config)
+    result = train.run(config)
+    assert MlflowClient(uri).get_run(result.run_id).info.status == "FINISHED"
+    losses = {row["step"]: row["loss"] for row in read_rows(plan.folder) if "loss" in row}
+    assert {step: loss for step, loss, _ in history(uri, result.run_id)} == losses
+    assert list(losses) == [2, 4, 6, 8, 10, 12, 14]
+
+
+def test_a_store_that_does_not_take_a_run_is_told(uri: str) -> None:
+    with (
+        refusing("runs", uri),
+        pytest.raises(UserError, match=f"{uri} does not take run run x: .*tracking_uri") as caught,
+    ):
+        opened(uri, "x")
+    assert "\n" not in str(caught.value)
+
+
 def test_a_rate_that_is_no_number_is_recorded(uri: str) -> None:
-    tracker = opened(uri, "nan")
-    tracker.follow(lambda step: [{"step": 1, "time_ms": 1, "loss": float("nan")}])
+    tracker = opened(uri, "nan", lambda step: [{"step": 1, "time_ms": 1, "loss": float("nan")}])
     tracker.finish(artifacts=[], tags={})
     assert len(history(uri, tracker.run_id)) == 1

@@ -1,0 +1,77 @@
+"""Write a network into an MLflow store in the form in which it is served."""
+
+import importlib.metadata
+import shutil
+import warnings
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pipelines.models.source_code import StagedCode
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+WEIGHTS_FILE = "weights.safetensors"
+
+
+def log_servable(
+    client: "MlflowClient",
+    weights: Path,
+    code: StagedCode,
+    run_id: str | None,
+    experiment_id: str,
+    folder: Path,
+) -> str:
+    """Write the servable model into the store and return its id.
+
+    By the client: ``mlflow.pyfunc.log_model`` would take the active run of this process, and
+    making ours the active one would end a run that the trainer still writes to.
+    """
+    import mlflow
+    from mlflow.entities import LoggedModelOutput
+    from mlflow.models import Model
+
+    logged = client.create_logged_model(experiment_id, name="network", source_run_id=run_id)
+    staged = shutil.copyfile(weights, folder / WEIGHTS_FILE)
+    local = folder / "model"
+    # It warns that it cannot infer a signature (ours is written by hand), past any filter.
+    with warnings.catch_warnings(record=True):
+        mlflow.pyfunc.save_model(
+            path=str(local),
+            mlflow_model=Model(
+                artifact_path=logged.artifact_location,
+                model_uuid=logged.model_id,
+                run_id=run_id,
+                model_id=logged.model_id,
+            ),
+            python_model=str(Path(__file__).with_name("servable.py")),
+            artifacts={"weights": str(staged)},
+            code_paths=list(code.paths),
+            signature=_signature(),
+            pip_requirements=[*_requirements(), *code.requirements],
+        )
+    client.log_model_artifacts(logged.model_id, str(local))
+    client.finalize_logged_model(logged.model_id, "READY")
+    if run_id:
+        client.log_outputs(run_id, [LoggedModelOutput(logged.model_id, step=0)])
+    return str(logged.model_id)
+
+
+def _signature() -> Any:
+    """Any height and width: an inferred signature would pin those of its example."""
+    import numpy as np
+    from mlflow.models import ModelSignature
+    from mlflow.types import ParamSchema, ParamSpec, Schema, TensorSpec
+
+    picture, any_size = np.dtype("float32"), (-1, -1, 3)
+    return ModelSignature(
+        inputs=Schema([TensorSpec(picture, any_size, side) for side in ("left", "right")]),
+        outputs=Schema([TensorSpec(picture, any_size)]),
+        params=ParamSchema([ParamSpec("tile_px", "long", 512), ParamSpec("halo_px", "long", 64)]),
+    )
+
+
+def _requirements() -> list[str]:
+    """Exact versions without local labels such as +cpu, which no index serves."""
+    names = ("mlflow", "numpy", "safetensors", "torch")
+    return [f"{n}=={importlib.metadata.version(n).partition('+')[0]}" for n in names]

@@ -1,0 +1,56 @@
+"""Why a training failed: a mistake or a loss that one line explains, or a bug that needs more."""
+
+import re
+
+from pipelines.failures import EXIT_USER, explain_failure, one_line, unwrap
+
+# Ray Data passes what a reader raised on as the text of its traceback only.
+_MISTAKE_IN_TEXT = re.compile(
+    r"^(?:\x1b\[[\d;]*m)*pipelines\.errors\.UserError: (.+)$", re.MULTILINE
+)
+
+
+def mendable_reason(error: BaseException) -> str | None:
+    """Return one line on what failed where the user can mend it or run the command again.
+
+    That is a UserError or a full disk anywhere inside, or a node, worker or reader that was lost.
+    None for all else, such as an exception in a network: its traceback is what helps.
+    """
+    failure = explain_failure(error)
+    if failure.exit_code == EXIT_USER:
+        return failure.message
+    for inner in unwrap(error):
+        if told := _MISTAKE_IN_TEXT.search(str(inner)):
+            return told[1]
+    lost = next((inner for inner in unwrap(error) if _is_lost(inner)), None)
+    return None if lost is None else f"{type(lost).__name__}: {one_line(str(lost))}"
+
+
+def _is_lost(error: BaseException) -> bool:
+    from ray.exceptions import (
+        LocalRayletDiedError,
+        NodeDiedError,
+        ObjectLostError,
+        OutOfMemoryError,
+        RayActorError,
+        WorkerCrashedError,
+    )
+    from ray.train.v2._internal.exceptions import (
+        WorkerGroupStartupTimeoutError,
+        WorkerHealthCheckTimeoutError,
+    )
+    from ray.train.v2.api.exceptions import PreemptionError
+
+    if isinstance(error, RayActorError):
+        return not error.actor_init_failed  # else its constructor raised: a bug
+    kinds = (
+        LocalRayletDiedError,
+        NodeDiedError,
+        ObjectLostError,
+        OutOfMemoryError,
+        WorkerCrashedError,
+        WorkerGroupStartupTimeoutError,
+        WorkerHealthCheckTimeoutError,
+        PreemptionError,
+    )
+    return isinstance(error, kinds)
