@@ -56,9 +56,7 @@ class TrainingObjective(nn.Module):
         self.model = model
         self.lambda_1 = lambda_1
 
-    def forward(
-        self, left: Tensor, right: Tensor, target: Tensor, *, reblur: bool = True
-    ) -> Loss:
+    def forward(self, left: Tensor, right: Tensor, target: Tensor, *, reblur: bool = True) -> Loss:
         """reblur: False leaves the reblurring pass, half of the work, out of this step."""
         check_picture("target", target)
         if isinstance(self.model, K3DN) and self.lambda_1 > 0 and reblur:

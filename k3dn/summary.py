@@ -75,5 +75,5 @@ def _count_correlation(model: nn.Module) -> defaultdict[str, int]:
             ) -> None:
                 counts[name] += block.window**2 * inputs[0].numel()
 
-            module.register_forward_hook(count)  # type: ignore[arg-type]
+            module.register_forward_hook(count)
     return counts

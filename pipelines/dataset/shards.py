@@ -30,7 +30,7 @@ Claim = Mapping[str, str]
 """What stands in that file: ``plan`` (digest) and ``code`` (fingerprint)."""
 
 
-class BadInput(ValueError):  # noqa: N818 (it is the input that is at fault)
+class BadInput(ValueError):
     """An input that makes no pair; it is recorded and never stops a run."""
 
     def __init__(

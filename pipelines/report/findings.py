@@ -36,7 +36,8 @@ def _focus(found: Findings) -> str:
         '<div class="pair-of-pictures">'
         f'<figure><img src="{jpeg(picture)}" alt="The blurred picture" {size}>'
         "<figcaption>The blurred picture</figcaption></figure>"
-        f'<figure><img src="{jpeg(ramp(np.asarray(small, np.float32)))}" alt="In-focus map of the picture" {size}>'
+        f'<figure><img src="{jpeg(ramp(np.asarray(small, np.float32)))}" '
+        f'alt="In-focus map of the picture" {size}>'
         "<figcaption>In-focus map"
         f'<span class="ramp"><span>blurred</span><i style="background:{RAMP_CSS}"></i>'
         "<span>in focus</span></span></figcaption></figure></div>"
