@@ -1,6 +1,7 @@
 """What every test shares: a quiet environment, one Ray cluster a session, the sample pictures."""
 
 import os
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,6 +18,8 @@ os.environ["MKL_NUM_THREADS"] = "1"
 for _name in ("MLFLOW_TRACKING_URI", "RAY_ADDRESS", "K3DN_CONFIG", "MLFLOW_RUN_ID"):
     os.environ.pop(_name, None)  # a test must not write into somebody's store or cluster
 prepare_environment()
+# A shell that runs the tests in the background has them ignore SIGINT, and what they start too.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 settings.register_profile(
     "k3dn",
