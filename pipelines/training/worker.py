@@ -1,5 +1,6 @@
 """What runs in a training process of Ray Train."""
 
+import sys
 from typing import Any
 
 import torch
@@ -11,10 +12,16 @@ from pipelines.training.loop import fit
 from pipelines.training.plan import RunPlan
 
 
+GIL_SWITCH_S = 1e-4
+"""Ray Data plans its reading in a thread of this process, and each of the network's some thousand
+operations takes the interpreter's lock anew: with Python's 5 ms it mostly waited for it."""
+
+
 def train_worker(config: dict[str, Any]) -> None:
     """Train as one worker of the run ``config["plan"]``. Ray Train calls it."""
     prepare_environment()
     plan: RunPlan = config["plan"]
     plan.check_arrived()
+    sys.setswitchinterval(GIL_SWITCH_S)
     torch.set_num_threads(plan.config.threads_per_worker)
     fit(plan, RayContext(), ray_batches)
