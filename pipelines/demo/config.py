@@ -21,7 +21,7 @@ class DemoConfig(StepConfig):
     """Height x width of the synthetic pairs in px."""
     max_coc_px: float = 8.0
     """Largest radius of the synthetic blur in px."""
-    steps: int = 1200
+    steps: int = 1800
     """Optimizer steps of the training."""
     batch_size: int = 8
     """Pairs a step."""
