@@ -11,7 +11,6 @@ from pipelines.training.loader import ray_batches
 from pipelines.training.loop import fit
 from pipelines.training.plan import RunPlan
 
-
 GIL_SWITCH_S = 1e-4
 """Ray Data plans its reading in a thread of this process, and each of the network's some thousand
 operations takes the interpreter's lock anew: with Python's 5 ms it mostly waited for it."""
