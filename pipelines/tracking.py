@@ -7,11 +7,12 @@ this process or by the next one that runs the same command.
 
 import logging
 import os
+import sqlite3
 import threading
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -65,8 +66,6 @@ def ensure_store(tracking_uri: str) -> None:
     """
     prepare_environment()
     _check_answers(tracking_uri)
-    if tracking_uri.startswith(_SQLITE):
-        Path(tracking_uri.removeprefix(_SQLITE)).parent.mkdir(parents=True, exist_ok=True)
     with _quiet():
         try:
             ensure_experiment(tracking_uri)
@@ -281,14 +280,18 @@ def _dataset_input(name: str, digest: str, url: str) -> Any:
 
 
 def _check_answers(tracking_uri: str) -> None:
-    """Ask a server for its health first: MLflow's own client would try for minutes."""
-    if not tracking_uri.startswith(("http://", "https://")):
-        return
+    """Open the file or ask the server for its health: MLflow's own client would try for minutes."""
     try:
-        urllib.request.urlopen(f"{tracking_uri.rstrip('/')}/health", timeout=10).close()
+        if tracking_uri.startswith(_SQLITE):
+            path = Path(tracking_uri.removeprefix(_SQLITE))
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with closing(sqlite3.connect(path, timeout=60)) as database:
+                database.execute("PRAGMA schema_version")
+        elif tracking_uri.startswith(("http://", "https://")):
+            urllib.request.urlopen(f"{tracking_uri.rstrip('/')}/health", timeout=10).close()
     except urllib.error.HTTPError:
         return  # something answers; what it refuses, the client words better
-    except OSError as error:
+    except (OSError, sqlite3.Error) as error:
         raise UserError(_does_not_answer(tracking_uri, error)) from error
 
 
