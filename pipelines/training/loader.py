@@ -70,12 +70,16 @@ def _ray_job(
     from ray.data import ActorPoolStrategy, DataContext
     from ray.data._internal.execution.interfaces import ExecutionResources
 
+    from pipelines.training.pace import PacedPlanning
+
     context = DataContext.get_current()
     context.enable_progress_bars = False
     context.execution_options.preserve_order = True
     context.execution_options.resource_limits = ExecutionResources.for_limits(
         object_store_memory=STORE_BYTES
     )
+    if PacedPlanning not in context.custom_execution_callback_classes:
+        context.custom_execution_callback_classes.append(PacedPlanning)
     config = plan.config
     steps = [{"step": step} for step in range(start, stop)]
     samples = ray.data.from_items(
