@@ -10,7 +10,7 @@ import time
 from ray.data._internal.execution.execution_callback import ExecutionCallback
 from ray.data._internal.execution.streaming_executor import StreamingExecutor
 
-PAUSE_S = 0.02
+PAUSE_S = 0.1
 """After each round of the loop. A round starts several reading tasks, each of several steps."""
 
 
