@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import nn
 
+from k3dn.network.fitting import unfit
 from k3dn.network.model import K3DN
 
 
@@ -20,7 +21,7 @@ class Explanation:
     kernels: NDArray[np.float32] | None
     """``(N, k, k)``: blur kernels K of the first PSF block, in feature space (Eq. 9)."""
     kernel_weights: NDArray[np.float32] | None
-    """``(H / 16, W / 16, N)``: a of Eq. 8 for them, with mean one over N."""
+    """``(h, w, N)``: a of Eq. 8 for them in each window, by default of 16 x 16 px."""
     in_focus: NDArray[np.float32] | None
     """``(H, W)`` in [0, 1]: how little the PSF blocks changed the features of a place."""
 
@@ -46,9 +47,9 @@ def explain(model: nn.Module, left: NDArray[np.float32], right: NDArray[np.float
         change = change / (found.features.norm(dim=1, keepdim=True) + 1e-6)
         ranks = change.flatten().argsort().argsort().reshape(change.shape)
         similar = 1.0 - ranks.float() / max(ranks.numel() - 1, 1)
-        similar = F.interpolate(similar, scale_factor=8, mode="bilinear")[0, 0, :height, :width]
-        block = model.psf_blocks[0]
-        kernels = block.kernel_set.blurring_kernels()  # type: ignore[union-attr,operator]
+        similar = F.interpolate(similar, scale_factor=8, mode="bilinear")
+        similar = unfit(similar, height, width, pad=model.config.pad_to_grid)[0, 0].clamp(0, 1)
+        kernels = model.psf_blocks[0].blur_kernels()  # type: ignore[operator]
         weights = found.kernel_weights[0][0].movedim(0, -1)
         return Explanation(_picture(found.image), kernels.numpy(), weights.numpy(), similar.numpy())
 

@@ -17,7 +17,7 @@ def build_model(name: str, options: Mapping[str, object] | None = None) -> nn.Mo
     name: a variant (``nano``, ``tiny``, ``lightweight``, ``large``) or ``package.module:factory``,
     a callable that takes the options as keywords and returns a module with
     ``forward(left, right) -> image``, all ``(B, 3, H, W)``, sRGB in [0, 1].
-    options: fields of K3DNConfig, or the factory's keywords.
+    options: fields of K3DNConfig and ``form`` (``k3dn`` or ``paper``), or the factory's keywords.
     Raises ValueError for an unknown name or option, with the nearest known one.
     """
     options = dict(options or {})
@@ -28,7 +28,7 @@ def build_model(name: str, options: Mapping[str, object] | None = None) -> nn.Mo
             f"unknown model {name!r}{_nearest(name, list(VARIANTS))}; known are "
             f"{', '.join(VARIANTS)}, or package.module:factory"
         )
-    known = [field.name for field in fields(K3DNConfig)]
+    known = ["form", *(field.name for field in fields(K3DNConfig))]
     for key in options:
         if key not in known:
             raise ValueError(

@@ -1,5 +1,6 @@
 """The training loss (Eq. 18) and its terms."""
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
@@ -37,10 +38,19 @@ def laplacian_of_gaussian(image_BCHW: Tensor) -> Tensor:
     return image_BCHW - F.conv2d(padded, kernel, groups=channels)
 
 
-def restoration_loss(image: Tensor, target: Tensor) -> Tensor:
-    """Charbonnier plus an edge term: the reading taken for both losses of Eq. 18."""
+def charbonnier_edge(image: Tensor, target: Tensor) -> Tensor:
+    """Charbonnier plus an edge term, as MPRNet, which the paper's supplement cites."""
     edges = charbonnier(laplacian_of_gaussian(image), laplacian_of_gaussian(target))
     return charbonnier(image, target) + EDGE_WEIGHT * edges
+
+
+LOSSES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
+    "charbonnier_edge": charbonnier_edge,
+    "charbonnier": charbonnier,
+    "l1": F.l1_loss,
+    "l2": F.mse_loss,
+}
+"""The two losses of Eq. 18 are in the supplement: readings of them, the first ours."""
 
 
 class TrainingObjective(nn.Module):
@@ -49,12 +59,24 @@ class TrainingObjective(nn.Module):
     ``forward(left, right, target)`` takes ``(B, 3, H, W)`` each, sRGB in [0, 1].
     lambda_1: weight of the reblurring loss (Eq. 18); 0 leaves reblurring out, and so does a
     model that has none.
+    deblur_loss, reblur_loss: names in ``LOSSES``. Raises ValueError for another one.
     """
 
-    def __init__(self, model: nn.Module, lambda_1: float = 0.5) -> None:
+    def __init__(
+        self,
+        model: nn.Module,
+        lambda_1: float = 0.5,
+        *,
+        deblur_loss: str = "charbonnier_edge",
+        reblur_loss: str = "charbonnier_edge",
+    ) -> None:
         super().__init__()
+        for name in (deblur_loss, reblur_loss):
+            if name not in LOSSES:
+                raise ValueError(f"unknown loss {name!r}; known are {', '.join(LOSSES)}")
         self.model = model
         self.lambda_1 = lambda_1
+        self.deblur_loss, self.reblur_loss = LOSSES[deblur_loss], LOSSES[reblur_loss]
 
     def forward(self, left: Tensor, right: Tensor, target: Tensor, *, reblur: bool = True) -> Loss:
         """reblur: False leaves the reblurring pass, half of the work, out of this step."""
@@ -62,9 +84,9 @@ class TrainingObjective(nn.Module):
         if isinstance(self.model, K3DN) and self.lambda_1 > 0 and reblur:
             restored = self.model.restore(left, right)
             blurred = self.model.reblur(target, restored.kernel_weights)
-            deblur = restoration_loss(restored.image.float(), target)
-            reblur_loss = restoration_loss(blurred.float(), 0.5 * (left + right))
+            deblurring = self.deblur_loss(restored.image.float(), target)
+            reblurring = self.reblur_loss(blurred.float(), 0.5 * (left + right))
         else:
-            deblur = restoration_loss(self.model(left, right).float(), target)
-            reblur_loss = torch.zeros_like(deblur)
-        return Loss(deblur + self.lambda_1 * reblur_loss, deblur, reblur_loss)
+            deblurring = self.deblur_loss(self.model(left, right).float(), target)
+            reblurring = torch.zeros_like(deblurring)
+        return Loss(deblurring + self.lambda_1 * reblurring, deblurring, reblurring)

@@ -31,5 +31,6 @@ def check_picture(name: str, picture: Tensor) -> None:
         raise ValueError(f"{name} must be at least 16 x 16 px, got {tuple(picture.shape[-2:])}")
     # Neither a traced graph nor a meta tensor has values to look at.
     has_values = not (torch.compiler.is_compiling() or picture.is_meta)
-    if has_values and not torch.isfinite(picture).all():
+    # The sum tells, many times faster than a look at each value.
+    if has_values and not torch.isfinite(picture.sum(dtype=torch.float32)):
         raise ValueError(f"{name} has NaN or infinite values")

@@ -8,12 +8,13 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from k3dn.network.kernels import KernelSet
 from k3dn.network.srp import SRPBlock
 
 
 @dataclass(frozen=True)
 class Row:
-    """One module: trained numbers and multiply-accumulates of one forward pass."""
+    """One module: its numbers at inference and multiply-accumulates of one forward pass."""
 
     module: str
     parameters: int
@@ -33,8 +34,10 @@ def summarize(model: nn.Module, height: int, width: int, *, depth: int = 2) -> S
     """Count parameters and multiply-accumulates for one pair of ``height`` x ``width`` px.
 
     Counted are convolutions, matrix products and the local correlation (s^2 C a position), as
-    in the paper's Table 1 ("Flops" there are multiply-accumulates). Nothing is computed: the
-    network runs on the meta device. Rows are modules down to ``depth`` levels.
+    in the paper's Table 1 ("Flops" there are multiply-accumulates), at the size to which the
+    network itself brings a picture. Spectra of kernels do not count as parameters, also as
+    there: a trained network holds fixed kernels in their place. Nothing is computed: the network
+    runs on the meta device. Rows are modules down to ``depth`` levels.
     """
     model = copy.deepcopy(model).to("meta")
     counter = FlopCounterMode(display=False)
@@ -58,10 +61,16 @@ def summarize(model: nn.Module, height: int, width: int, *, depth: int = 2) -> S
     rows = []
     for name in names:
         module = model.get_submodule(name)
-        row = Row(name, sum(p.numel() for p in module.parameters()), macs_of(name))
+        row = Row(name, _parameters(module), macs_of(name))
         if row.parameters or row.macs:
             rows.append(row)
-    return Summary(sum(p.numel() for p in model.parameters()), macs_of(""), tuple(rows))
+    return Summary(_parameters(model), macs_of(""), tuple(rows))
+
+
+def _parameters(module: nn.Module) -> int:
+    kernels = [part for part in module.modules() if isinstance(part, KernelSet)]
+    spectra = {id(p) for part in kernels for p in part.parameters()}
+    return sum(p.numel() for p in module.parameters() if id(p) not in spectra)
 
 
 def _count_correlation(model: nn.Module) -> defaultdict[str, int]:

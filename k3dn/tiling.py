@@ -7,52 +7,97 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from k3dn.network.disparity import GRID_PX
+from k3dn.network.model import K3DN
 
 Image = NDArray[np.uint8] | NDArray[np.uint16] | NDArray[np.float32]
 
+_GRID_PX = 16
+"""Tiles start on multiples of this for a network that says nothing of its own grid."""
+_SMALLEST_PX = 16
+"""No tile is cut smaller."""
+
 
 def deblur(
-    model: nn.Module, left: Image, right: Image, *, tile_px: int = 512, halo_px: int = 64
+    model: nn.Module,
+    left: Image,
+    right: Image | None = None,
+    *,
+    tile_px: int = 512,
+    halo_px: int = 64,
 ) -> Image:
-    """Restore a dual-pixel pair.
+    """Restore a dual-pixel pair, or a single picture with a model for that.
 
     left, right: ``(H, W, 3)`` sRGB, uint8, uint16, or float32 in [0, 1]; the answer has their
     type. Pictures larger than a tile are cut into tiles with ``halo_px`` of surroundings, whose
-    overlaps are blended. Both lengths are rounded up to multiples of 16 px, the network's grid.
+    overlaps are blended. Both lengths are rounded up to the network's grid, so that a tile has
+    the windows of the whole picture. Beside the pictures themselves, memory is taken for one
+    tile and one row of tiles.
     Raises ValueError for views that do not fit each other or are no pictures.
     """
-    if left.shape != right.shape or left.dtype != right.dtype:
+    views = [left] if right is None else [left, right]
+    if any(view.shape != left.shape or view.dtype != left.dtype for view in views):
         raise ValueError(
             "left and right must have one size and type, got "
-            f"{left.shape} {left.dtype} and {right.shape} {right.dtype}"
+            + " and ".join(f"{view.shape} {view.dtype}" for view in views)
         )
     if left.ndim != 3 or left.shape[2] != 3:
         raise ValueError(f"views must be (H, W, 3), got {left.shape}")
-    if tile_px < 2 * GRID_PX or halo_px < 0:
-        raise ValueError(f"tile_px must be at least {2 * GRID_PX} and halo_px not negative")
+    if tile_px < 2 * _GRID_PX or halo_px < 0:
+        raise ValueError(f"tile_px must be at least {2 * _GRID_PX} and halo_px not negative")
     peak = _peak(left)
-    tile_px, halo_px = _round_up(tile_px), _round_up(halo_px)
-    height, width = left.shape[:2]
+    down, across = model.config.grid_px if isinstance(model, K3DN) else (_GRID_PX, _GRID_PX)
+    tile_rows = list(_spans(left.shape[0], _round_up(tile_px, down), _round_up(halo_px, down)))
+    tile_columns = list(
+        _spans(left.shape[1], _round_up(tile_px, across), _round_up(halo_px, across))
+    )
     device = next(model.parameters(), torch.empty(0)).device
-    total = np.zeros((height, width, 3), np.float32)
-    weight = np.zeros((height, width, 1), np.float32)
+    image = np.empty_like(left)
+    band = _Band(left.shape[1])
     model.eval()
     with torch.inference_mode():
-        for rows, row_weight in _spans(height, tile_px, halo_px):
-            for columns, column_weight in _spans(width, tile_px, halo_px):
-                views = [_to_tensor(v[rows, columns], peak, device) for v in (left, right)]
-                restored = model(*views)[0].float().movedim(0, -1).cpu().numpy()
-                feather = (row_weight[:, None] * column_weight)[..., None]
-                total[rows, columns] += feather * restored
-                weight[rows, columns] += feather
-    total /= weight
-    if not np.isfinite(total).all():
-        raise ValueError("the network returned NaN or infinite values for this pair")
-    np.clip(total, 0.0, 1.0, out=total)
-    if np.issubdtype(left.dtype, np.floating):
-        return total
-    return np.rint(total * peak).astype(left.dtype)
+        for index, (rows, row_weight) in enumerate(tile_rows):
+            band.move_to(rows)
+            for columns, column_weight in tile_columns:
+                tiles = [_to_tensor(view[rows, columns], peak, device) for view in views]
+                restored = model(*tiles)[0].float().movedim(0, -1).cpu().numpy()
+                band.add(columns, restored, (row_weight[:, None] * column_weight)[..., None])
+            last = index + 1 == len(tile_rows)
+            done = rows.stop if last else tile_rows[index + 1][0].start
+            image[rows.start : done] = _from_unit(band.finished(done), peak, left.dtype)
+    return image
+
+
+class _Band:
+    """Weighted sums of the tiles over the rows that are not finished yet."""
+
+    def __init__(self, width: int) -> None:
+        self._first = 0
+        self._total = np.zeros((0, width, 3), np.float32)
+        self._weight = np.zeros((0, width, 1), np.float32)
+
+    def move_to(self, rows: slice) -> None:
+        """Go on to these rows; sums of those before them are dropped, of shared ones kept."""
+        self._total = self._moved(self._total, rows)
+        self._weight = self._moved(self._weight, rows)
+        self._first = rows.start
+
+    def _moved(self, sums: NDArray[np.float32], rows: slice) -> NDArray[np.float32]:
+        kept = sums[rows.start - self._first :]
+        new = np.zeros((rows.stop - rows.start, *sums.shape[1:]), np.float32)
+        new[: len(kept)] = kept
+        return new
+
+    def add(
+        self, columns: slice, restored: NDArray[np.float32], weight: NDArray[np.float32]
+    ) -> None:
+        """Add a tile over all rows of the band."""
+        self._total[:, columns] += weight * restored
+        self._weight[:, columns] += weight
+
+    def finished(self, stop: int) -> NDArray[np.float32]:
+        """The mean of the rows before ``stop``."""
+        rows = slice(0, stop - self._first)
+        return self._total[rows] / self._weight[rows]
 
 
 def _spans(length: int, tile: int, halo: int) -> Iterator[tuple[slice, NDArray[np.float32]]]:
@@ -62,9 +107,9 @@ def _spans(length: int, tile: int, halo: int) -> Iterator[tuple[slice, NDArray[n
     the outer rim, which sees the least of its surroundings, does not count.
     """
     for start in range(0, length, tile):
-        if start and length - start < GRID_PX:
+        if start and length - start < _SMALLEST_PX:
             break  # a sliver: the tile before takes it along
-        stop = start + tile if length - start - tile >= GRID_PX else length
+        stop = start + tile if length - start - tile >= _SMALLEST_PX else length
         first, last = max(start - halo, 0), min(stop + halo, length)
         positions = np.arange(first, last, dtype=np.float32)
         inside = np.full_like(positions, np.inf)  # px to the nearer cut, negative beyond it
@@ -91,5 +136,14 @@ def _to_tensor(view: Image, peak: float, device: torch.device) -> Tensor:
     return torch.from_numpy(scaled).movedim(-1, 0)[None].contiguous().to(device)
 
 
-def _round_up(length: int) -> int:
-    return -(-length // GRID_PX) * GRID_PX
+def _from_unit(image: NDArray[np.float32], peak: float, dtype: np.dtype[np.generic]) -> Image:
+    if not np.isfinite(image).all():
+        raise ValueError("the network returned NaN or infinite values for this pair")
+    image = np.clip(image, 0.0, 1.0)
+    if np.issubdtype(dtype, np.floating):
+        return image
+    return np.rint(image * peak).astype(dtype)
+
+
+def _round_up(length: int, grid: int) -> int:
+    return -(-length // grid) * grid

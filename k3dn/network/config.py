@@ -1,11 +1,14 @@
 """The sizes of the network, and the readings of the paper that are options."""
 
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
+from typing import Any, Literal
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class K3DNConfig:
-    """Sizes and switches of K3DN. ``VARIANTS`` holds the named ones."""
+    """Sizes and switches of K3DN. ``VARIANTS`` holds the named sizes, ``PAPER_FORM`` the
+    switches of the authors' form. docs/readings.md says what each switch costs and gains."""
 
     width: int = 24
     """b: channels at half resolution; 2b and 4b follow. The kernel set has N = 4b kernels."""
@@ -18,7 +21,7 @@ class K3DNConfig:
     kernel_size: int = 9
     """H_k = W_k: side of a trained kernel in feature px, odd."""
     spectrum_size: int = 16
-    """Side of the grid on which kernels are inverted, even and larger than kernel_size."""
+    """Side of the grid on which bounded kernels are inverted, even and larger than kernel_size."""
     attention_window: int = 9
     """s: side of the window of the local attention in px, odd (Eq. 11)."""
     value_kernel: int = 3
@@ -29,35 +32,90 @@ class K3DNConfig:
     """C_d: length of a disparity feature vector r^i."""
     disparity_shifts: int = 2
     """The cost volume looks this many features (of 8 px) to either side."""
-    mirror_exact: bool = True
-    """Swapping and mirroring the views mirrors the disparity features exactly (two passes)."""
+    window_px: int = 16
+    """Side in px of the window that one vector r^i governs: 16, 32, 64 ..."""
+    dense_kernels: int = 0
+    """N of the dense reading of Eq. 9, a mixture of whole kernels a window; 0: the sparse one."""
+
     psf: bool = True
     """Use the PSF blocks; off, encoder features go to the decoder unchanged (Table 4)."""
     srp: bool = True
     """Use the SRP blocks; off, features are concatenated (Table 4)."""
+    single_picture: bool = False
+    """Restore one picture; the disparity estimator is a plain one on the mean of the views."""
+
+    pad_to_grid: bool = True
+    """Pad pictures to whole windows; off, they are resized, as the authors do."""
+    shared_windows: bool = True
+    """Kernels see what lies around a window; off, a window ends in zeros."""
+    authors_disparity: bool = False
+    """The authors' disparity estimator: one-sided, batch-normalised, windows of 144 x 112 px."""
+    two_sided: bool = True
+    """The cost volume looks to both sides; off, to one."""
+    local_norm: bool = True
+    """The disparity estimator normalises each position; off, over the batch."""
+    mirror_disparity: bool = True
+    """Swapping and mirroring the views mirrors the disparity features exactly (two passes)."""
+    mirror_whole: bool = False
+    """``forward`` gives the mean of the pair's and the mirrored pair's picture (two passes)."""
+    scaled_softmax: bool = True
+    """Weights of Eq. 8 are bounded and have mean one; off, they sum to one."""
+    refined_query: bool = False
+    """Add r to the query of Eq. 8 and send it through one more layer, as the authors do."""
+    bounded_inverse: bool = True
+    """Kernels, weights and mixing have inverses of bounded gain; off, the authors' division."""
+    gated_values: bool = True
+    """Phi_v of Eq. 15 and 16 ends in a gate between 0 and 2."""
     mean_residual: bool = True
     """Add the mean of the two views to the output, so that training starts at the input."""
+    scaled_start: bool = True
+    """First weights keep the scale of features through the layers; off, torch's own."""
 
     def __post_init__(self) -> None:
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if type(value) is not field.type:
+                wanted = "true or false" if field.type is bool else "a whole number"
+                raise ValueError(f"{field.name} must be {wanted}, got {value!r}")
         for name in ("width", "disparity_width", "disparity_channels"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
-        for name in ("residual_blocks", "psf_blocks", "srp_residual_blocks", "disparity_shifts"):
+        for name in (
+            "residual_blocks",
+            "psf_blocks",
+            "srp_residual_blocks",
+            "disparity_shifts",
+            "dense_kernels",
+        ):
             if getattr(self, name) < 0:
                 raise ValueError(f"{name} must not be negative, got {getattr(self, name)}")
         for name in ("kernel_size", "attention_window", "value_kernel"):
-            if getattr(self, name) % 2 != 1:
+            if getattr(self, name) < 1 or getattr(self, name) % 2 != 1:
                 raise ValueError(f"{name} must be odd, got {getattr(self, name)}")
         if self.spectrum_size % 2 or self.spectrum_size <= self.kernel_size:
             raise ValueError(
                 f"spectrum_size must be even and larger than kernel_size {self.kernel_size}, "
                 f"got {self.spectrum_size}"
             )
+        if self.window_px < 16 or self.window_px & (self.window_px - 1):
+            raise ValueError(f"window_px must be 16 or a larger power of 2, got {self.window_px}")
 
     @property
     def num_kernels(self) -> int:
         """N = C_f: with the sparse kernel set of Sec. 3.2, one kernel a bottleneck channel."""
+        return self.dense_kernels or self.channels
+
+    @property
+    def channels(self) -> int:
+        """C_f: channels at 1/8 of the resolution."""
         return 4 * self.width
+
+    @property
+    def grid_px(self) -> tuple[int, int]:
+        """What height and width of a picture are brought to a multiple of, in px."""
+        if self.authors_disparity and not self.single_picture:
+            return 288, 224
+        return self.window_px, self.window_px
 
 
 VARIANTS: dict[str, K3DNConfig] = {
@@ -75,7 +133,31 @@ VARIANTS: dict[str, K3DNConfig] = {
     "large": K3DNConfig(width=48, residual_blocks=4, psf_blocks=8, srp_residual_blocks=4),
 }
 
+Form = Literal["k3dn", "paper"]
 
-def variant(name: str, options: dict[str, object]) -> K3DNConfig:
-    """The configuration of a named variant with some of its fields replaced."""
-    return replace(VARIANTS[name], **options)  # type: ignore[arg-type]
+PAPER_FORM: Mapping[str, bool] = {
+    "pad_to_grid": False,
+    "shared_windows": False,
+    "authors_disparity": True,
+    "scaled_softmax": False,
+    "refined_query": True,
+    "bounded_inverse": False,
+    "gated_values": False,
+    "mean_residual": False,
+    "scaled_start": False,
+}
+"""What the authors' form does otherwise. Theirs is the estimator that looks to one side,
+normalises over the batch and does not know of mirrors."""
+
+
+def variant(name: str, options: Mapping[str, Any]) -> K3DNConfig:
+    """The configuration of a named variant with some of its fields replaced.
+
+    options: fields of K3DNConfig, and ``form``: ``k3dn`` or ``paper``, whose switches hold where
+    the options do not say otherwise. Raises ValueError for another form or a value out of range.
+    """
+    options = dict(options)
+    form = options.pop("form", "k3dn")
+    if form not in ("k3dn", "paper"):
+        raise ValueError(f"form must be k3dn or paper, got {form!r}")
+    return replace(VARIANTS[name], **{**(PAPER_FORM if form == "paper" else {}), **options})

@@ -11,32 +11,37 @@ from k3dn.network.precision import full_precision
 class InvertibleMixing(nn.Module):
     """Mix channels by W = P L U, with the inverse by two triangular solves.
 
-    The diagonal of U stays between 1 / 10 and 10: no channel is lost, none explodes.
-
     P is a fixed permutation, L unit lower triangular, U upper triangular with a diagonal of
-    fixed sign and trained magnitude, so W never becomes singular. Starts as a rotation.
+    fixed sign and trained magnitude, so W never becomes singular. Starts as a rotation. With
+    ``bounded`` the diagonal of U stays between 1 / 10 and 10: no channel is lost, none explodes.
     """
 
     permutation: Tensor
     diagonal_sign: Tensor
 
-    def __init__(self, channels: int) -> None:
+    def __init__(self, channels: int, *, bounded: bool = True) -> None:
         super().__init__()
+        self.bounded = bounded
         rotation, _ = torch.linalg.qr(torch.randn(channels, channels))
         permutation, lower, upper = torch.linalg.lu(rotation)
         diagonal = upper.diagonal()
         self.lower = nn.Parameter(lower.tril(-1))
         self.upper = nn.Parameter(upper.triu(1))
-        log_diagonal = diagonal.abs().log().clamp(-0.9 * MAX_LOG_GAIN, 0.9 * MAX_LOG_GAIN)
-        self.log_diagonal = nn.Parameter(MAX_LOG_GAIN * torch.atanh(log_diagonal / MAX_LOG_GAIN))
+        log_diagonal = diagonal.abs().log()
+        if bounded:
+            share = (log_diagonal / MAX_LOG_GAIN).clamp(-0.9, 0.9)
+            log_diagonal = MAX_LOG_GAIN * torch.atanh(share)
+        self.log_diagonal = nn.Parameter(log_diagonal)
         self.register_buffer("permutation", permutation)
         self.register_buffer("diagonal_sign", diagonal.sign())
 
     def factors(self) -> tuple[Tensor, Tensor]:
         """L and U, each ``(C, C)``."""
         identity = torch.eye(self.lower.shape[0], device=self.lower.device, dtype=self.lower.dtype)
-        bounded = MAX_LOG_GAIN * torch.tanh(self.log_diagonal / MAX_LOG_GAIN)
-        diagonal = self.diagonal_sign * bounded.exp()
+        log_diagonal: Tensor = self.log_diagonal
+        if self.bounded:
+            log_diagonal = MAX_LOG_GAIN * torch.tanh(log_diagonal / MAX_LOG_GAIN)
+        diagonal = self.diagonal_sign * log_diagonal.exp()
         return self.lower.tril(-1) + identity, self.upper.triu(1) + diagonal.diag()
 
     def weight(self) -> Tensor:

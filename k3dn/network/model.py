@@ -3,16 +3,18 @@
 from dataclasses import dataclass
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
+from k3dn.network.authors_disparity import AuthorsDisparityEstimator
 from k3dn.network.config import VARIANTS, K3DNConfig
 from k3dn.network.convolutions import initialise
 from k3dn.network.decoder import Decoder
-from k3dn.network.disparity import GRID_PX, DisparityEstimator
+from k3dn.network.dense import DensePSFBlock
+from k3dn.network.disparity import DisparityEstimator, SinglePictureEstimator
 from k3dn.network.encoder import Encoder
-from k3dn.network.kernels import KernelQuery
-from k3dn.network.psf import PSFBlock, align_to_features
+from k3dn.network.fitting import fit_to_grid, unfit
+from k3dn.network.psf import PSFBlock
+from k3dn.network.query import KernelQuery
 from k3dn.network.srp import SRPBlock
 from k3dn.shapes import check_picture, check_views
 
@@ -24,7 +26,7 @@ class Restoration:
     image: Tensor
     """Restored picture, ``(B, 3, H, W)``, sRGB; not clipped to [0, 1]."""
     kernel_weights: list[Tensor]
-    """a of Eq. 8 for each PSF block, ``(B, N, H / 16, W / 16)``."""
+    """a of Eq. 8 for each PSF block, ``(B, N, h, w)``: one for each window."""
     features: Tensor
     """F_B, ``(B, C_f, H / 8, W / 8)``."""
     deblurred_features: Tensor
@@ -35,7 +37,8 @@ class K3DN(nn.Module):
     """Disparity-aware kernel estimation for dual-pixel defocus deblurring.
 
     ``forward(left, right)`` takes two views ``(B, 3, H, W)``, sRGB in [0, 1], of any size from
-    16 px, and returns the restored picture of that size.
+    16 px, and returns the restored picture of that size. With ``single_picture`` the second one
+    may be left out; given two, the network sees their mean.
     """
 
     def __init__(self, config: K3DNConfig = VARIANTS["tiny"]) -> None:
@@ -43,36 +46,42 @@ class K3DN(nn.Module):
         self.config = config
         self.encoder = Encoder(config)
         blocks = config.psf_blocks if config.psf else 0
-        self.disparity = DisparityEstimator(config) if blocks else None
+        self.disparity = _estimator(config) if blocks else None
         self.kernel_queries = nn.ModuleList(KernelQuery(config) for _ in range(blocks))
-        self.psf_blocks = nn.ModuleList(PSFBlock(config) for _ in range(blocks))
+        block = DensePSFBlock if config.dense_kernels else PSFBlock
+        self.psf_blocks = nn.ModuleList(block(config) for _ in range(blocks))
         self.decoder = Decoder(config)
         self._initialise()
 
     def _initialise(self) -> None:
-        initialise(self)
-        for module in self.modules():
-            if isinstance(module, SRPBlock):
-                module.start_open()
-            elif isinstance(module, KernelQuery):
-                module.start_even()
+        if self.config.scaled_start:
+            initialise(self)
+            for module in self.modules():
+                if isinstance(module, SRPBlock):
+                    module.start_open()
+                elif isinstance(module, KernelQuery):
+                    module.start_even()
         if self.config.mean_residual:
             nn.init.zeros_(self.decoder.to_image.weight)
 
-    def forward(self, left: Tensor, right: Tensor) -> Tensor:
-        return self.restore(left, right).image
+    def forward(self, left: Tensor, right: Tensor | None = None) -> Tensor:
+        image = self.restore(left, right).image
+        if self.config.mirror_whole and right is not None:
+            mirrored = self.restore(right.flip(-1), left.flip(-1)).image
+            image = 0.5 * (image + mirrored.flip(-1))
+        return image
 
-    def restore(self, left: Tensor, right: Tensor) -> Restoration:
+    def restore(self, left: Tensor, right: Tensor | None = None) -> Restoration:
         """Restore a pair, with the quantities on the way. Raises ValueError on bad views."""
-        check_views(left, right)
+        left, right = self._views(left, right)
         height, width = left.shape[-2:]
-        left, right = _pad_to_grid(left), _pad_to_grid(right)
+        left, right = self._fit(left), self._fit(right)
         weights = self._kernel_weights(left, right)
         views = torch.cat((left, right), dim=1) - 0.5
         half, quarter, features = self.encoder(views)
         deblurred = self._through_blocks(features, weights, reblur=False)
         image = self._decode(deblurred, quarter, half, views)
-        return Restoration(image[..., :height, :width], weights, features, deblurred)
+        return Restoration(self._unfit(image, height, width), weights, features, deblurred)
 
     def reblur(self, sharp: Tensor, kernel_weights: list[Tensor]) -> Tensor:
         """Blur a sharp picture by the kernels found in its blurred pair (Sec. 3.3, Fig. 5).
@@ -82,26 +91,46 @@ class K3DN(nn.Module):
         """
         check_picture("sharp", sharp)
         height, width = sharp.shape[-2:]
-        padded = _pad_to_grid(sharp)
-        views = torch.cat((padded, padded), dim=1) - 0.5
+        fitted = self._fit(sharp)
+        views = torch.cat((fitted, fitted), dim=1) - 0.5
         half, quarter, features = self.encoder(views)
         blurred = self._through_blocks(features, kernel_weights, reblur=True)
-        return self._decode(blurred, quarter, half, views)[..., :height, :width]
+        return self._unfit(self._decode(blurred, quarter, half, views), height, width)
+
+    def _views(self, left: Tensor, right: Tensor | None) -> tuple[Tensor, Tensor]:
+        if right is None and not self.config.single_picture:
+            raise ValueError(
+                "this network needs the left and the right view; one that restores a single "
+                "picture is built and trained with single_picture=true"
+            )
+        if right is None:
+            check_picture("picture", left)
+            return left, left
+        check_views(left, right)
+        if self.config.single_picture:
+            left = right = 0.5 * (left + right)
+        return left, right
+
+    def _fit(self, picture: Tensor) -> Tensor:
+        return fit_to_grid(picture, self.config.grid_px, pad=self.config.pad_to_grid)
+
+    def _unfit(self, picture: Tensor, height: int, width: int) -> Tensor:
+        return unfit(picture, height, width, pad=self.config.pad_to_grid)
 
     def _kernel_weights(self, left: Tensor, right: Tensor) -> list[Tensor]:
         if self.disparity is None:
             return []
-        disparity = self.disparity(left - 0.5, right - 0.5)
+        views = (left,) if self.config.single_picture else (left, right)
+        disparity = self.disparity(*(view - 0.5 for view in views))
         return [
-            query(disparity, block.kernel_set.deblurring_kernels())
+            query(disparity, block.query_kernels())
             for query, block in zip(self.kernel_queries, self._blocks(), strict=True)
         ]
 
     def _through_blocks(self, x: Tensor, weights: list[Tensor], *, reblur: bool) -> Tensor:
         pairs = list(zip(self._blocks(), weights, strict=True))
         for block, grid in reversed(pairs) if reblur else pairs:
-            aligned = align_to_features(grid, x.shape[-2], x.shape[-1])
-            x = block(x, aligned, reblur=reblur)
+            x = block(x, grid, reblur=reblur)
         return x
 
     def _decode(self, x: Tensor, quarter: Tensor, half: Tensor, views: Tensor) -> Tensor:
@@ -110,13 +139,13 @@ class K3DN(nn.Module):
             image = image + 0.5 * (views[:, :3] + views[:, 3:])
         return image
 
-    def _blocks(self) -> list[PSFBlock]:
-        return [block for block in self.psf_blocks if isinstance(block, PSFBlock)]
+    def _blocks(self) -> list[PSFBlock | DensePSFBlock]:
+        return [block for block in self.psf_blocks if isinstance(block, PSFBlock | DensePSFBlock)]
 
 
-def _pad_to_grid(picture: Tensor) -> Tensor:
-    """Repeat the right and bottom border until both sides are multiples of the grid."""
-    down, across = -picture.shape[-2] % GRID_PX, -picture.shape[-1] % GRID_PX
-    if not down and not across:
-        return picture
-    return F.pad(picture, (0, across, 0, down), mode="replicate")
+def _estimator(config: K3DNConfig) -> nn.Module:
+    if config.single_picture:
+        return SinglePictureEstimator(config)
+    if config.authors_disparity:
+        return AuthorsDisparityEstimator(config)
+    return DisparityEstimator(config)

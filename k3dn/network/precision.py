@@ -3,6 +3,7 @@
 from contextlib import AbstractContextManager, nullcontext
 
 import torch
+from torch import Tensor
 
 
 def full_precision(device: torch.device) -> AbstractContextManager[object]:
@@ -10,3 +11,8 @@ def full_precision(device: torch.device) -> AbstractContextManager[object]:
     if device.type == "meta":  # which autocast does not know
         return nullcontext()
     return torch.autocast(device.type, enabled=False)
+
+
+def at_least_float32(x: Tensor) -> Tensor:
+    """A half-precision tensor as float32; float32 and float64 as they are."""
+    return x.to(torch.promote_types(x.dtype, torch.float32))

@@ -5,19 +5,13 @@ from torch import Tensor, nn
 
 from k3dn.network.config import K3DNConfig
 from k3dn.network.convolutions import leaky_relu
-from k3dn.network.kernels import KernelSet
+from k3dn.network.kernels import kernel_set
 from k3dn.network.mixing import InvertibleMixing
+from k3dn.network.windows import align_to_features, cut_windows, join_windows
 
 MAX_INVERSE_WEIGHT = 10.0
-"""1 / a is clipped here, at the bound of the kernels' own gain (the authors' form clips at 100)."""
-
-
-def align_to_features(grid_BNhw: Tensor, height: int, width: int) -> Tensor:
-    """Give each feature the value of its place on the disparity grid, by nearest neighbour.
-
-    Footnote 2 of the paper: anything smoother would be wrong at a disparity edge.
-    """
-    return F.interpolate(grid_BNhw, size=(height, width), mode="nearest")
+"""1 / a is clipped here, at the bound of the kernels' own gain."""
+AUTHORS_MAX_INVERSE_WEIGHT = 100.0
 
 
 def depthwise(x_BCHW: Tensor, kernels_CKK: Tensor) -> Tensor:
@@ -31,9 +25,24 @@ def depthwise(x_BCHW: Tensor, kernels_CKK: Tensor) -> Tensor:
     return F.conv2d(padded, weight, groups=x_BCHW.shape[1])
 
 
-def inverse_weights(weights_BCHW: Tensor) -> Tensor:
-    """1 / a, clipped. Clipping a first keeps the gradient finite where a is zero."""
-    return weights_BCHW.clamp(min=1.0 / MAX_INVERSE_WEIGHT).reciprocal()
+def depthwise_in_windows(x_BCHW: Tensor, kernels_CKK: Tensor, grid: tuple[int, int]) -> Tensor:
+    """The same window by window, each with zeros around it (the authors' form)."""
+    reach = kernels_CKK.shape[-1] // 2
+    windows = cut_windows(x_BCHW, grid, reach, shared=False)
+    weight = kernels_CKK.flip((-2, -1))[:, None].to(x_BCHW.dtype)
+    filtered = F.conv2d(windows.flatten(0, 2), weight, groups=x_BCHW.shape[1])
+    return join_windows(filtered.unflatten(0, windows.shape[:3]))
+
+
+def inverse_weights(weights_BNhw: Tensor, *, bounded: bool) -> Tensor:
+    """1 / a, clipped. Clipping a first keeps the gradient finite where a is zero.
+
+    Not bounded, as the authors: clipped at 100 and scaled to unit norm over the channels.
+    """
+    if bounded:
+        return weights_BNhw.clamp(min=1.0 / MAX_INVERSE_WEIGHT).reciprocal()
+    inverse = weights_BNhw.clamp(min=1.0 / AUTHORS_MAX_INVERSE_WEIGHT).reciprocal()
+    return F.normalize(inverse, dim=1)
 
 
 class PSFBlock(nn.Module):
@@ -41,33 +50,60 @@ class PSFBlock(nn.Module):
 
     a weights the deblurring kernels and 1 / a the blurring ones. The paper says it the other
     way round; a is a positive trained quantity, so it is the same family read backwards.
+    Everywhere weights are a of Eq. 8 on the grid of R, ``(B, N, h, w)``.
     """
 
     def __init__(self, config: K3DNConfig) -> None:
         super().__init__()
-        self.kernel_set = KernelSet(config)
-        self.mixing = InvertibleMixing(config.num_kernels)
+        self.bounded = config.bounded_inverse
+        self.shared_windows = config.shared_windows
+        self.kernel_set = kernel_set(config)
+        self.mixing = InvertibleMixing(config.channels, bounded=config.bounded_inverse)
 
-    def linear(self, x_BCHW: Tensor, weights_BCHW: Tensor) -> Tensor:
+    def query_kernels(self) -> Tensor:
+        """The kernels that Eq. 8 looks at, ``(N, K, K)``."""
+        return self.kernel_set.deblurring_kernels()
+
+    def blur_kernels(self) -> Tensor:
+        """The kernels that blur, to look at, ``(N, K, K)``."""
+        return self.kernel_set.blurring_kernels()
+
+    def linear(self, x_BCHW: Tensor, weights_BNhw: Tensor) -> Tensor:
         """The linear part of deblurring alone: kernel, weight a, mixing."""
-        return self.mixing(weights_BCHW * depthwise(x_BCHW, self.kernel_set.deblurring_kernels()))
+        filtered = self._filter(x_BCHW, self.kernel_set.deblurring_kernels(), weights_BNhw)
+        return self.mixing(_weigh(filtered, weights_BNhw))
 
-    def inverse_linear(self, x_BCHW: Tensor, weights_BCHW: Tensor) -> Tensor:
+    def inverse_linear(self, x_BCHW: Tensor, weights_BNhw: Tensor) -> Tensor:
         """The inverse operators of ``linear`` in reverse order."""
-        unmixed = self.mixing(x_BCHW, inverse=True) * inverse_weights(weights_BCHW)
-        return depthwise(unmixed, self.kernel_set.blurring_kernels())
+        unmixed = self._unmix(x_BCHW, weights_BNhw)
+        return self._filter(unmixed, self.kernel_set.blurring_kernels(), weights_BNhw)
 
-    def forward(self, x_BCHW: Tensor, weights_BCHW: Tensor, *, reblur: bool = False) -> Tensor:
+    def forward(self, x_BCHW: Tensor, weights_BNhw: Tensor, *, reblur: bool = False) -> Tensor:
         """Deblur features (Eq. 10), or blur those of a sharp picture by the same kernels."""
-        return self._reblur(x_BCHW, weights_BCHW) if reblur else self._deblur(x_BCHW, weights_BCHW)
+        return self._reblur(x_BCHW, weights_BNhw) if reblur else self._deblur(x_BCHW, weights_BNhw)
 
-    def _deblur(self, x_BCHW: Tensor, weights_BCHW: Tensor) -> Tensor:
+    def _deblur(self, x_BCHW: Tensor, weights_BNhw: Tensor) -> Tensor:
         """Eq. 10."""
-        filtered = leaky_relu(depthwise(x_BCHW, self.kernel_set.deblurring_kernels()))
-        return x_BCHW + leaky_relu(self.mixing(weights_BCHW * filtered))
+        kernels = self.kernel_set.deblurring_kernels()
+        filtered = leaky_relu(self._filter(x_BCHW, kernels, weights_BNhw))
+        return x_BCHW + leaky_relu(self.mixing(_weigh(filtered, weights_BNhw)))
 
-    def _reblur(self, x_BCHW: Tensor, weights_BCHW: Tensor) -> Tensor:
+    def _reblur(self, x_BCHW: Tensor, weights_BNhw: Tensor) -> Tensor:
         """Eq. 17."""
-        unmixed = self.mixing(x_BCHW, inverse=True) * inverse_weights(weights_BCHW)
-        unmixed = leaky_relu(unmixed)
-        return x_BCHW + leaky_relu(depthwise(unmixed, self.kernel_set.blurring_kernels()))
+        unmixed = leaky_relu(self._unmix(x_BCHW, weights_BNhw))
+        kernels = self.kernel_set.blurring_kernels()
+        return x_BCHW + leaky_relu(self._filter(unmixed, kernels, weights_BNhw))
+
+    def _unmix(self, x_BCHW: Tensor, weights_BNhw: Tensor) -> Tensor:
+        inverse = inverse_weights(weights_BNhw, bounded=self.bounded)
+        return _weigh(self.mixing(x_BCHW, inverse=True), inverse)
+
+    def _filter(self, x_BCHW: Tensor, kernels_CKK: Tensor, weights_BNhw: Tensor) -> Tensor:
+        if self.shared_windows:
+            return depthwise(x_BCHW, kernels_CKK)
+        grid = (weights_BNhw.shape[-2], weights_BNhw.shape[-1])
+        return depthwise_in_windows(x_BCHW, kernels_CKK, grid)
+
+
+def _weigh(x_BCHW: Tensor, weights_BNhw: Tensor) -> Tensor:
+    return x_BCHW * align_to_features(weights_BNhw, x_BCHW.shape[-2], x_BCHW.shape[-1])

@@ -12,14 +12,16 @@ class SRPBlock(nn.Module):
     """Refine the concatenation of F_B and deblurred F_B by their local similarity O_B.
 
     Reading of Eq. 14 (as the authors'): the two values stay concatenated where the paper adds
-    them, so that no channel is lost, and the block has a residual connection. Ours: Phi_v of Eq.
-    15 and 16 ends in a gate between 0 and 2. Scores are products of features and so are the
-    values; without a bound a rare picture grows with the third power and training diverges.
+    them, so that no channel is lost, and the block has a residual connection. Ours
+    (``gated_values``): Phi_v of Eq. 15 and 16 ends in a gate between 0 and 2. Scores are products
+    of features and so are the values; without a bound a rare picture grows with the third power
+    and training diverges.
     """
 
     def __init__(self, channels: int, config: K3DNConfig) -> None:
         super().__init__()
         self.window = config.attention_window
+        self.gated = config.gated_values
         scores = config.attention_window**2
         side = config.value_kernel
         self.query = nn.Conv2d(channels, channels, 3, padding=1)
@@ -32,7 +34,7 @@ class SRPBlock(nn.Module):
         )
 
     def start_open(self) -> None:
-        """Start as nearly the identity: all features pass, and little is added."""
+        """Start as nearly the identity: a gate lets all features pass, and little is added."""
         nn.init.normal_(self.values.weight, std=0.1 * self.values.weight[0].numel() ** -0.5)
         last = self.feed_forward[-1]
         assert isinstance(last, nn.Conv2d)
@@ -42,11 +44,14 @@ class SRPBlock(nn.Module):
         """O_B of Eq. 11, ``(B, s^2, H, W)``."""
         return local_correlation(self.query(x_BCHW), self.key(x_BCHW), self.window)
 
-    def gate(self, scores_BSHW: Tensor) -> Tensor:
-        """Phi_v of Eq. 15 and 16 for both values, ``(B, C, H, W)`` between 0 and 2."""
-        return 2.0 * self.values(scores_BSHW).sigmoid()
+    def phi_v(self, scores_BSHW: Tensor) -> Tensor:
+        """Phi_v of Eq. 15 and 16 for both values, ``(B, C, H, W)``; gated, between 0 and 2."""
+        phi_BCHW: Tensor = self.values(scores_BSHW)
+        return 2.0 * phi_BCHW.sigmoid() if self.gated else phi_BCHW
 
     def forward(self, x_BCHW: Tensor) -> Tensor:
-        """x_BCHW: CAT(F_B, deblurred F_B)."""
-        values = self.gate(self.similarity(x_BCHW)) * x_BCHW
-        return x_BCHW + self.feed_forward(leaky_relu(values))
+        """Eq. 14. x_BCHW: CAT(F_B, deblurred F_B)."""
+        values = self.phi_v(self.similarity(x_BCHW)) * x_BCHW
+        if self.gated:
+            values = leaky_relu(values)
+        return x_BCHW + self.feed_forward(values)

@@ -21,7 +21,7 @@ class DemoConfig(StepConfig):
     """Height x width of the synthetic pairs in px."""
     max_coc_px: float = 8.0
     """Largest radius of the synthetic blur in px."""
-    steps: int = 1800
+    steps: int = 1500
     """Optimizer steps of the training."""
     batch_size: int = 8
     """Pairs a step."""
@@ -31,7 +31,7 @@ class DemoConfig(StepConfig):
     """Highest learning rate: short trainings take a higher one than the paper's 3e-4."""
     lambda_1: float = 0.5
     """Weight of the reblurring loss (Eq. 18)."""
-    reblur_every: int = 4
+    reblur_every: int = 8
     """The reblurring pass, half of a step's work, is made in one step of so many."""
     real_repeat: int = 16
     """How often an epoch takes each real training pair, of which the samples have five."""

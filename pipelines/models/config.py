@@ -106,12 +106,12 @@ class ModelsConfig(StepConfig):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class DeblurConfig(StepConfig):
-    """``k3dn deblur``: sharpen one dual-pixel pair."""
+    """``k3dn deblur``: sharpen one dual-pixel pair, or one picture."""
 
     left: str
-    """Left view: path or URL of an 8 or 16 bit picture."""
-    right: str
-    """Right view, same size and depth."""
+    """Left view, or the one picture: path or URL of an 8 or 16 bit picture."""
+    right: str | None = None
+    """Right view, same size and depth. None: for a model of single pictures."""
     output: str = "deblurred.png"
     """Where the sharp picture goes (.png, .tif; .jpg for 8 bit)."""
     model: str = "models:/k3dn@champion"

@@ -1,4 +1,4 @@
-"""``k3dn deblur``: sharpen one dual-pixel pair with a registered model's own code."""
+"""``k3dn deblur``: sharpen a dual-pixel pair, or one picture, with a registered model's code."""
 
 from dataclasses import dataclass
 from pathlib import PurePosixPath
@@ -12,7 +12,6 @@ from pipelines.models.config import DeblurConfig
 from pipelines.models.loading import settle
 from pipelines.models.model_process import ModelProcess
 from pipelines.models.registry import open_store
-from pipelines.models.scores import to_unit
 from pipelines.ray_job import refuse_lost_path
 from pipelines.storage import locate
 
@@ -42,14 +41,15 @@ class DeblurResult:
 
 
 def run(config: DeblurConfig) -> DeblurResult:
-    """Read two views, restore, write. 8 and 16 bit stay what they are.
+    """Read the views, restore, write. 8 and 16 bit stay what they are.
 
     Raises UserError for a missing or damaged picture, views that do not fit each other, a model
     that is not there, or an output name that cannot hold the picture.
     """
     refuse_lost_path("output", config.output)
-    left, right = _read(config.left), _read(config.right)
-    if left.shape != right.shape or left.dtype != right.dtype:
+    left = _read(config.left)
+    right = None if config.right is None else _read(config.right)
+    if right is not None and (left.shape != right.shape or left.dtype != right.dtype):
         raise UserError(
             f"the views do not fit: {config.left} is {_described(left)}, {config.right} is "
             f"{_described(right)}; give the two views of one exposure"
@@ -62,11 +62,7 @@ def run(config: DeblurConfig) -> DeblurResult:
     tracking_uri = open_store(config) if config.model.startswith("models:/") else ""
     model = settle(config.model, tracking_uri)
     with ModelProcess(model.reference, tracking_uri) as process:
-        restored = process.predict(
-            to_unit(left), to_unit(right), tile_px=config.tile_px, halo_px=config.halo_px
-        )
-    peak = np.iinfo(left.dtype).max
-    image = np.rint(np.clip(restored, 0.0, 1.0) * peak).astype(left.dtype)
+        image = process.predict(left, right, tile_px=config.tile_px, halo_px=config.halo_px)
     target.write_bytes(_encode(image, suffix))
     return DeblurResult(
         model=model.label,

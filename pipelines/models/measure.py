@@ -12,6 +12,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from pipelines.cluster import ray_cluster
 from pipelines.errors import UserError
 from pipelines.models.config import MeasureConfig
@@ -135,7 +137,7 @@ class Evaluator:
             dataset=reference,
             pair_id=pair.pair_id,
             input=quality(mean_view(left, right), target),
-            output=quality(restored, target),
+            output=quality(np.asarray(restored, np.float32), target),
         )
 
 

@@ -23,7 +23,8 @@ from numpy.typing import NDArray
 from pipelines.errors import UserError
 from pipelines.models.loading import local_weights
 
-Picture = NDArray[np.float32]
+Picture = NDArray[np.uint8] | NDArray[np.uint16] | NDArray[np.float32]
+"""``(H, W, 3)`` sRGB, 8 or 16 bit, or float32 in [0, 1]. 16 bits take half of what floats take."""
 
 
 class ModelProcess:
@@ -68,17 +69,15 @@ class ModelProcess:
         self.close()
 
     def predict(
-        self, left: Picture, right: Picture, *, tile_px: int = 512, halo_px: int = 64
+        self, left: Picture, right: Picture | None, *, tile_px: int = 512, halo_px: int = 64
     ) -> Picture:
-        """Restore one pair, float32 ``(H, W, 3)`` sRGB in [0, 1].
+        """Restore one pair as ``k3dn.deblur`` does, or a single picture where right is None.
 
         Raises UserError with the model's own words where it refuses the pair or fails.
         """
-        request = {
-            "left": np.ascontiguousarray(left, np.float32),
-            "right": np.ascontiguousarray(right, np.float32),
-            "lengths": np.array([tile_px, halo_px]),
-        }
+        request: dict[str, Any] = {"left": left, "lengths": np.array([tile_px, halo_px])}
+        if right is not None:
+            request["right"] = right
         try:
             self._pipe.send_bytes(pack(request))
             answer = unpack(self._pipe.recv_bytes())

@@ -12,7 +12,7 @@ from typing import Any
 from pipelines.environment import prepare_environment
 from pipelines.models.model_process import Picture, pack, unpack
 
-Predict = Callable[[Picture, Picture, dict[str, int]], Picture]
+Predict = Callable[[Picture, Picture | None, dict[str, int]], Picture]
 
 
 def load(reference: str, tracking_uri: str) -> Predict:
@@ -24,10 +24,11 @@ def load(reference: str, tracking_uri: str) -> Predict:
 
     mlflow.set_tracking_uri(tracking_uri)
     mlflow.set_registry_uri(tracking_uri)
-    model = mlflow.pyfunc.load_model(reference)
+    # The model itself, behind MLflow's schema, which takes floats alone.
+    model: Any = mlflow.pyfunc.load_model(reference).unwrap_python_model()
 
-    def predict(left: Picture, right: Picture, lengths: dict[str, int]) -> Picture:
-        restored: Picture = model.predict({"left": left, "right": right}, params=lengths)
+    def predict(left: Picture, right: Picture | None, lengths: dict[str, int]) -> Picture:
+        restored: Picture = model.predict(None, {"left": left, "right": right}, lengths)
         return restored
 
     return predict
@@ -40,7 +41,7 @@ def _load_weights_file(path: str) -> Predict:
 
     network = k3dn.load_weights(path).to("cuda" if torch.cuda.is_available() else "cpu")
 
-    def predict(left: Picture, right: Picture, lengths: dict[str, int]) -> Picture:
+    def predict(left: Picture, right: Picture | None, lengths: dict[str, int]) -> Picture:
         restored: Any = k3dn.deblur(network, left, right, **lengths)
         return restored
 
@@ -57,7 +58,7 @@ def serve(pipe: "Connection[Any, Any]", predict: Predict) -> None:
         tile_px, halo_px = (int(length) for length in request["lengths"])
         try:
             image = predict(
-                request["left"], request["right"], {"tile_px": tile_px, "halo_px": halo_px}
+                request["left"], request.get("right"), {"tile_px": tile_px, "halo_px": halo_px}
             )
             answer: dict[str, Any] = {"image": image}
         except Exception as error:  # whatever a model raises is the parent's to report

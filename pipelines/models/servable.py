@@ -5,6 +5,7 @@ the model is loaded. It imports nothing of the pipelines: mlflow, torch, numpy a
 are all that a serving machine needs.
 
 Input: {"left", "right"}, each float32 ``(H, W, 3)`` sRGB in [0, 1], any size from 16 x 16 px.
+A network of single pictures takes the same picture twice.
 Output: the sharp picture, float32 ``(H, W, 3)``. Parameters: tile_px, halo_px.
 """
 

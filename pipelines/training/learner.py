@@ -32,7 +32,7 @@ class Learner:
         objective = TrainingObjective(self._model, config.lambda_1)
         self._objective = context.wrap(objective)
         self._optimizer = torch.optim.AdamW(
-            objective.parameters(), lr=config.lr, weight_decay=config.weight_decay
+            objective.parameters(), lr=config.lr, weight_decay=config.weight_decay, fused=True
         )
         if state is not None:
             self._optimizer.load_state_dict(state["optimizer"])

@@ -1,19 +1,22 @@
-"""The cost volume's two sides, and the SRP block against the equations (Eq. 11-16)."""
+"""The disparity estimators, and the SRP block against the equations (Eq. 11-16)."""
 
+import pytest
 import torch
 import torch.nn.functional as F
 
+from k3dn.network.authors_disparity import AuthorsDisparityEstimator
 from k3dn.network.config import K3DNConfig
 from k3dn.network.convolutions import leaky_relu
-from k3dn.network.disparity import two_sided_cost_volume
+from k3dn.network.disparity import DisparityEstimator, SinglePictureEstimator, cost_volume
 from k3dn.network.srp import SRPBlock
 
 
-def test_cost_volume_looks_both_ways():
+@pytest.mark.parametrize(("first", "last"), [(-2, 2), (0, 3), (-1, 0)])
+def test_cost_volume_looks_where_it_is_told(first, last):
     left, right = torch.randn(2, 1, 2, 3, 7)
-    volume = two_sided_cost_volume(left, right, 2)
-    assert volume.shape == (1, 4, 5, 3, 7)
-    for index, shift in enumerate((-2, -1, 0, 1, 2)):
+    volume = cost_volume(left, right, first, last)
+    assert volume.shape == (1, 4, last - first + 1, 3, 7)
+    for index, shift in enumerate(range(first, last + 1)):
         for x in range(7):
             assert torch.equal(volume[:, :2, index, :, x], left[..., x])
             inside = 0 <= x + shift < 7
@@ -21,9 +24,43 @@ def test_cost_volume_looks_both_ways():
             assert torch.equal(volume[:, 2:, index, :, x], expected)
 
 
-def test_srp_block_is_equations_11_to_16():
+def test_a_larger_window_has_the_mean_of_its_vectors():
+    config = {"width": 2, "disparity_width": 4, "disparity_channels": 5}
     torch.manual_seed(0)
-    block = SRPBlock(4, K3DNConfig(attention_window=3, srp_residual_blocks=1)).double()
+    fine = DisparityEstimator(K3DNConfig(**config))
+    coarse = DisparityEstimator(K3DNConfig(**config, window_px=64))
+    coarse.load_state_dict(fine.state_dict())
+    views = torch.rand(2, 1, 3, 128, 192)
+    vectors = fine(*views)
+    assert vectors.shape == (1, 5, 8, 12)
+    expected = vectors[:, :, 4:8, 8:12].mean((-2, -1))
+    torch.testing.assert_close(coarse(*views)[:, :, 1, 2], expected)
+
+
+def test_authors_estimator_has_a_vector_for_144_x_112_px():
+    estimator = AuthorsDisparityEstimator(K3DNConfig(disparity_channels=7)).eval()
+    views = torch.rand(2, 1, 3, 288, 448)
+    assert estimator(*views).shape == (1, 7, 2, 4)
+
+
+def test_authors_estimator_depends_on_both_views():
+    torch.manual_seed(0)
+    estimator = AuthorsDisparityEstimator(K3DNConfig(disparity_channels=7)).eval()
+    left, right = torch.rand(2, 1, 3, 288, 224)
+    assert not torch.equal(estimator(left, right), estimator(left, left))
+    assert not torch.equal(estimator(left, right), estimator(right, right))
+
+
+def test_one_picture_has_a_vector_for_each_window():
+    estimator = SinglePictureEstimator(K3DNConfig(disparity_channels=7, window_px=32))
+    assert estimator(torch.rand(1, 3, 64, 96)).shape == (1, 7, 2, 3)
+
+
+@pytest.mark.parametrize("gated", [True, False])
+def test_srp_block_is_equations_11_to_16(gated):
+    torch.manual_seed(0)
+    config = K3DNConfig(attention_window=3, srp_residual_blocks=1, gated_values=gated)
+    block = SRPBlock(4, config).double()
     x = torch.randn(1, 4, 5, 6).double()
     query, key = block.query(x), block.key(x)
     scores = torch.zeros(1, 9, 5, 6).double()
@@ -33,7 +70,6 @@ def test_srp_block_is_equations_11_to_16():
                 ky, kx = y + index // 3 - 1, column + index % 3 - 1
                 if 0 <= ky < 5 and 0 <= kx < 6:
                     scores[0, index, y, column] = query[0, :, y, column] @ key[0, :, ky, kx] / 4
-    values = block.values
-    gate = 2 / (1 + torch.exp(-F.conv2d(scores, values.weight, values.bias, padding=1)))
-    expected = x + block.feed_forward(leaky_relu(gate * x))
-    torch.testing.assert_close(block(x), expected)
+    phi_v = F.conv2d(scores, block.values.weight, block.values.bias, padding=1)
+    values = leaky_relu(2 / (1 + torch.exp(-phi_v)) * x) if gated else phi_v * x
+    torch.testing.assert_close(block(x), x + block.feed_forward(values))

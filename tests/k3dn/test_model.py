@@ -1,5 +1,7 @@
 """The whole network: sizes, symmetry, switches, refusals."""
 
+from dataclasses import fields
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -32,14 +34,79 @@ def test_shape_any_size(height, width):
         assert awake(small())(left, right).shape == left.shape
 
 
-@pytest.mark.parametrize("off", ["psf", "srp", "mean_residual", "mirror_exact"])
-def test_every_switch_changes_the_network_and_trains(off):
-    model = awake(small(**{off: False}))
-    left, right, target = torch.rand(3, 1, 3, 32, 32)
+SWITCHES = [
+    {"psf": False},
+    {"srp": False},
+    {"single_picture": True},
+    {"dense_kernels": 6, "window_px": 32},
+    {"pad_to_grid": False},
+    {"shared_windows": False, "window_px": 32},
+    {"authors_disparity": True},
+    {"two_sided": False},
+    {"local_norm": False},
+    {"mirror_disparity": False},
+    {"mirror_whole": True},
+    {"scaled_softmax": False},
+    {"refined_query": True},
+    {"bounded_inverse": False},
+    {"gated_values": False},
+    {"mean_residual": False},
+    {"scaled_start": False},
+    {"window_px": 32},
+    {"form": "paper"},
+]
+
+
+@pytest.mark.parametrize("switch", SWITCHES, ids=str)
+def test_every_switch_changes_the_network_and_trains(switch):
+    model = awake(small(**switch)).train()
+    left, right, target = torch.rand(3, 1, 3, 40, 48)
     TrainingObjective(model).forward(left, right, target).total.backward()
     unused = [n for n, p in model.named_parameters() if p.grad is None]
     assert not unused
+    model.eval()
+    assert model(left, right).shape == left.shape
     assert not torch.equal(model(left, right), awake(small())(left, right))
+
+
+def test_every_boolean_option_has_a_test():
+    booleans = {f.name for f in fields(K3DNConfig) if f.type is bool}
+    assert booleans <= {name for switch in SWITCHES for name in switch}
+
+
+def test_paper_form_sets_switches_that_options_may_set_back():
+    model = build_model("nano", {"form": "paper", "mean_residual": True})
+    assert model.config.mean_residual
+    assert not model.config.scaled_softmax
+    assert model.config.authors_disparity
+
+
+def test_paper_form_resizes_to_whole_windows_and_back():
+    model = awake(small(form="paper"))
+    left, right = torch.rand(2, 1, 3, 100, 230)
+    assert model(left, right).shape == left.shape
+    assert model.restore(left, right).features.shape[-2:] == (288 // 8, 448 // 8)
+    padded = awake(small(form="paper", pad_to_grid=True))
+    assert not torch.allclose(padded(left, right), model(left, right), atol=1e-3)
+
+
+def test_one_picture_is_restored_by_a_network_for_it():
+    model = awake(small(single_picture=True))
+    left, right = torch.rand(2, 1, 3, 32, 48)
+    mean = 0.5 * (left + right)
+    torch.testing.assert_close(model(mean), model(left, right))
+    torch.testing.assert_close(model(mean, mean), model(mean))
+    with pytest.raises(ValueError, match="single_picture=true"):
+        small()(mean)
+
+
+def test_mirror_whole_is_exact_and_the_plain_network_is_not():
+    left, right = torch.rand(2, 1, 3, 64, 96)
+    for options, exact in (({"mirror_whole": True}, True), ({}, False)):
+        model = awake(small(**options))
+        mirrored = model(right.flip(-1), left.flip(-1)).flip(-1)
+        gap = (mirrored - model(left, right)).abs().max()
+        assert (gap < 1e-5) == exact
 
 
 def test_mirrored_and_swapped_views_mirror_the_disparity_exactly():
@@ -49,7 +116,7 @@ def test_mirrored_and_swapped_views_mirror_the_disparity_exactly():
     mirrored = model.disparity(right.flip(-1), left.flip(-1))
     torch.testing.assert_close(mirrored.flip(-1), straight, atol=1e-6, rtol=1e-5)
     # ... and the check can fail: without the second pass it does not hold.
-    loose = awake(small(mirror_exact=False))
+    loose = awake(small(mirror_disparity=False))
     gap = loose.disparity(right.flip(-1), left.flip(-1)).flip(-1) - loose.disparity(left, right)
     assert gap.abs().max() > 1e-3
 
@@ -107,6 +174,10 @@ def test_exception_bad_views(left, right, words):
         ("nanno", {}, "did you mean 'nano'"),
         ("nano", {"psf_block": 3}, "did you mean 'psf_blocks'"),
         ("nano", {"kernel_size": 4}, "kernel_size must be odd"),
+        ("nano", {"form": "papper"}, "form must be k3dn or paper"),
+        ("nano", {"width": 2.5}, "width must be a whole number"),
+        ("nano", {"srp": 0}, "srp must be true or false"),
+        ("nano", {"window_px": 24}, "16 or a larger power of 2"),
         ("no.such.module:factory", {}, "cannot find the model"),
         ("k3dn:build_model", {"nonsense": 1}, "does not take these options"),
         ("builtins:dict", {}, "expected torch.nn.Module"),

@@ -1,15 +1,27 @@
-"""The PSF block (Eq. 9, 10, 17), its alignment, and the invertible mixing."""
+"""The PSF block (Eq. 9, 10, 17), its windows, and the invertible mixing."""
 
 import numpy as np
+import pytest
 import torch
 from scipy.signal import convolve2d
 
 from k3dn.network.config import K3DNConfig
-from k3dn.network.kernels import KernelQuery
 from k3dn.network.mixing import InvertibleMixing
-from k3dn.network.psf import PSFBlock, align_to_features, depthwise
+from k3dn.network.psf import PSFBlock, depthwise, depthwise_in_windows
+from k3dn.network.query import KernelQuery
+from k3dn.network.windows import align_to_features, cut_windows, join_windows
 
 CONFIG = K3DNConfig(width=2, disparity_channels=6)
+PAPER = K3DNConfig(width=2, disparity_channels=6, bounded_inverse=False, shared_windows=False)
+
+
+def leaky(x):
+    return np.where(x > 0, x, 0.2 * x)
+
+
+def convolve_edge(picture, kernel):
+    """scipy's convolution, border values repeated outwards."""
+    return convolve2d(np.pad(picture, len(kernel) // 2, mode="edge"), kernel, mode="valid")
 
 
 def test_depthwise_is_a_convolution_per_channel():
@@ -17,9 +29,30 @@ def test_depthwise_is_a_convolution_per_channel():
     x, kernels = torch.randn(1, 3, 12, 15).double(), torch.randn(3, 5, 5).double()
     ours = depthwise(x, kernels)
     for c in range(3):
-        padded = np.pad(x[0, c].numpy(), 2, mode="edge")
-        expected = convolve2d(padded, kernels[c].numpy(), mode="valid")
+        expected = convolve_edge(x[0, c].numpy(), kernels[c].numpy())
         np.testing.assert_allclose(ours[0, c], expected, atol=1e-10)
+
+
+def test_windows_of_the_authors_form_end_in_zeros():
+    x, kernels = torch.randn(2, 3, 12, 15).double(), torch.randn(3, 5, 5).double()
+    ours = depthwise_in_windows(x, kernels, (2, 3))
+    for top in (0, 6):
+        for left in (0, 5, 10):
+            window = x[1, 2, top : top + 6, left : left + 5].numpy()
+            expected = convolve2d(window, kernels[2].numpy(), mode="same")
+            found = ours[1, 2, top : top + 6, left : left + 5]
+            np.testing.assert_allclose(found, expected, atol=1e-10)
+
+
+@pytest.mark.parametrize("shared", [True, False])
+def test_windows_join_to_what_they_were_cut_from(shared):
+    x = torch.randn(2, 3, 8, 12)
+    windows = cut_windows(x, (2, 4), 2, shared=shared)
+    assert windows.shape == (2, 2, 4, 3, 8, 7)
+    torch.testing.assert_close(join_windows(windows[..., 2:-2, 2:-2]), x)
+    inner = windows[1, 0, 1, :, 2:, :]  # columns 3-2 .. 6+2 of rows 0 .. 4+2
+    expected = x[1, :, 0:6, 1:8]
+    assert torch.equal(inner, expected) == shared
 
 
 def test_impulse_leaves_features_unchanged():
@@ -27,6 +60,7 @@ def test_impulse_leaves_features_unchanged():
     impulse = torch.zeros(3, 9, 9)
     impulse[:, 4, 4] = 1
     assert torch.equal(depthwise(x, impulse), x)
+    assert torch.equal(depthwise_in_windows(x, impulse, (3, 3)), x)
 
 
 def test_each_vector_governs_its_own_block_of_features():
@@ -37,9 +71,10 @@ def test_each_vector_governs_its_own_block_of_features():
             assert aligned[0, 0, y, x] == grid[0, 0, y // 2, x // 2]
 
 
-def test_mixing_inverts_itself_and_equals_its_factors():
+@pytest.mark.parametrize("bounded", [True, False])
+def test_mixing_inverts_itself_and_equals_its_factors(bounded):
     torch.manual_seed(0)
-    mixing = InvertibleMixing(8)
+    mixing = InvertibleMixing(8, bounded=bounded)
     with torch.no_grad():
         mixing.upper.add_(0.1 * torch.randn(8, 8))
         mixing.log_diagonal.add_(0.2 * torch.randn(8))
@@ -51,8 +86,7 @@ def test_mixing_inverts_itself_and_equals_its_factors():
 def test_linear_part_run_forwards_and_back_is_the_identity():
     torch.manual_seed(0)
     block = PSFBlock(CONFIG)
-    x, weights = torch.randn(1, 8, 40, 40), torch.rand(1, 8, 40, 40) + 0.5
-    weights = align_to_features(weights[..., :20, :20], 40, 40)
+    x, weights = torch.randn(1, 8, 40, 40), torch.rand(1, 8, 20, 20) + 0.5
     back = block.inverse_linear(block.linear(x, weights), weights)
     inner = slice(8, -8)
     error = (back - x)[..., inner, inner].norm() / x[..., inner, inner].norm()
@@ -60,40 +94,96 @@ def test_linear_part_run_forwards_and_back_is_the_identity():
 
 
 def test_linear_part_is_the_kernel_mixture_of_equation_9():
-    """At one place with weights a, the block convolves channel c with a_c K_c, then mixes."""
+    """With weights a in a window, the block convolves channel c with a_c K_c, then mixes."""
     torch.manual_seed(0)
     block = PSFBlock(CONFIG).double()
-    x = torch.randn(1, 8, 20, 20).double()
-    a = torch.rand(8).double() + 0.5
-    kernels = block.kernel_set.deblurring_kernels().double()
+    x, a = torch.randn(1, 8, 20, 20).double(), torch.rand(8).double() + 0.5
+    kernels = block.kernel_set.deblurring_kernels().detach()
     filtered = np.stack(
-        [
-            convolve2d(
-                np.pad(x[0, c].numpy(), 4, mode="edge"),
-                (a[c] * kernels[c]).detach().numpy(),
-                mode="valid",
-            )
-            for c in range(8)
-        ]
+        [convolve_edge(x[0, c].numpy(), (a[c] * kernels[c]).numpy()) for c in range(8)]
     )
     expected = np.einsum("dc,chw->dhw", block.mixing.weight().detach().numpy(), filtered)
-    ours = block.linear(x, a[None, :, None, None].expand(1, 8, 20, 20))
-    np.testing.assert_allclose(ours[0].detach(), expected, atol=1e-6)
+    ours = block.linear(x, a[None, :, None, None].expand(1, 8, 10, 10))
+    np.testing.assert_allclose(ours[0].detach(), expected, atol=1e-9)
 
 
-def test_gradients_reach_every_parameter_both_ways():
-    block, query = PSFBlock(CONFIG), KernelQuery(CONFIG)
+def test_block_deblurs_by_equation_10_and_reblurs_by_equation_17():
+    """Written out for one window: kernel, a, mixing; and their inverses in reverse order."""
+    torch.manual_seed(0)
+    block = PSFBlock(CONFIG).double()
+    x, a = torch.randn(8, 12, 14).double().numpy(), np.random.default_rng(0).random(8) + 0.5
+    weights = torch.from_numpy(a)[None, :, None, None]
+    sharpen = block.kernel_set.deblurring_kernels().detach().numpy()
+    blur = block.kernel_set.blurring_kernels().detach().numpy()
+    mixing = block.mixing.weight().detach().numpy()
+
+    filtered = leaky(np.stack([convolve_edge(x[c], sharpen[c]) for c in range(8)]))
+    mixed = np.einsum("dc,chw->dhw", mixing, a[:, None, None] * filtered)
+    deblurred = block(torch.from_numpy(x)[None], weights)[0].detach()
+    np.testing.assert_allclose(deblurred, x + leaky(mixed), atol=1e-9)
+
+    unmixed = leaky(np.einsum("dc,chw->dhw", np.linalg.inv(mixing), x) / a[:, None, None])
+    blurred = leaky(np.stack([convolve_edge(unmixed[c], blur[c]) for c in range(8)]))
+    reblurred = block(torch.from_numpy(x)[None], weights, reblur=True)[0].detach()
+    np.testing.assert_allclose(reblurred, x + blurred, atol=1e-6)
+
+
+def test_authors_block_window_by_window():
+    """Zeros around each window; 1 / a clipped at 100 and scaled to unit norm over channels."""
+    torch.manual_seed(0)
+    block = PSFBlock(PAPER).double()
+    x = torch.randn(8, 12, 14).double().numpy()
+    a = np.random.default_rng(0).random((8, 2, 2)) / 8
+    a[0] = 0.0
+    weights = torch.from_numpy(a)[None]
+    sharpen = block.kernel_set.deblurring_kernels().detach().numpy()
+    blur = block.kernel_set.blurring_kernels().detach().numpy()
+    mixing = block.mixing.weight().detach().numpy()
+    deblurred = block(torch.from_numpy(x)[None], weights)[0].detach()
+    reblurred = block(torch.from_numpy(x)[None], weights, reblur=True)[0].detach()
+    for row in range(2):
+        for column in range(2):
+            at = (slice(None), slice(6 * row, 6 * row + 6), slice(7 * column, 7 * column + 7))
+            window, here = x[at], a[:, row, column, None, None]
+            filtered = np.stack([convolve2d(window[c], sharpen[c], mode="same") for c in range(8)])
+            mixed = np.einsum("dc,chw->dhw", mixing, here * leaky(filtered))
+            np.testing.assert_allclose(deblurred[at], window + leaky(mixed), atol=1e-9)
+            inverse = np.minimum(1 / np.maximum(here, 1e-9), 100)
+            inverse /= np.sqrt((inverse**2).sum())
+            unmixed = leaky(np.einsum("dc,chw->dhw", np.linalg.inv(mixing), window) * inverse)
+            again = np.stack([convolve2d(unmixed[c], blur[c], mode="same") for c in range(8)])
+            np.testing.assert_allclose(reblurred[at], window + leaky(again), atol=1e-6)
+
+
+@pytest.mark.parametrize("config", [CONFIG, PAPER])
+def test_gradients_reach_every_parameter_both_ways(config):
+    block, query = PSFBlock(config), KernelQuery(config)
     x, disparity = torch.randn(1, 8, 16, 16), torch.randn(1, 6, 8, 8)
-    weights = query(disparity, block.kernel_set.deblurring_kernels())
-    weights = align_to_features(weights, 16, 16)
+    weights = query(disparity, block.query_kernels())
     (block(x, weights) + block(x, weights, reblur=True)).square().mean().backward()
     for name, parameter in [*block.named_parameters(), *query.named_parameters()]:
         assert parameter.grad is not None, name
         assert torch.isfinite(parameter.grad).all(), name
 
 
-def test_gradients_stay_finite_where_a_kernel_has_no_weight():
-    block = PSFBlock(CONFIG)
-    weights = torch.zeros(1, 8, 16, 16, requires_grad=True)
+def test_gradcheck_in_float64():
+    config = K3DNConfig(width=1, disparity_channels=3, kernel_size=3, spectrum_size=4, psf_blocks=1)
+    torch.manual_seed(0)
+    block, query = PSFBlock(config).double(), KernelQuery(config).double()
+    x = torch.randn(1, 4, 4, 4, dtype=torch.float64, requires_grad=True)
+    disparity = torch.randn(1, 3, 2, 2, dtype=torch.float64, requires_grad=True)
+    trained = [*block.parameters(), *query.parameters()]
+
+    def run(x, disparity, *_):
+        weights = query(disparity, block.query_kernels())
+        return block(x, weights), block(x, weights, reblur=True)
+
+    assert torch.autograd.gradcheck(run, (x, disparity, *trained))
+
+
+@pytest.mark.parametrize("config", [CONFIG, PAPER])
+def test_gradients_stay_finite_where_a_kernel_has_no_weight(config):
+    block = PSFBlock(config)
+    weights = torch.zeros(1, 8, 8, 8, requires_grad=True)
     block(torch.randn(1, 8, 16, 16), weights, reblur=True).square().mean().backward()
     assert torch.isfinite(weights.grad).all()

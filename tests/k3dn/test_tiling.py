@@ -30,6 +30,25 @@ def test_feature_tiled_equals_whole(model, shape):
     assert np.abs(whole.astype(int) - left).max() > 100, "the network must do something"
 
 
+def test_tiles_keep_to_larger_windows():
+    torch.manual_seed(0)
+    options = {"width": 4, "disparity_channels": 8, "window_px": 64}
+    model = build_model("nano", options)
+    torch.nn.init.normal_(model.decoder.to_image.weight, std=0.05)
+    rng = np.random.default_rng(0)
+    left, right = rng.integers(0, 65536, (2, 300, 330, 3)).astype(np.uint16)
+    whole = deblur(model, left, right, tile_px=1024)
+    tiled = deblur(model, left, right, tile_px=100, halo_px=192)
+    assert np.abs(whole.astype(int) - tiled).max() <= 1
+
+
+def test_a_single_picture_by_tiles():
+    options = {"width": 4, "disparity_channels": 8, "single_picture": True}
+    model = build_model("nano", options)
+    picture = np.random.default_rng(0).integers(0, 256, (120, 90, 3)).astype(np.uint8)
+    assert np.array_equal(deblur(model, picture, tile_px=64), picture)
+
+
 @settings(max_examples=60, deadline=None)
 @given(length=st.integers(16, 900), tile=st.integers(2, 20), halo=st.integers(0, 10))
 def test_tiles_cover_everything_and_start_on_the_grid(length, tile, halo):

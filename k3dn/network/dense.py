@@ -1,0 +1,121 @@
+"""The dense reading of Eq. 9: each window has a mixture of whole kernels, inverted by itself.
+
+The other reading of the paper (``dense_kernels=N``): K^j is C_f kernels at once, a^i weighs N of
+them, and the inverse of Eq. 7 and 10 is taken of the mixture. N is then free of the width; the
+price is one kernel and one transform a window and channel.
+
+Letters: B batch, N kernels, C channels, K kernel side, J side of the inverse kernel, h w windows.
+"""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from k3dn.network.config import K3DNConfig
+from k3dn.network.convolutions import leaky_relu
+from k3dn.network.mixing import InvertibleMixing
+from k3dn.network.precision import at_least_float32, full_precision
+from k3dn.network.windows import cut_windows, join_windows
+
+_GRID = 32
+"""Side of the grid on which a mixture is inverted; its wrap-around is far from the kernel."""
+_EXTRA_REACH = 2
+"""The inverse kernel reaches this much further to each side than the kernel."""
+WIENER_FLOOR = 1e-3
+"""Smallest regularisation of the inverse: its gain is at most 1 / (2 sqrt(floor)), 16."""
+
+
+class DenseKernelSet(nn.Module):
+    """N kernels of C channels each, symmetric left-right (Eq. 2), each with sum one."""
+
+    def __init__(self, config: K3DNConfig) -> None:
+        super().__init__()
+        side = config.kernel_size
+        shape = (config.num_kernels, config.channels, side, side // 2 + 1)
+        half = 0.02 * torch.randn(shape)
+        half[..., side // 2, side // 2] += 1.0
+        self.half_kernels = nn.Parameter(half)
+
+    def forward(self) -> Tensor:
+        """K of Eq. 9, ``(N, C, K, K)``."""
+        half = at_least_float32(self.half_kernels)
+        kernels = torch.cat((half, half[..., :-1].flip(-1)), dim=-1)
+        # A blur keeps the mean; divided by the sum it might explode, so the centre takes the rest.
+        impulse = torch.zeros_like(kernels)
+        impulse[..., kernels.shape[-2] // 2, kernels.shape[-1] // 2] = 1.0
+        return kernels + impulse * (1.0 - kernels.sum((-2, -1), keepdim=True))
+
+
+def mix_kernels(weights_BNhw: Tensor, kernels_NCKK: Tensor) -> Tensor:
+    """Eq. 9: K-hat^i = Sum_j a^i_j K^j, ``(B, h, w, C, K, K)``."""
+    return torch.einsum("bnhw,ncyx->bhwcyx", weights_BNhw.to(kernels_NCKK.dtype), kernels_NCKK)
+
+
+def wiener_inverse(kernels: Tensor, floor: float, side: int) -> Tensor:
+    """Regularised inverse filter, conj(F) / (|F|^2 + floor) (Eq. 7), of ``(..., K, K)``.
+
+    Returns ``(..., side, side)``. The regularisation costs floor / (|F|^2 + floor) of a
+    frequency; cropping to ``side`` costs more where a kernel has small frequencies.
+    """
+    size, reach = kernels.shape[-1], kernels.shape[-1] // 2
+    with full_precision(kernels.device):
+        padded = F.pad(kernels, (0, _GRID - size, 0, _GRID - size))
+        spectrum = torch.fft.rfft2(padded.roll((-reach, -reach), dims=(-2, -1)))
+        inverse = spectrum.conj() / (spectrum.abs().square() + floor)
+        spatial = torch.fft.irfft2(inverse, s=(_GRID, _GRID))
+        return spatial.roll((side // 2, side // 2), dims=(-2, -1))[..., :side, :side]
+
+
+def convolve_windows(x_BCHW: Tensor, kernels_BhwCKK: Tensor, *, shared: bool) -> Tensor:
+    """Convolve the features of each window by its own kernels, ``(B, C, H, W)``."""
+    batch, down, across, channels, side, _ = kernels_BhwCKK.shape
+    windows = cut_windows(x_BCHW, (down, across), side // 2, shared=shared)
+    stacked = windows.reshape(1, -1, *windows.shape[-2:])
+    weight = kernels_BhwCKK.flip((-2, -1)).reshape(-1, 1, side, side).to(x_BCHW.dtype)
+    filtered = F.conv2d(stacked, weight, groups=stacked.shape[1])
+    shape = (batch, down, across, channels, *filtered.shape[-2:])
+    return join_windows(filtered.reshape(shape))
+
+
+class DensePSFBlock(nn.Module):
+    """The PSF block with Eq. 9 read densely; a weighs blur kernels, deblurring inverts.
+
+    Everywhere weights are a of Eq. 8 on the grid of R, ``(B, N, h, w)``.
+    """
+
+    def __init__(self, config: K3DNConfig) -> None:
+        super().__init__()
+        self.shared_windows = config.shared_windows
+        self.kernel_set = DenseKernelSet(config)
+        self.mixing = InvertibleMixing(config.channels, bounded=config.bounded_inverse)
+
+    def query_kernels(self) -> Tensor:
+        """The kernels that Eq. 8 looks at, ``(N, K, K)``: their mean over the channels."""
+        return self.kernel_set().mean(dim=1)
+
+    def blur_kernels(self) -> Tensor:
+        """The kernels that blur, to look at, ``(N, K, K)``: their mean over the channels."""
+        return self.query_kernels()
+
+    def linear(self, x_BCHW: Tensor, weights_BNhw: Tensor) -> Tensor:
+        """The linear part of deblurring alone: inverse of the mixture, mixing of channels."""
+        return self.mixing(self._filter(x_BCHW, weights_BNhw, inverse=True))
+
+    def inverse_linear(self, x_BCHW: Tensor, weights_BNhw: Tensor) -> Tensor:
+        """The inverse operators of ``linear`` in reverse order."""
+        return self._filter(self.mixing(x_BCHW, inverse=True), weights_BNhw, inverse=False)
+
+    def forward(self, x_BCHW: Tensor, weights_BNhw: Tensor, *, reblur: bool = False) -> Tensor:
+        """Deblur features (Eq. 10), or blur those of a sharp picture by the same kernels."""
+        if reblur:
+            unmixed = leaky_relu(self.mixing(x_BCHW, inverse=True))
+            return x_BCHW + leaky_relu(self._filter(unmixed, weights_BNhw, inverse=False))
+        filtered = leaky_relu(self._filter(x_BCHW, weights_BNhw, inverse=True))
+        return x_BCHW + leaky_relu(self.mixing(filtered))
+
+    def _filter(self, x_BCHW: Tensor, weights_BNhw: Tensor, *, inverse: bool) -> Tensor:
+        share = weights_BNhw / weights_BNhw.sum(dim=1, keepdim=True)
+        mixed = mix_kernels(share, self.kernel_set())
+        if inverse:
+            mixed = wiener_inverse(mixed, WIENER_FLOOR, mixed.shape[-1] + 2 * _EXTRA_REACH)
+        return convolve_windows(x_BCHW, mixed, shared=self.shared_windows)

@@ -1,0 +1,55 @@
+"""The query of the kernel set by disparity features (Eq. 8).
+
+Letters: N kernels, D = C_d, h w the grid of R.
+"""
+
+import torch
+from torch import Tensor, nn
+
+from k3dn.network.config import K3DNConfig
+from k3dn.network.convolutions import leaky_relu
+from k3dn.network.kernels import MAX_LOG_GAIN
+
+
+class KernelQuery(nn.Module):
+    """a^i = softmax(W_v (Sum(W_k . K) * (W_r r^i))) (Eq. 8).
+
+    ``scaled_softmax`` is ours: times N, since a plain softmax over N channels starts at 1 / N and
+    all but switches the PSF block off; and logits are bounded, so that two weights of a place
+    differ by at most a factor of ten and neither a nor 1 / a (Eq. 17) explodes. Before the
+    factor, the weights of a place sum to one as in the paper.
+
+    ``refined_query`` is the authors' reading: W_v leads back to C_d numbers, a leaky ReLU and r
+    itself added make the refined query, and one more linear layer turns that into logits.
+    """
+
+    def __init__(self, config: K3DNConfig) -> None:
+        super().__init__()
+        kernels, channels = config.num_kernels, config.disparity_channels
+        side = config.kernel_size
+        self.scaled = config.scaled_softmax
+        # A symmetric kernel has K x (K + 1) / 2 distinct values; so has what weighs it.
+        self.key_weights = nn.Parameter(torch.randn(kernels, side, side // 2 + 1) / side)
+        self.key_bias = nn.Parameter(torch.ones(kernels))
+        self.from_disparity = nn.Conv2d(channels, kernels, 1)
+        self.to_disparity = nn.Conv2d(kernels, channels, 1) if config.refined_query else None
+        self.to_weights = nn.Conv2d(channels if config.refined_query else kernels, kernels, 1)
+        if config.refined_query:
+            nn.init.ones_(self.to_weights.bias)  # type: ignore[arg-type]
+
+    def start_even(self) -> None:
+        """Start with nearly equal weights, whatever the disparity."""
+        nn.init.normal_(self.to_weights.weight, std=0.1 * self.to_weights.in_channels**-0.5)
+
+    def forward(self, disparity_BDhw: Tensor, kernels_NKK: Tensor) -> Tensor:
+        """Weights of the kernels at each place of the disparity grid, ``(B, N, h, w)``."""
+        half = kernels_NKK[..., : self.key_weights.shape[-1]]
+        key_N = (self.key_weights * half).sum((-2, -1)) + self.key_bias
+        query = self.from_disparity(disparity_BDhw) * key_N[:, None, None]
+        if self.to_disparity is not None:
+            query = disparity_BDhw + leaky_relu(self.to_disparity(query))
+        logits = self.to_weights(query)
+        if not self.scaled:
+            return logits.softmax(dim=1)
+        bound = 0.5 * MAX_LOG_GAIN
+        return (bound * torch.tanh(logits / bound)).softmax(dim=1) * key_N.shape[0]
