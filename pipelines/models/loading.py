@@ -62,9 +62,20 @@ def load_network(reference: str, tracking_uri: str) -> "nn.Module":
     looking into a network; predictions with a version's own code go through ``ModelProcess``.
     Raises UserError where there is no such model or the present code does not fit its weights.
     """
+    with open_weights(reference, tracking_uri) as path:
+        return _load(path, reference)
+
+
+@contextmanager
+def open_weights(reference: str, tracking_uri: str) -> Iterator[Path]:
+    """Give the weights of a registered version or of a file as a local path for the block.
+
+    Raises UserError where there is no such model.
+    """
     if not reference.startswith("models:/"):
         with local_weights(reference) as path:
-            return _load(path, reference)
+            yield path
+        return
     version = resolve(reference, tracking_uri)
     prepare_environment()
     import mlflow
@@ -74,7 +85,7 @@ def load_network(reference: str, tracking_uri: str) -> "nn.Module":
             local = mlflow.artifacts.download_artifacts(
                 artifact_uri=f"{version.uri}/artifacts/{WEIGHTS_FILE}", dst_path=folder
             )
-        return _load(Path(local), version.uri)
+        yield Path(local)
 
 
 @contextmanager

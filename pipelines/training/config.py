@@ -32,6 +32,14 @@ class TrainConfig(StepConfig):
     """Steps over which the learning rate rises; it then falls to zero as a cosine."""
     lambda_1: float = 0.5
     """Weight of the reblurring loss (Eq. 18)."""
+    deblur_loss: Literal["charbonnier_edge", "charbonnier", "l1", "l2"] = "charbonnier_edge"
+    """What compares the restored picture with its target (Eq. 18)."""
+    reblur_loss: Literal["charbonnier_edge", "charbonnier", "l1", "l2"] = "charbonnier_edge"
+    """What compares the reblurred target with the blurred pair (Eq. 18)."""
+    start_from: str | None = None
+    """Weights to begin with: models:/NAME@ALIAS, models:/NAME/VERSION or a .safetensors file."""
+    train_only: list[str] = field(default_factory=list)
+    """Parts of the network that learn, such as srp; the others stay as start_from has them."""
     reblur_every: int = 1
     """Make the reblurring pass, half of a step's work, in one step of so many; others count 0."""
     grad_clip: float = 1.0
@@ -96,6 +104,8 @@ class TrainConfig(StepConfig):
             raise ValueError(f"ema must be in [0, 1), not {self.ema}")
         if not self.datasets:
             raise ValueError("datasets must name at least one dataset")
+        if self.train_only and self.start_from is None:
+            raise ValueError("train_only needs start_from: the other parts would stay random")
         if self.num_workers > self.batch_size:
             raise ValueError(
                 f"num_workers ({self.num_workers}) must not exceed batch_size "

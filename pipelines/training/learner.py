@@ -2,6 +2,7 @@
 
 import copy
 import math
+from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
 
 import torch
@@ -13,6 +14,7 @@ from pipelines.training.config import TrainConfig
 from pipelines.training.context import WorkerContext
 from pipelines.training.loader import Batch
 from pipelines.training.order import seed_of
+from pipelines.training.start import learning_parts
 
 
 class Learner:
@@ -22,17 +24,32 @@ class Learner:
     differ in length.
     """
 
-    def __init__(self, config: TrainConfig, context: WorkerContext, state: State | None) -> None:
+    def __init__(
+        self,
+        config: TrainConfig,
+        context: WorkerContext,
+        state: State | None,
+        start: Mapping[str, Tensor] | None = None,
+    ) -> None:
+        """state: what a checkpoint holds. start: weights to begin with where there is none."""
         self._config, self._context = config, context
         torch.manual_seed(seed_of(config.seed, "weights"))
         self._model = build_model(config.model, config.network).to(context.device)
         if state is not None:
             self._model.load_state_dict(state["model"])
+        elif start is not None:
+            self._model.load_state_dict(start, strict=not config.train_only)
+        learning = learning_parts(self._model, config.train_only)
         self._average = copy.deepcopy(self._model).requires_grad_(False) if config.ema else None
-        objective = TrainingObjective(self._model, config.lambda_1)
+        objective = TrainingObjective(
+            self._model,
+            config.lambda_1,
+            deblur_loss=config.deblur_loss,
+            reblur_loss=config.reblur_loss,
+        )
         self._objective = context.wrap(objective)
         self._optimizer = torch.optim.AdamW(
-            objective.parameters(), lr=config.lr, weight_decay=config.weight_decay, fused=True
+            learning, lr=config.lr, weight_decay=config.weight_decay, fused=True
         )
         if state is not None:
             self._optimizer.load_state_dict(state["optimizer"])

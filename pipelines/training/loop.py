@@ -25,6 +25,7 @@ from pipelines.training.loader import Batch, BatchSource
 from pipelines.training.order import step_samples
 from pipelines.training.plan import RunPlan
 from pipelines.training.record import RecordWriter, write_samples
+from pipelines.training.start import read_start
 from pipelines.training.validation import Validation
 
 log = logging.getLogger(__name__)
@@ -69,7 +70,9 @@ class _Fit:
         self._plan, self._context = plan, context
         self._config, self._run = plan.config, plan.folder
         self._step, state = self._restore()
-        self._learner = Learner(plan.config, context, state)
+        begins = state is None and plan.config.start_from is not None
+        start = read_start(plan.folder) if begins else None
+        self._learner = Learner(plan.config, context, state, start)
         self._validation = Validation(plan, context)
         self._record = RecordWriter(self._run, self._step) if context.rank == 0 else None
         self._saved_step = self._step

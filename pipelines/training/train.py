@@ -25,10 +25,12 @@ from pipelines.training.follow import shown_progress
 from pipelines.training.loop import OUTCOME, WEIGHTS, Outcome, read_outcome
 from pipelines.training.plan import RunPlan, claim, plan_run
 from pipelines.training.record import read_rows
+from pipelines.training.start import bring_start, learning_parts
 from pipelines.training.validation import PICTURES
 
 if TYPE_CHECKING:
     from ray.train.torch import TorchTrainer
+    from torch import nn
 
 RESULT = "result.json"
 _START_TIMEOUT = "RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S"
@@ -89,10 +91,11 @@ def run(config: TrainConfig) -> TrainResult:
     """
     prepare_environment()
     plan = plan_run(config)
-    _check_model(config)
+    model = _check_model(config)
     tracking_uri = resolve_tracking_uri(config)
     ensure_store(tracking_uri)
     claim(plan)
+    bring_start(plan, model, tracking_uri)
     tracker = _open_tracker(plan, tracking_uri)
     say(f"train: run {plan.name}, {_data_line(plan)}, at {plan.folder}")
     try:
@@ -122,8 +125,9 @@ def build_trainer(config: TrainConfig, callbacks: Sequence[Any] = ()) -> "TorchT
     ``val_mae``, ``val_psnr_input`` at each validation.
     """
     plan = plan_run(config)
-    _check_model(config)
+    model = _check_model(config)
     claim(plan)
+    bring_start(plan, model, resolve_tracking_uri(config))
     return _trainer(plan, callbacks)
 
 
@@ -273,7 +277,7 @@ def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, object]:
     return flat
 
 
-def _check_model(config: TrainConfig) -> None:
+def _check_model(config: TrainConfig) -> "nn.Module":
     """Build the network once, so that a wrong name is told here and not by three dead workers."""
     import torch
 
@@ -281,9 +285,11 @@ def _check_model(config: TrainConfig) -> None:
 
     try:
         with torch.device("meta") if ":" not in config.model else nullcontext():
-            build_model(config.model, config.network)
+            model = build_model(config.model, config.network)
+            learning_parts(model, config.train_only)
     except (ValueError, TypeError) as error:
         raise UserError(str(error)) from error
+    return model
 
 
 def _data_line(plan: RunPlan) -> str:

@@ -3,7 +3,17 @@
 import pytest
 import torch
 
+from k3dn.network import correlation
 from k3dn.network.correlation import local_correlation
+
+WAYS = {"offsets": correlation._ByOffsets, "tiles": correlation._ByTiles}
+
+
+@pytest.fixture(params=WAYS)
+def way(request, monkeypatch):
+    """Each of the two ways; tiles in strips of one row of tiles, so that strips are joined."""
+    monkeypatch.setattr(correlation, "_STRIP_VALUES", 1)
+    return WAYS[request.param].apply
 
 
 def scores_by_position(query, key, window):
@@ -31,19 +41,38 @@ def full_attention_masked(query, key, window):
     return full * (near_rows[:, None, :, None] & near_columns[None, :, None, :])
 
 
-@pytest.mark.parametrize(("height", "width", "window"), [(7, 9, 3), (5, 4, 9), (11, 8, 5)])
-def test_feature_equals_the_loop_over_positions(height, width, window):
+@pytest.mark.parametrize(
+    ("height", "width", "window"), [(7, 9, 3), (5, 4, 9), (11, 8, 5), (19, 17, 9)]
+)
+def test_feature_equals_the_loop_over_positions(way, height, width, window):
     query, key = torch.randn(2, 2, 3, height, width, dtype=torch.float64)
     expected = scores_by_position(query, key, window)
-    torch.testing.assert_close(local_correlation(query, key, window), expected)
+    torch.testing.assert_close(way(query, key, window), expected)
 
 
-def test_feature_sums_to_masked_full_attention():
+def test_feature_sums_to_masked_full_attention(way):
     query, key = torch.randn(2, 1, 4, 6, 7, dtype=torch.float64)
-    ours = local_correlation(query, key, 5).sum(1)
+    ours = way(query, key, 5).sum(1)
     torch.testing.assert_close(ours, full_attention_masked(query, key, 5).sum((-2, -1)))
 
 
-def test_gradcheck():
-    query, key = (torch.randn(1, 2, 5, 4, dtype=torch.float64, requires_grad=True) for _ in "qk")
-    assert torch.autograd.gradcheck(lambda q, k: local_correlation(q, k, 3), (query, key))
+@pytest.mark.parametrize(("height", "width", "window"), [(5, 4, 3), (9, 10, 5)])
+def test_gradcheck(way, height, width, window):
+    query, key = (
+        torch.randn(1, 2, height, width, dtype=torch.float64, requires_grad=True) for _ in "qk"
+    )
+    assert torch.autograd.gradcheck(lambda q, k: way(q, k, window), (query, key), fast_mode=True)
+
+
+@pytest.mark.parametrize("channels", [8, 32])
+def test_both_ways_serve_the_public_function(channels):
+    query, key = torch.randn(2, 1, channels, 9, 12)
+    expected = correlation._ByOffsets.apply(query, key, 5)
+    torch.testing.assert_close(local_correlation(query, key, 5), expected)
+
+
+def test_bfloat16_stays_near(way):
+    query, key = torch.randn(2, 1, 32, 16, 16)
+    expected = correlation._ByOffsets.apply(query, key, 9)
+    found = way(query.bfloat16(), key.bfloat16(), 9).float()
+    torch.testing.assert_close(found, expected, atol=0.02, rtol=0.02)

@@ -1,6 +1,6 @@
 """Measure how small and how fast the encodings of pictures are; the figures of docs/data.md.
 
-    K3DN_SAMPLES=... python -m tests.pipelines.dataset.measure_encodings
+    K3DN_SAMPLES=... python -m tests.benchmarks.encodings
 
 Pictures: path-traced scenes and photographs of the samples (8 bit), and the photographs halved in
 size, blurred and given sensor noise at 16 bit, as a defocused capture is. One thread.

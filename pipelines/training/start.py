@@ -1,0 +1,85 @@
+"""Where a run begins if not from random weights: a second stage of training, or fine-tuning.
+
+The authors train in two stages: the network without SRP blocks, then those blocks alone.
+``start_from`` names the first stage's weights, ``train_only`` the parts that still learn.
+"""
+
+from collections.abc import Mapping, Sequence
+
+from torch import Tensor, nn
+
+from pipelines.errors import UserError
+from pipelines.models.loading import open_weights
+from pipelines.storage import Location
+from pipelines.training.plan import RunPlan
+
+START = "start.safetensors"
+"""In the run's folder: an alias may mean other weights when the run goes on."""
+
+
+def bring_start(plan: RunPlan, model: nn.Module, tracking_uri: str) -> None:
+    """Copy the weights to begin with into the run's folder, once, and check that they fit.
+
+    Raises UserError where there are none, or where they fit the network only in part and what is
+    missing is not to be trained.
+    """
+    reference = plan.config.start_from
+    if reference is None:
+        return
+    start = plan.folder.child(START)
+    if not start.exists():
+        with open_weights(reference, tracking_uri) as path:
+            start.put_if_absent(path.read_bytes())
+    _check_fit(model, read_start(plan.folder), plan.config.train_only, reference)
+
+
+def read_start(run: Location) -> dict[str, Tensor]:
+    """Return the tensors that a run begins with, by name."""
+    from safetensors.torch import load
+
+    return load(run.child(START).read_bytes())
+
+
+def learning_parts(model: nn.Module, train_only: Sequence[str]) -> list[nn.Parameter]:
+    """Freeze everything outside the named parts; return what learns.
+
+    train_only: parts of parameter names, such as ``srp`` or ``decoder``; none: everything learns.
+    Raises ValueError for a part that the network does not have.
+    """
+    names = [name.split(".") for name, _ in model.named_parameters()]
+    for part in train_only:
+        if not any(part in name for name in names):
+            raise ValueError(
+                f"train_only: the network has no part {part!r}; it has "
+                f"{', '.join(dict.fromkeys(name[0] for name in names))} and what is in them"
+            )
+    for name, parameter in model.named_parameters():
+        parameter.requires_grad_(not train_only or _is_in(name, train_only))
+    return [parameter for parameter in model.parameters() if parameter.requires_grad]
+
+
+def _is_in(name: str, parts: Sequence[str]) -> bool:
+    return not set(parts).isdisjoint(name.split("."))
+
+
+def _check_fit(
+    model: nn.Module, tensors: Mapping[str, Tensor], train_only: Sequence[str], reference: str
+) -> None:
+    wanted = model.state_dict()
+    for name in tensors:
+        if name not in wanted:
+            raise UserError(
+                f"start_from {reference} has {name!r}, which this network lacks; train a network "
+                "of the same options"
+            )
+    for name, value in wanted.items():
+        if name not in tensors and not _is_in(name, train_only):
+            raise UserError(
+                f"start_from {reference} lacks {name!r} of this network; name the part in "
+                "train_only to train it from the start, or take the same options"
+            )
+        if name in tensors and tensors[name].shape != value.shape:
+            raise UserError(
+                f"start_from {reference}: {name!r} is {tuple(tensors[name].shape)}, this network's "
+                f"is {tuple(value.shape)}; take the same model and options"
+            )

@@ -1,0 +1,112 @@
+"""Second stages and fine-tuning: from which weights a run begins, and what of it learns."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+
+import k3dn
+from k3dn import build_model
+from pipelines.errors import UserError
+from pipelines.training.config import TrainConfig
+from pipelines.training.context import ProcessContext
+from pipelines.training.loader import local_batches
+from pipelines.training.loop import WEIGHTS, fit
+from pipelines.training.plan import RunPlan, claim, plan_run
+from pipelines.training.start import bring_start, learning_parts
+
+Small = Callable[..., TrainConfig]
+OPTIONS = {"width": 2, "disparity_channels": 4, "psf_blocks": 1}
+
+
+def train(config: TrainConfig) -> dict[str, torch.Tensor]:
+    plan = prepared(config)
+    fit(plan, ProcessContext(), local_batches)
+    return k3dn.load_weights(weights_of(plan)).state_dict()
+
+
+def prepared(config: TrainConfig) -> RunPlan:
+    plan = plan_run(config)
+    claim(plan)
+    bring_start(plan, build_model(config.model, config.network), "unused")
+    return plan
+
+
+def weights_of(plan: RunPlan) -> Path:
+    path = plan.folder.child(WEIGHTS).local_path()
+    assert path is not None
+    return path
+
+
+def test_two_stages_train_the_srp_blocks_on_a_frozen_network(small: Small) -> None:
+    first = small(name="first", model="nano", network={**OPTIONS, "srp": False}, steps=4)
+    before = train(first)
+    second = small(
+        name="second",
+        model="nano",
+        network=OPTIONS,
+        steps=4,
+        start_from=str(weights_of(plan_run(first))),
+        train_only=["srp"],
+    )
+    after = train(second)
+    assert before.keys() < after.keys()
+    assert all(torch.equal(value, after[key]) for key, value in before.items())
+    torch.manual_seed(0)
+    added = after.keys() - before.keys()
+    assert all(".srp." in key for key in added)
+    once_more = train(small(**{**vars_of(second), "name": "third", "steps": 5}))
+    assert any(not torch.equal(after[key], once_more[key]) for key in added), "they learn"
+
+
+def vars_of(config: TrainConfig) -> dict[str, object]:
+    keys = ("model", "network", "start_from", "train_only")
+    return {key: getattr(config, key) for key in keys}
+
+
+def test_fine_tuning_goes_on_from_the_weights(small: Small) -> None:
+    first = small(name="first", model="nano", network=OPTIONS, steps=4)
+    before = train(first)
+    path = str(weights_of(plan_run(first)))
+    still = small(
+        name="still", model="nano", network=OPTIONS, steps=1, start_from=path, lr=1e-12,
+        weight_decay=0.0,
+    )  # fmt: skip
+    for key, value in train(still).items():
+        torch.testing.assert_close(value, before[key], atol=1e-6, rtol=0)
+
+
+def test_a_run_keeps_the_weights_that_it_began_with(small: Small, tmp_path: Path) -> None:
+    path = tmp_path / "w.safetensors"
+    k3dn.save_weights(path, build_model("nano", OPTIONS), name="nano", options=OPTIONS)
+    config = small(model="nano", network=OPTIONS, steps=1, start_from=str(path))
+    began = prepared(config).folder.child("start.safetensors").read_bytes()
+    path.unlink()
+    assert prepared(config).folder.child("start.safetensors").read_bytes() == began
+
+
+@pytest.mark.parametrize(
+    ("network", "train_only", "words"),
+    [
+        ({**OPTIONS, "width": 3}, [], "take the same model and options"),
+        ({**OPTIONS, "psf_blocks": 0}, [], "which this network lacks"),
+        ({**OPTIONS, "psf_blocks": 2}, [], "name the part in train_only"),
+    ],
+)
+def test_weights_that_do_not_fit_are_one_line(
+    small: Small, tmp_path: Path, network: dict[str, int], train_only: list[str], words: str
+) -> None:
+    path = tmp_path / "w.safetensors"
+    k3dn.save_weights(path, build_model("nano", OPTIONS), name="nano", options=OPTIONS)
+    config = small(model="nano", network=network, start_from=str(path), train_only=train_only)
+    with pytest.raises(UserError, match=words) as caught:
+        prepared(config)
+    assert "\n" not in str(caught.value)
+
+
+def test_an_unknown_part_and_a_missing_start_are_refused(small: Small) -> None:
+    with pytest.raises(ValueError, match="no part 'srpp'; it has encoder"):
+        learning_parts(build_model("nano"), ["srpp"])
+    with pytest.raises(ValueError, match="train_only needs start_from"):
+        small(train_only=["srp"])
