@@ -1,4 +1,6 @@
-"""Tiled restoration equals that of the whole picture."""
+"""Tiled restoration equals that of the whole picture, in bounded memory."""
+
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -64,6 +66,27 @@ def test_sixteen_bit_values_survive(model):
     left = np.full((32, 32, 3), 40001, np.uint16)
     identity = build_model("nano", {"width": 4, "disparity_channels": 8})
     assert np.array_equal(deblur(identity, left, left), left)
+
+
+class Darker(torch.nn.Module):
+    """Somebody's network, of no memory to speak of."""
+
+    def forward(self, left, right):
+        return 0.25 * (left + right)
+
+
+def test_memory_beyond_the_pictures_is_that_of_a_row_of_tiles():
+    """24 megapixels at 16 bit; one float32 copy of the picture would take 288 MB."""
+    view = np.full((4000, 6000, 3), 40000, np.uint16)
+    tracemalloc.start()
+    try:
+        found = deblur(Darker(), view, view, tile_px=256, halo_px=64)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert np.all(found == 20000)
+    row_of_tiles = (256 + 2 * 64) * 6000 * 3 * 4
+    assert peak < found.nbytes + 5 * row_of_tiles
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32])

@@ -55,6 +55,30 @@ def test_depth_size_and_channel_order_are_kept(
     assert result.bit_depth == np.dtype(dtype).itemsize * 8
 
 
+def test_one_picture_is_restored_by_a_model_for_it(tmp_path: Path) -> None:
+    options = {"width": 2, "disparity_channels": 4, "single_picture": True}
+    path = tmp_path / "single.safetensors"
+    k3dn.save_weights(path, k3dn.build_model("nano", options), name="nano", options=options)
+    picture = write(tmp_path / "picture.png", 40001, np.uint16)
+    output = str(tmp_path / "out.png")
+    deblur.run(DeblurConfig(root=str(tmp_path), left=picture, output=output, model=str(path)))
+    untrained = cv2.imread(output, cv2.IMREAD_UNCHANGED)  # an untrained network changes nothing
+    assert np.array_equal(untrained, cv2.imread(picture, cv2.IMREAD_UNCHANGED))
+
+
+def test_one_picture_is_too_little_for_a_model_of_pairs(tmp_path: Path) -> None:
+    path = tmp_path / "pairs.safetensors"
+    options = {"width": 2, "disparity_channels": 4}
+    k3dn.save_weights(path, k3dn.build_model("nano", options), name="nano", options=options)
+    picture = write(tmp_path / "picture.png", 9, np.uint8)
+    config = DeblurConfig(
+        root=str(tmp_path), left=picture, output=str(tmp_path / "out.png"), model=str(path)
+    )
+    with pytest.raises(UserError, match="needs the left and the right view"):
+        deblur.run(config)
+    assert not (tmp_path / "out.png").exists()
+
+
 def test_mistakes_are_one_line_and_nothing_is_written(tmp_path: Path, halving: str) -> None:
     left = write(tmp_path / "left.png", 9, np.uint8)
     deep = write(tmp_path / "deep.png", 9, np.uint16)
@@ -84,7 +108,9 @@ def test_summary_counts_every_parameter() -> None:
     config = SummaryConfig(model="nano", network={"width": 4}, size="64x96")
     result = summary.run(config)
     network = k3dn.build_model("nano", {"width": 4})
-    assert result.parameters == sum(p.numel() for p in network.parameters())
+    spectra = ("log_gain", "phase")  # which become fixed kernels
+    counted = [p.numel() for n, p in network.named_parameters() if not n.endswith(spectra)]
+    assert result.parameters == sum(counted)
     tops = [row for row in result.rows if "." not in row.module]
     assert sum(row.parameters for row in tops) == result.parameters
     assert sum(row.macs for row in tops) == result.macs > 0
