@@ -21,11 +21,11 @@ class DemoConfig(StepConfig):
     """Height x width of the synthetic pairs in px."""
     max_coc_px: float = 8.0
     """Largest radius of the synthetic blur in px."""
-    steps: int = 1500
+    steps: int = 2000
     """Optimizer steps of the training."""
     batch_size: int = 8
     """Pairs a step."""
-    patch: int = 64
+    patch: int = 48
     """Side of the training patches in px."""
     lr: float = 3e-3
     """Highest learning rate: short trainings take a higher one than the paper's 3e-4."""
