@@ -32,7 +32,7 @@ class DenseKernelSet(nn.Module):
         super().__init__()
         side = config.kernel_size
         shape = (config.num_kernels, config.channels, side, side // 2 + 1)
-        half = 0.02 * torch.randn(shape)
+        half = 0.01 * torch.randn(shape)
         half[..., side // 2, side // 2] += 1.0
         self.half_kernels = nn.Parameter(half)
 

@@ -163,6 +163,22 @@ def gains(weights: str, root: str, datasets: Sequence[str], restore: Restore) ->
     return found
 
 
+def mirror_gap(weights: str, root: str, datasets: Sequence[str]) -> float:
+    """RMS difference of the answers for pairs and for mirrored, swapped pairs, share of white."""
+    model = k3dn.load_weights(weights)
+    squares = []
+    for reference in datasets:
+        version = open_version(locate(root), reference)
+        for row in range(version.rows("test")):
+            pair = version.read_pair("test", row)
+            if max(pair.left.shape) <= 512:
+                left, right = (_tensor(to_unit(view)) for view in (pair.left, pair.right))
+                with torch.inference_mode():
+                    mirrored = model(right.flip(-1), left.flip(-1)).flip(-1)
+                    squares.append(float((mirrored - model(left, right)).square().mean()))
+    return float(np.mean(squares)) ** 0.5
+
+
 def measure(
     name: str, reading: Reading, root: str, datasets: Sequence[str], steps: int
 ) -> dict[str, list[float]]:
@@ -176,6 +192,7 @@ def measure(
     results = {name: gains(weights, root, datasets, plainly)}
     if name == DEFAULT:
         results |= {n: gains(weights, root, datasets, restore) for n, restore in ANSWERS.items()}
+        print(f"mirror gap, RMS: {mirror_gap(weights, root, datasets):.5f}", flush=True)
     print(f"{name}: {np.mean(results[name]):+.3f} dB", flush=True)
     return results
 
