@@ -31,6 +31,10 @@ class StepConfig:
     ray_address: str | None = None
     """Ray cluster. None: the cluster of the job, else a private one on this machine."""
 
+    def place(self) -> dict[str, Any]:
+        """Return the keys that every step has, to hand on to another step."""
+        return {field.name: getattr(self, field.name) for field in dataclasses.fields(StepConfig)}
+
 
 @dataclass(frozen=True, slots=True)
 class Key:

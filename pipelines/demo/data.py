@@ -52,9 +52,7 @@ def make_data(config: DemoConfig) -> DemoData:
     """Make what is not there yet. Raises UserError for samples that are not what they should be."""
     samples = _samples(config)
     base = SynthConfig(
-        root=config.root,
-        tracking_uri=config.tracking_uri,
-        ray_address=config.ray_address,
+        **config.place(),
         pairs=config.procedural_pairs,
         size=config.size,
         max_coc_px=config.max_coc_px,
@@ -83,9 +81,7 @@ def make_data(config: DemoConfig) -> DemoData:
     real_folder = samples / REAL_SET
     ingested = ingest.run(
         IngestConfig(
-            root=config.root,
-            tracking_uri=config.tracking_uri,
-            ray_address=config.ray_address,
+            **config.place(),
             source=str(real_folder),
             dataset=REAL_SET,
         )

@@ -77,9 +77,7 @@ def run(config: DemoConfig) -> DemoResult:
         say("demo 3/5: evaluation")
         evaluated = evaluate.run(
             EvaluateConfig(
-                root=config.root,
-                tracking_uri=config.tracking_uri,
-                ray_address=config.ray_address,
+                **config.place(),
                 model=f"models:/{MODEL}/{trained.model_version}",
                 datasets=data.test(),
             )
@@ -93,9 +91,7 @@ def run(config: DemoConfig) -> DemoResult:
 
 def _training(config: DemoConfig, data: DemoData) -> TrainConfig:
     return TrainConfig(
-        root=config.root,
-        tracking_uri=config.tracking_uri,
-        ray_address=config.ray_address,
+        **config.place(),
         datasets=data.training(config.real_repeat),
         steps=config.steps,
         batch_size=config.batch_size,
@@ -119,9 +115,7 @@ def _promote(config: DemoConfig, data: DemoData, trained: TrainResult) -> tuple[
     try:
         promoted = promote.run(
             PromoteConfig(
-                root=config.root,
-                tracking_uri=config.tracking_uri,
-                ray_address=config.ray_address,
+                **config.place(),
                 name=MODEL,
                 candidate=str(trained.model_version),
                 datasets=data.test(),

@@ -145,9 +145,7 @@ def _real(
         output = root.child("demo", f"{pair.pair_id}-deblurred.png")
         result = deblur.run(
             DeblurConfig(
-                root=config.root,
-                tracking_uri=config.tracking_uri,
-                ray_address=config.ray_address,
+                **config.place(),
                 left=str(data.real_folder / files["left"]),
                 right=str(data.real_folder / files["right"]),
                 output=output.url,
