@@ -1,4 +1,7 @@
-"""The thin lens against its ray geometry, and sRGB against its standard."""
+"""The thin lens against its ray geometry, the published cameras, and sRGB against its standard."""
+
+import json
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -6,6 +9,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from synth import Camera, linear_to_srgb, quantize, srgb_to_linear
+from synth.published_cameras import (
+    DDD_SYN_CAMERAS,
+    PUBLISHED_CAMERAS,
+    RDPD_CAMERAS,
+    window_of,
+)
 
 cameras = st.builds(
     Camera,
@@ -92,3 +101,79 @@ def test_quantize_rounds_and_clips_and_knows_its_depths():
     np.testing.assert_array_equal(quantize(np.array([-0.1, 0.4999, 1.7]), 8), [0, 127, 255])
     with pytest.raises(ValueError, match="bit_depth"):
         quantize(np.zeros(3), 12)
+
+
+@pytest.mark.parametrize("name", sorted(RDPD_CAMERAS))
+def test_rdpd_layers_are_the_published_tables(name, reference):
+    table = json.loads((reference / "rdpd_coc_layer_tables.json").read_text())[name]
+    camera = RDPD_CAMERAS[name]
+    assert camera.focal_length == table["focal_len"]
+    assert camera.coc_scale_px == pytest.approx(table["coc_scale"], rel=1e-12)
+    # The published sizes are positive beyond the focus, ours before it.
+    assert [[-layer.coc_px, layer.near_m, layer.far_m] for layer in camera.layers()] == table[
+        "layers"
+    ]
+
+
+@pytest.mark.parametrize("name", sorted(RDPD_CAMERAS))
+def test_rdpd_radii_are_those_of_the_layer_that_holds_the_depth(name):
+    camera = RDPD_CAMERAS[name]
+    layers = camera.layers()
+    assert layers[0].coc_px == 40
+    assert all(nearer.coc_px > farther.coc_px for nearer, farther in pairwise(layers))
+    assert all(nearer.far_m == farther.near_m for nearer, farther in pairwise(layers))
+    for layer in layers:
+        inside_m = np.array([layer.near_m, 0.5 * (layer.near_m + layer.far_m)])
+        last_m = np.nextafter(layer.far_m, 0.0)
+        np.testing.assert_array_equal(camera.coc_px(np.append(inside_m, last_m)), layer.coc_px)
+    assert camera.coc_px(np.array([1e4]))[0] == layers[-1].coc_px
+    np.testing.assert_array_equal(camera.coc_px(np.array([0.0, 1e4]), max_coc_px=2), [2, -2])
+
+
+def test_rdpd_radii_are_the_rounded_nominal_formula():
+    """Away from the bins' borders the table is the paper's formula at the depth itself."""
+    camera = RDPD_CAMERAS["set_2"]
+    depth_m = np.linspace(30.0, 240.0, 500)
+    size = (9.8 * (depth_m - 8.0)) / depth_m
+    clear = np.abs(size - np.rint(size)) < 0.45
+    np.testing.assert_array_equal(camera.coc_px(depth_m)[clear], -np.rint(size[clear]))
+
+
+@pytest.mark.parametrize(
+    ("name", "key"),
+    [
+        *((f"idx{index}", f"train{index}") for index in range(5)),
+        ("testing", "test0"),
+        ("testing1", "test1"),
+        ("demo", "demo0"),
+    ],
+)
+def test_ddd_syn_disparities_are_the_published_curves(name, key, reference):
+    curves = np.load(reference / "ddd_disparity_curves.npz")
+    camera, depth_m = DDD_SYN_CAMERAS[name], curves[f"{key}_depth"]
+    disparity_px = camera.disparity_px(depth_m)
+    np.testing.assert_allclose(disparity_px, curves[f"{key}_disp"], rtol=0, atol=1e-9)
+    np.testing.assert_allclose(camera.coc_px(depth_m), disparity_px, rtol=1e-6)
+    np.testing.assert_allclose(camera.coc_px(depth_m, max_coc_px=2.0).max(), 2.0)
+
+
+def test_ddd_syn_focus_lies_behind_the_farthest_point_of_each_picture():
+    camera = DDD_SYN_CAMERAS["idx3"]
+    depth_m = np.array([[0.8, 2.0], [5.0, 9.0]])
+    whole, cropped = camera.disparity_px(depth_m), camera.disparity_px(depth_m[:1])
+    assert (whole > 0.0).all()
+    assert (np.diff(whole.ravel()) < 0.0).all()
+    assert cropped[0, 1] == pytest.approx(whole[1, 1], rel=0.02)  # farthest: nearly the same
+    assert cropped[0, 0] < whole[0, 0]
+    np.testing.assert_array_equal(window_of(np.array([0.2, 1.0, 1.99, 7.0])), [1, 1, 1, 7])
+    np.testing.assert_array_equal(camera.window_px(depth_m), window_of(whole))
+
+
+def test_published_cameras_have_one_name_each_and_refuse_impossible_depth():
+    assert len(PUBLISHED_CAMERAS) == 13
+    for name, camera in PUBLISHED_CAMERAS.items():
+        assert name.endswith(f"/{camera.name}")
+        with pytest.raises(ValueError, match="depth_m"):
+            camera.coc_px(np.array([2.0, np.nan]))
+        with pytest.raises(ValueError, match="depth_m"):
+            camera.coc_px(np.array([2.0, -1.0]))
