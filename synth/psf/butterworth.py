@@ -1,5 +1,5 @@
 """Butterworth kernels, after Abuolaim et al., "Learning to reduce defocus blur by realistically
-modeling dual-pixel data" (ICCV 2021, RDPD), in a centred, sub-pixel form, and as published.
+modeling dual-pixel data" (ICCV 2021, RDPD), in a centred, sub-pixel form.
 
 The combined kernel is a disc whose light follows a Butterworth high-pass, so that the rim is
 brighter than the middle; the left and right kernels are that disc times a ramp across it.
@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from synth.psf.family import CELLS, Aperture, KernelPair, PsfFamily, cell_middles
+from synth.psf.family import CELLS, Aperture, PsfFamily, cell_middles
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -80,42 +80,3 @@ def _sample(rng: np.random.Generator) -> ButterworthParameters:
 
 
 BUTTERWORTH = PsfFamily("butterworth", ButterworthParameters, _aperture, _sample)
-
-
-def published_butterworth(
-    coc_px: int, *, order: int, cutoff_factor: float, beta: float, smoothing: int = 7
-) -> KernelPair:
-    """The kernels exactly as the RDPD generator makes them, turned to our conventions.
-
-    coc_px: signed whole radius, near positive; 0 is taken as 1, as the generator does.
-    smoothing: strength S of the Gaussian. Returns (K_L, K_R) for convolution, each sums to 1.
-
-    Known defects, which `BUTTERWORTH` mends: whole radii only, blurred in focus, and a shift that
-    is not proportional to the radius (1.1 radii at 1 px, 0.59 from 5 px on).
-    """
-    radius = max(abs(int(coc_px)), 1)
-    side = 2 * radius + 1
-    axis = np.arange(-radius, radius + 1, dtype=np.float64)
-    square = axis[None, :] ** 2 + axis[:, None] ** 2
-    power = (square / (2.0 * radius / cutoff_factor) ** 2) ** order
-    high_pass = power / (1.0 + power)
-    low, high = high_pass.min(), high_pass.max()
-    light = (high_pass - low) / (high - low) * (1.0 - beta) + beta
-    light[square > radius**2] = 0.0
-
-    taps = round(side / smoothing) + 1
-    taps += 1 - taps % 2
-    sigma = 0.3 * ((taps - 1) / 2.0 - 1.0) + 0.8
-    pad = taps // 2
-    gauss = np.exp(-(np.arange(-pad, pad + 1.0) ** 2) / (2.0 * sigma**2))
-    gauss /= gauss.sum()
-    padded = np.pad(light, pad)
-    for _ in range(2):
-        mirrored = np.pad(padded, ((pad, pad), (0, 0)), mode="reflect")
-        padded = sum(g * mirrored[i : i + padded.shape[0]] for i, g in enumerate(gauss)).T
-
-    ramp = np.arange(padded.shape[1]) / (padded.shape[1] - 1.0)
-    rising = padded * ramp
-    rising /= rising.sum()
-    falling = rising[:, ::-1].copy()
-    return (rising, falling) if coc_px > 0 else (falling, rising)

@@ -1,14 +1,16 @@
-"""Properties that every kernel family must have, and the published Butterworth closed form."""
-
-import os
-from pathlib import Path
+"""Properties that every kernel family must have, and the closed form of each."""
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from synth.psf import PSF_FAMILIES, ButterworthParameters, IntegralParameters, published_butterworth
+from synth.psf import (
+    PSF_FAMILIES,
+    ButterworthParameters,
+    IntegralParameters,
+    TranslatingDiskParameters,
+)
 
 FAMILIES = sorted(PSF_FAMILIES)
 radii = st.floats(0.0, 20.0, allow_subnormal=False)
@@ -133,31 +135,28 @@ def test_integral_kernels_are_uniform_windows():
     np.testing.assert_allclose(mean[half - 4 : half + 5, half - 4 : half + 5], 1 / 144, rtol=0.07)
 
 
-def test_published_butterworth_meets_the_reference_arrays():
-    folder = os.environ.get("K3DN_REFERENCE")
-    if not folder:
-        pytest.skip("K3DN_REFERENCE is unset: no arrays of the published generator to compare with")
-    arrays = np.load(Path(folder) / "rdpd_kernels.npz")
-    names = sorted(name[:-2] for name in arrays.files if name.endswith("_l"))
-    assert len(names) > 50
-    for name in names:
-        radius, order, cutoff, beta, strength = (float(part[1:]) for part in name.split("_"))
-        # The reference correlates, we convolve: turning a kernel round changes one into the other.
-        left, right = published_butterworth(
-            -int(radius),
-            order=int(order),
-            cutoff_factor=cutoff,
-            beta=beta,
-            smoothing=int(strength),
+def test_translating_disks_are_the_chord_behind_a_point():
+    """Inside a large disc light is the chord's length up to the point, no more than the travel."""
+    radius = 30.0
+    for travel in (2.0, 0.8):
+        left, _ = PSF_FAMILIES["translating_disk"](radius, TranslatingDiskParameters(travel=travel))
+        x, y = np.meshgrid(offsets(left) / radius, offsets(left) / radius)
+        chord = np.minimum(x + np.sqrt(np.maximum(1.0 - y**2, 0.0)), travel)
+        inside = np.hypot(x, y) < 0.9
+        ratio = left[inside] / chord[inside]
+        assert ratio.std() / ratio.mean() < 0.02
+
+
+def test_translating_disks_come_together_as_the_travel_shrinks():
+    shifts = [
+        centroid_x(
+            PSF_FAMILIES["translating_disk"](5.0, TranslatingDiskParameters(travel=travel))[0]
         )
-        np.testing.assert_allclose(left, arrays[f"{name}_l"][::-1, ::-1], rtol=0, atol=1e-12)
-        np.testing.assert_allclose(right, arrays[f"{name}_r"][::-1, ::-1], rtol=0, atol=1e-12)
-
-
-def test_corrected_butterworth_shifts_as_the_published_one_at_large_radii():
-    published = published_butterworth(20, order=3, cutoff_factor=2.5, beta=0.1)[0]
-    corrected = PSF_FAMILIES["butterworth"](20.0)[0]
-    assert centroid_x(corrected) == pytest.approx(centroid_x(published), rel=0.03)
+        for travel in (0.01, 0.5, 1.0, 2.0)
+    ]
+    assert shifts[0] < 0.02
+    assert all(np.diff(shifts) > 0.1)
+    assert 2.0 * shifts[-1] / 5.0 == pytest.approx(0.56, abs=0.01)  # as published
 
 
 @pytest.mark.parametrize(
@@ -168,6 +167,8 @@ def test_corrected_butterworth_shifts_as_the_published_one_at_large_radii():
         (ButterworthParameters, {"beta": 1.5}, "beta"),
         (ButterworthParameters, {"ramp": -0.1}, "ramp"),
         (IntegralParameters, {"height": 0.0}, "height"),
+        (TranslatingDiskParameters, {"travel": 0.0}, "travel"),
+        (TranslatingDiskParameters, {"travel": 2.1}, "travel"),
     ],
 )
 def test_impossible_parameters_are_refused(parameters, values, field):
