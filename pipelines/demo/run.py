@@ -101,7 +101,7 @@ def _training(config: DemoConfig, data: DemoData) -> TrainConfig:
         reblur_every=config.reblur_every,
         grad_clip=0.2,  # the usual norm is 0.05; a rare steep step must not count more
         seed=config.seed,
-        val_every=max(config.steps // 3, 1),
+        val_every=-(-config.steps // 3),
         max_val_pairs=12,
         register=MODEL,
     )
