@@ -4,6 +4,7 @@ from synth.psf.butterworth import BUTTERWORTH, ButterworthParameters
 from synth.psf.family import Aperture, KernelPair, PsfFamily
 from synth.psf.field import FieldPsf
 from synth.psf.integral import INTEGRAL, IntegralParameters
+from synth.psf.measured import MeasuredBank, load_measured_bank
 from synth.psf.published import (
     KernelTriple,
     published_butterworth,
@@ -25,8 +26,10 @@ __all__ = [
     "IntegralParameters",
     "KernelPair",
     "KernelTriple",
+    "MeasuredBank",
     "PsfFamily",
     "TranslatingDiskParameters",
+    "load_measured_bank",
     "published_butterworth",
     "published_integral_window",
     "published_translating_disk",

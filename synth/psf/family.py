@@ -73,15 +73,7 @@ def project(aperture: Aperture, radius_px: float) -> np.ndarray:
     Each cell is light spread evenly, each pixel gathers it with a tent two pixels wide: what
     averaging a linearly interpolated picture over the aperture comes to.
     """
-    edges_px = cell_edges(aperture) * radius_px
-    half = int(np.ceil(edges_px[-1]))
-    pixels = np.arange(-half, half + 1.0)[:, None]
-    if half <= 1:
-        # The tent is straight over each cell, and a difference of integrals would lose digits.
-        middles_px = 0.5 * (edges_px[1:] + edges_px[:-1])
-        share = np.maximum(0.0, 1.0 - np.abs(middles_px - pixels))
-    else:
-        share = np.diff(_tent_integral(edges_px - pixels)) / np.diff(edges_px)
+    share = pixel_shares(cell_edges(aperture) * radius_px)
     kernel = share @ aperture.light @ share.T
     # Symmetric top to bottom by the aperture; made so to the last bit, too.
     kernel = kernel + kernel[::-1]
@@ -97,6 +89,30 @@ def cell_edges(aperture: Aperture) -> np.ndarray:
 def cell_middles(extent: float) -> np.ndarray:
     """Middles of CELLS cells over [-extent, extent], exactly symmetric about 0."""
     return (np.arange(CELLS) - (CELLS - 1) / 2.0) * (2.0 * extent / CELLS)
+
+
+def pixel_shares(edges_px: np.ndarray, half: int | None = None) -> np.ndarray:
+    """Shares of the light of even cells that pixels gather with a tent two pixels wide.
+
+    edges_px: (n + 1,) borders of the cells, ascending, all alike where the light is one point.
+    half: pixels -half to half are there; None takes as many as the light needs.
+    Returns float64 (2 half + 1, n), each column sums to 1 and keeps its cell's centroid.
+    """
+    reach = int(np.ceil(max(-edges_px[0], edges_px[-1])))
+    half = reach if half is None else half
+    if reach > 1:
+        pixels = np.arange(-half, half + 1.0)[:, None]
+        return np.asarray(np.diff(_tent_integral(edges_px - pixels)) / np.diff(edges_px))
+    # Within a pixel of the middle a difference of integrals would lose digits: the tents of the
+    # three pixels are 1 - |x| and the positive and negative part of x, averaged over each cell.
+    left, right = edges_px[:-1], edges_px[1:]
+    middle = 0.5 * (left + right)
+    distance = np.abs(middle)
+    across = (left < 0.0) & (right > 0.0)
+    squares = left[across] ** 2 + right[across] ** 2
+    distance[across] = 0.5 * squares / (right[across] - left[across])
+    three = np.stack([0.5 * (distance - middle), 1.0 - distance, 0.5 * (distance + middle)])
+    return np.pad(three, ((half - 1, half - 1), (0, 0))) if half >= 1 else three[1:2]
 
 
 def _tent_integral(x: np.ndarray) -> np.ndarray:
