@@ -1,0 +1,10 @@
+"""Renderers: from a sharp picture and its blur radii to the two dual-pixel views."""
+
+from synth.render.gather import render_gather
+from synth.render.interface import Psf, Renderer
+from synth.render.layered import cut_layers, render_layered
+
+RENDERERS: dict[str, Renderer] = {"layered": render_layered, "gather": render_gather}
+"""Every renderer by its name in configuration files."""
+
+__all__ = ["RENDERERS", "Psf", "Renderer", "cut_layers", "render_gather", "render_layered"]
