@@ -50,3 +50,70 @@ class Camera:
         if max_coc_px is not None:
             coc_px = np.clip(coc_px, -max_coc_px, max_coc_px)
         return coc_px.astype(np.float32)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CameraRanges:
+    """Ranges to draw cameras from that suit a scene: blur is given, and the lens follows from it.
+
+    Drawn freely, most lenses would blur a scene by nothing or by more than its width.
+    """
+
+    extreme_coc_px: tuple[float, float] = (3.2, 8.0)
+    """Blur radius of the most blurred part of the scene."""
+    f_number: tuple[float, float] = (1.4, 8.0)
+    """Drawn evenly in its logarithm."""
+    sensor_width_mm: float = 36.0
+    """Width of the sensor, which the picture's pixels share."""
+    focus_places: tuple[tuple[float, float, float], ...] = (
+        (0.0, 0.15, 0.6),
+        (0.15, 0.6, 0.25),
+        (0.6, 1.0, 0.15),
+    )
+    """Ranges of the focus in the scene and their probabilities. Places are even in the inverse of
+    depth, as blur is: 0 at the near end, 1 at the far end. Mostly near, as photographers focus."""
+
+    def __post_init__(self) -> None:
+        for name in ("extreme_coc_px", "f_number"):
+            low, high = getattr(self, name)
+            if not 0.0 < low <= high < np.inf:
+                raise ValueError(f"cameras.{name} must be 0 < low <= high, got {low}, {high}")
+        if not self.sensor_width_mm > 0.0:
+            raise ValueError(
+                f"cameras.sensor_width_mm must be positive, got {self.sensor_width_mm}"
+            )
+        shares = [share for _, _, share in self.focus_places]
+        if not np.isclose(sum(shares), 1.0) or min(shares) < 0.0:
+            raise ValueError(f"cameras.focus_places: probabilities must sum to 1, got {shares}")
+        for low, high, _ in self.focus_places:
+            if not 0.0 <= low <= high <= 1.0:
+                raise ValueError(f"cameras.focus_places must lie in [0, 1], got {low} to {high}")
+
+    def sample(self, rng: np.random.Generator, depth_m: np.ndarray) -> Camera:
+        """Draw a camera for a scene of depth_m, (H, W) metres, positive.
+
+        The focus lies within the depth range but for its outermost hundredths. A scene of one depth
+        has no range: it then lies out of focus, which is before it.
+        """
+        near_m, far_m = (float(z) for z in np.quantile(depth_m, [0.01, 0.99]))
+        index = int(rng.choice(len(self.focus_places), p=[p for _, _, p in self.focus_places]))
+        low, high, _ = self.focus_places[index]
+        near_dioptre, far_dioptre = 1.0 / near_m, 1.0 / far_m
+        focus_m = 1.0 / (near_dioptre + rng.uniform(low, high) * (far_dioptre - near_dioptre))
+        # coc = scale * (focus / depth - 1), so the extreme is at one end of the range.
+        extreme = max(focus_m * near_dioptre - 1.0, 1.0 - focus_m * far_dioptre)
+        if extreme < 0.02:
+            focus_m *= float(rng.uniform(0.6, 0.9))
+            extreme = abs(focus_m / near_m - 1.0)
+        scale_px = float(rng.uniform(*self.extreme_coc_px)) / extreme
+        f_number = float(np.exp(rng.uniform(*np.log(self.f_number))))
+        pitch_mm = self.sensor_width_mm / depth_m.shape[1]
+        # scale = f^2 / (2 N pitch (u - f)): solved for the focal length, which is below u always.
+        product_mm = 2.0 * f_number * pitch_mm * scale_px
+        focal_mm = 0.5 * (np.sqrt(product_mm**2 + 4.0 * product_mm * focus_m * 1e3) - product_mm)
+        return Camera(
+            focal_length_mm=float(focal_mm),
+            f_number=f_number,
+            focus_distance_m=focus_m,
+            pixel_pitch_um=pitch_mm * 1e3,
+        )

@@ -132,6 +132,11 @@ class DddSynCamera:
         sensor_px = image_px.min() - self.sensor_offset_px
         return np.asarray((image_px - sensor_px) / image_px * self.aperture_px / 2.0)
 
+    def crop(self, height: int, width: int) -> tuple[slice, slice]:
+        """Rows and columns that are kept of a picture before it is resized."""
+        first = self.crop_px - 1
+        return slice(first, height - self.crop_px), slice(first, width - self.crop_px)
+
     def window_px(self, depth_m: np.ndarray) -> np.ndarray:
         """Side k = max(1, floor(disparity)) of the window a pixel is spread over; int64."""
         return window_of(self.disparity_px(depth_m))

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from synth import Camera, linear_to_srgb, quantize, srgb_to_linear
+from synth.camera import CameraRanges
 from synth.published_cameras import (
     DDD_SYN_CAMERAS,
     PUBLISHED_CAMERAS,
@@ -70,6 +71,51 @@ def test_impossible_cameras_are_refused(change, message):
     }
     with pytest.raises(ValueError, match=message):
         Camera(**{**values, **change})
+
+
+@given(
+    seed=st.integers(0, 2**32),
+    near_m=st.floats(0.3, 5.0),
+    factor=st.floats(1.0, 40.0),
+    least_px=st.floats(0.5, 10.0),
+)
+def test_drawn_cameras_blur_the_scene_as_asked(seed, near_m, factor, least_px):
+    depth_m = np.linspace(near_m, near_m * factor, 200).reshape(10, 20)
+    ranges = CameraRanges(extreme_coc_px=(least_px, 12.0), f_number=(2.0, 11.0))
+    camera = ranges.sample(np.random.default_rng(seed), depth_m)
+    again = ranges.sample(np.random.default_rng(seed), depth_m)
+    assert camera == again
+    assert 2.0 <= camera.f_number <= 11.0
+    assert camera.pixel_pitch_um == pytest.approx(36e3 / 20)
+    extreme_px = np.abs(camera.coc_px(np.quantile(depth_m, [0.01, 0.99]))).max()
+    assert least_px * 0.999 <= extreme_px <= 12.012
+    if factor > 1.5:
+        assert near_m <= camera.focus_distance_m <= near_m * factor
+
+
+def test_drawn_cameras_focus_where_asked():
+    """A scene from 1 to 4 m: the middle of its range of blur is where 1 / z is half way, 1.6 m."""
+    depth_m = np.linspace(1.0, 4.0, 10000).reshape(100, 100)
+    rng = np.random.default_rng(0)
+    ranges = CameraRanges(focus_places=((0.5, 0.5, 1.0),))
+    assert ranges.sample(rng, depth_m).focus_distance_m == pytest.approx(1.6, rel=0.03)
+    focus_m = [CameraRanges().sample(rng, depth_m).focus_distance_m for _ in range(400)]
+    assert np.mean(np.array(focus_m) < 1.159) == pytest.approx(0.6, abs=0.08)
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"extreme_coc_px": (0.0, 3.0)}, "extreme_coc_px"),
+        ({"f_number": (8.0, 2.0)}, "f_number"),
+        ({"sensor_width_mm": 0.0}, "sensor_width_mm"),
+        ({"focus_places": ((0.0, 1.0, 0.5),)}, "sum to 1"),
+        ({"focus_places": ((0.5, 1.5, 1.0),)}, r"\[0, 1\]"),
+    ],
+)
+def test_impossible_ranges_are_refused(values, message):
+    with pytest.raises(ValueError, match=message):
+        CameraRanges(**values)
 
 
 @pytest.mark.parametrize("depth", [0.0, -1.0, np.nan, np.inf])
@@ -167,6 +213,12 @@ def test_ddd_syn_focus_lies_behind_the_farthest_point_of_each_picture():
     assert cropped[0, 0] < whole[0, 0]
     np.testing.assert_array_equal(window_of(np.array([0.2, 1.0, 1.99, 7.0])), [1, 1, 1, 7])
     np.testing.assert_array_equal(camera.window_px(depth_m), window_of(whole))
+
+
+def test_ddd_syn_crops_as_counted_from_one_with_both_ends():
+    rows, columns = DDD_SYN_CAMERAS["idx0"].crop(480, 640)
+    kept = np.arange(1, 481)[rows], np.arange(1, 641)[columns]
+    assert [(int(k[0]), int(k[-1])) for k in kept] == [(15, 465), (15, 625)]
 
 
 def test_published_cameras_have_one_name_each_and_refuse_impossible_depth():
