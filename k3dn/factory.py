@@ -2,7 +2,9 @@
 
 import difflib
 import importlib
+import inspect
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import fields
 
 from torch import nn
@@ -48,9 +50,11 @@ def _from_factory(name: str, options: dict[str, object]) -> nn.Module:
             "can import from the working folder"
         ) from error
     try:
-        model = factory(**options)
+        with suppress(ValueError):  # what is built in has no signature to look at
+            inspect.signature(factory).bind(**options)
     except TypeError as error:
         raise ValueError(f"model {name!r} does not take these options: {error}") from error
+    model = factory(**options)
     if not isinstance(model, nn.Module):
         raise ValueError(
             f"model {name!r} returned a {type(model).__name__}, expected torch.nn.Module"

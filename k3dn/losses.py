@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from k3dn.network.model import K3DN
+from k3dn.network.precision import at_least_float32, full_precision
 from k3dn.shapes import check_picture
 
 EDGE_WEIGHT = 0.05
@@ -29,7 +30,7 @@ def charbonnier(image: Tensor, target: Tensor) -> Tensor:
     return ((image - target).square() + EPSILON**2).sqrt().mean()
 
 
-def laplacian_of_gaussian(image_BCHW: Tensor) -> Tensor:
+def edges(image_BCHW: Tensor) -> Tensor:
     """A picture minus its 5-tap binomial blur: what is left are edges."""
     taps = image_BCHW.new_tensor([0.0625, 0.25, 0.375, 0.25, 0.0625])
     channels = image_BCHW.shape[1]
@@ -39,9 +40,9 @@ def laplacian_of_gaussian(image_BCHW: Tensor) -> Tensor:
 
 
 def charbonnier_edge(image: Tensor, target: Tensor) -> Tensor:
-    """Charbonnier plus an edge term, as MPRNet, which the paper's supplement cites."""
-    edges = charbonnier(laplacian_of_gaussian(image), laplacian_of_gaussian(target))
-    return charbonnier(image, target) + EDGE_WEIGHT * edges
+    """Charbonnier plus an edge term. MPRNet, which the paper's supplement cites, has both; its
+    edges come from a pyramid, these from one blur."""
+    return charbonnier(image, target) + EDGE_WEIGHT * charbonnier(edges(image), edges(target))
 
 
 LOSSES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
@@ -51,6 +52,12 @@ LOSSES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
     "l2": F.mse_loss,
 }
 """The two losses of Eq. 18 are in the supplement: readings of them, the first ours."""
+
+
+def _compare(loss: Callable[[Tensor, Tensor], Tensor], image: Tensor, target: Tensor) -> Tensor:
+    """In full precision: the differences that count at the end are below bfloat16's steps."""
+    with full_precision(image.device):
+        return loss(at_least_float32(image), at_least_float32(target))
 
 
 class TrainingObjective(nn.Module):
@@ -81,12 +88,16 @@ class TrainingObjective(nn.Module):
     def forward(self, left: Tensor, right: Tensor, target: Tensor, *, reblur: bool = True) -> Loss:
         """reblur: False leaves the reblurring pass, half of the work, out of this step."""
         check_picture("target", target)
+        if target.shape != left.shape:
+            raise ValueError(
+                f"target must have the views' shape {tuple(left.shape)}, got {tuple(target.shape)}"
+            )
         if isinstance(self.model, K3DN) and self.lambda_1 > 0 and reblur:
             restored = self.model.restore(left, right)
             blurred = self.model.reblur(target, restored.kernel_weights)
-            deblurring = self.deblur_loss(restored.image.float(), target)
-            reblurring = self.reblur_loss(blurred.float(), 0.5 * (left + right))
+            deblurring = _compare(self.deblur_loss, restored.image, target)
+            reblurring = _compare(self.reblur_loss, blurred, 0.5 * (left + right))
         else:
-            deblurring = self.deblur_loss(self.model(left, right).float(), target)
+            deblurring = _compare(self.deblur_loss, self.model(left, right), target)
             reblurring = torch.zeros_like(deblurring)
         return Loss(deblurring + self.lambda_1 * reblurring, deblurring, reblurring)

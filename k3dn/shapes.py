@@ -8,10 +8,13 @@ def check_views(left: Tensor, right: Tensor) -> None:
     """Check that two views are a batch of pictures of one size that a network can take.
 
     left, right: ``(B, 3, H, W)``, floating point, H and W at least 16 px.
-    Raises ValueError that says what was expected and what came.
+    Raises ValueError that says what was expected and what came. Values are looked at, so that a
+    GPU waits once a view; a compiled network does not look.
     """
     for name, view in (("left", left), ("right", right)):
         check_picture(name, view)
+    if left.dtype != right.dtype:
+        raise ValueError(f"left and right must have one type, got {left.dtype} and {right.dtype}")
     if left.shape != right.shape:
         raise ValueError(
             f"left and right must have one shape, got {tuple(left.shape)} and {tuple(right.shape)}"

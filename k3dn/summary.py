@@ -39,7 +39,7 @@ def summarize(model: nn.Module, height: int, width: int, *, depth: int = 2) -> S
     there: a trained network holds fixed kernels in their place. Nothing is computed: the network
     runs on the meta device. Rows are modules down to ``depth`` levels.
     """
-    model = copy.deepcopy(model).to("meta")
+    model = copy.deepcopy(model).to("meta").eval()
     counter = FlopCounterMode(display=False)
     correlation = _count_correlation(model)
     view = torch.empty(1, 3, height, width, device="meta")

@@ -31,7 +31,7 @@ def deblur(
     type. Pictures larger than a tile are cut into tiles with ``halo_px`` of surroundings, whose
     overlaps are blended. Both lengths are rounded up to the network's grid, so that a tile has
     the windows of the whole picture. Beside the pictures themselves, memory is taken for one
-    tile and one row of tiles.
+    tile and one row of tiles; a network that resizes (``pad_to_grid=false``) takes them whole.
     Raises ValueError for views that do not fit each other or are no pictures.
     """
     views = [left] if right is None else [left, right]
@@ -46,6 +46,8 @@ def deblur(
         raise ValueError(f"tile_px must be at least {2 * _GRID_PX} and halo_px not negative")
     peak = _peak(left)
     down, across = model.config.grid_px if isinstance(model, K3DN) else (_GRID_PX, _GRID_PX)
+    if isinstance(model, K3DN) and not model.config.pad_to_grid:
+        tile_px = max(left.shape)  # it resizes what it gets: each tile would be resized otherwise
     tile_rows = list(_spans(left.shape[0], _round_up(tile_px, down), _round_up(halo_px, down)))
     tile_columns = list(
         _spans(left.shape[1], _round_up(tile_px, across), _round_up(halo_px, across))

@@ -2,11 +2,14 @@
 
 import json
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 
 from torch import nn
 
 from k3dn.factory import build_model
+from k3dn.network.config import variant
+from k3dn.network.model import K3DN
 
 FORMAT = "k3dn-weights-1"
 
@@ -18,9 +21,18 @@ def save_weights(
     name: str,
     options: Mapping[str, object] | None = None,
 ) -> None:
-    """Write a model's weights with what ``build_model`` needs to build it again."""
+    """Write a model's weights with what ``build_model`` needs to build it again.
+
+    name, options: what ``build_model`` made it of. Of K3DN all options are written, so that a
+    file means the same network when a default changes. Raises ValueError where the model is
+    another one than they say.
+    """
     from safetensors.torch import save_file
 
+    if isinstance(model, K3DN):
+        if variant(name, options or {}) != model.config:
+            raise ValueError(f"the model is not what {name!r} with options {options or {}} builds")
+        options = asdict(model.config)
     tensors = {key: value.detach().cpu().contiguous() for key, value in model.state_dict().items()}
     metadata = {"format": FORMAT, "model": name, "options": json.dumps(dict(options or {}))}
     save_file(tensors, str(path), metadata=metadata)
@@ -44,10 +56,14 @@ def load_weights(path: str | Path) -> nn.Module:
             f"{path} is no weights file of this project: its format is "
             f"{metadata.get('format')!r}, expected {FORMAT!r}"
         )
-    model = build_model(metadata["model"], json.loads(metadata["options"]))
+    try:
+        name, options = metadata["model"], json.loads(metadata["options"])
+    except (KeyError, ValueError) as error:
+        raise ValueError(f"{path} does not say which network it is for: {error}") from error
+    model = build_model(name, options)
     try:
         model.load_state_dict(tensors)
     except RuntimeError as error:
         detail = str(error).splitlines()[-1].strip()
-        raise ValueError(f"{path} does not fit {metadata['model']!r}: {detail}") from error
+        raise ValueError(f"{path} does not fit {name!r} with {options}: {detail}") from error
     return model.eval()

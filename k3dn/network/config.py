@@ -49,7 +49,8 @@ class K3DNConfig:
     shared_windows: bool = True
     """Kernels see what lies around a window; off, a window ends in zeros."""
     authors_disparity: bool = False
-    """The authors' disparity estimator: one-sided, batch-normalised, windows of 144 x 112 px."""
+    """The authors' disparity estimator: one-sided, batch-normalised, windows of 144 x 112 px. It
+    has none of the next three switches, which must be off."""
     two_sided: bool = True
     """The cost volume looks to both sides; off, to one."""
     local_norm: bool = True
@@ -57,7 +58,7 @@ class K3DNConfig:
     mirror_disparity: bool = True
     """Swapping and mirroring the views mirrors the disparity features exactly (two passes)."""
     mirror_whole: bool = False
-    """``forward`` gives the mean of the pair's and the mirrored pair's picture (two passes)."""
+    """The answer is the mean of those for the pair and for the mirrored pair (two passes)."""
     scaled_softmax: bool = True
     """Weights of Eq. 8 are bounded and have mean one; off, they sum to one."""
     refined_query: bool = False
@@ -65,7 +66,7 @@ class K3DNConfig:
     bounded_inverse: bool = True
     """Kernels, weights and mixing have inverses of bounded gain; off, the authors' division."""
     gated_values: bool = True
-    """Phi_v of Eq. 15 and 16 ends in a gate between 0 and 2."""
+    """Phi_v of Eq. 15 and 16 ends in a gate (0 to 2), and a leaky ReLU follows the values."""
     mean_residual: bool = True
     """Add the mean of the two views to the output, so that training starts at the input."""
     scaled_start: bool = True
@@ -97,6 +98,25 @@ class K3DNConfig:
                 f"spectrum_size must be even and larger than kernel_size {self.kernel_size}, "
                 f"got {self.spectrum_size}"
             )
+        beside = [n for n in ("two_sided", "local_norm", "mirror_disparity") if getattr(self, n)]
+        if self.authors_disparity and beside and not self.single_picture:
+            raise ValueError(
+                f"authors_disparity has nothing to do with {', '.join(beside)}: set "
+                f"{' '.join(f'{name}=false' for name in beside)}"
+            )
+        windows_px = min(self.grid_px)
+        if not self.shared_windows and windows_px < 64:
+            raise ValueError(
+                f"shared_windows=false needs window_px of at least 64, got {windows_px}: a window "
+                "would be smaller than a kernel"
+            )
+        if self.dense_kernels and windows_px < 32:
+            raise ValueError(
+                f"dense_kernels needs window_px of at least 32, got {windows_px}: each window has "
+                "kernels of its own"
+            )
+        if self.dense_kernels and self.kernel_size > 27:
+            raise ValueError(f"dense_kernels takes kernel_size up to 27, got {self.kernel_size}")
         if self.window_px < 16 or self.window_px & (self.window_px - 1):
             raise ValueError(f"window_px must be 16 or a larger power of 2, got {self.window_px}")
 
@@ -111,11 +131,17 @@ class K3DNConfig:
         return 4 * self.width
 
     @property
+    def vector_px(self) -> tuple[int, int]:
+        """Height and width of the window that one vector r^i governs, in px."""
+        if self.authors_disparity and not self.single_picture:
+            return 144, 112
+        return self.window_px, self.window_px
+
+    @property
     def grid_px(self) -> tuple[int, int]:
         """What height and width of a picture are brought to a multiple of, in px."""
-        if self.authors_disparity and not self.single_picture:
-            return 288, 224
-        return self.window_px, self.window_px
+        down, across = self.vector_px
+        return (2 * down, 2 * across) if down != across else (down, across)
 
 
 VARIANTS: dict[str, K3DNConfig] = {
@@ -139,6 +165,9 @@ PAPER_FORM: Mapping[str, bool] = {
     "pad_to_grid": False,
     "shared_windows": False,
     "authors_disparity": True,
+    "two_sided": False,
+    "local_norm": False,
+    "mirror_disparity": False,
     "scaled_softmax": False,
     "refined_query": True,
     "bounded_inverse": False,
@@ -146,8 +175,7 @@ PAPER_FORM: Mapping[str, bool] = {
     "mean_residual": False,
     "scaled_start": False,
 }
-"""What the authors' form does otherwise. Theirs is the estimator that looks to one side,
-normalises over the batch and does not know of mirrors."""
+"""What the authors' form does otherwise."""
 
 
 def variant(name: str, options: Mapping[str, Any]) -> K3DNConfig:
@@ -160,4 +188,7 @@ def variant(name: str, options: Mapping[str, Any]) -> K3DNConfig:
     form = options.pop("form", "k3dn")
     if form not in ("k3dn", "paper"):
         raise ValueError(f"form must be k3dn or paper, got {form!r}")
-    return replace(VARIANTS[name], **{**(PAPER_FORM if form == "paper" else {}), **options})
+    switches: dict[str, Any] = dict(PAPER_FORM) if form == "paper" else {}
+    if form == "paper" and options.get("single_picture"):
+        switches["window_px"] = 128  # near the authors' 144 x 112; their estimator is not there
+    return replace(VARIANTS[name], **{**switches, **options})

@@ -31,12 +31,12 @@ def local_correlation(query_BCHW: Tensor, key_BCHW: Tensor, window: int) -> Tens
     """
     few = query_BCHW.shape[1] < FEWEST_CHANNELS_FOR_TILES and not query_BCHW.is_cuda
     # Counted (on the meta device) is what the equation asks for, not what tiles add to it.
-    way = _ByOffsets if few or query_BCHW.is_meta else _ByTiles
+    way = ByOffsets if few or query_BCHW.is_meta else ByTiles
     scores: Tensor = way.apply(query_BCHW, key_BCHW, window)
     return scores
 
 
-class _ByOffsets(torch.autograd.Function):
+class ByOffsets(torch.autograd.Function):
     """A loop over the offsets, with its own backward pass.
 
     Autograd's would fill one array of the size of all keys with zeros for each of the offsets,
@@ -70,7 +70,7 @@ class _ByOffsets(torch.autograd.Function):
         return grad_query, grad_key, None
 
 
-class _ByTiles(torch.autograd.Function):
+class ByTiles(torch.autograd.Function):
     """Matrix products of tiles, strip by strip; the backward pass cuts the tiles again."""
 
     @staticmethod

@@ -29,8 +29,8 @@ class DecoderStage(nn.Module):
 class Decoder(nn.Module):
     """Three stages with 4b, 2b and b + 6 channels, then a convolution to three.
 
-    The last convolution starts at zero: together with the mean view added behind it, an
-    untrained network returns its input.
+    With ``mean_residual`` the last convolution starts at zero: together with the mean view added
+    behind it, an untrained network returns its input.
     """
 
     def __init__(self, config: K3DNConfig) -> None:

@@ -19,7 +19,7 @@ from k3dn.network.windows import cut_windows, join_windows
 
 _GRID = 32
 """Side of the grid on which a mixture is inverted; its wrap-around is far from the kernel."""
-_EXTRA_REACH = 2
+EXTRA_REACH = 2
 """The inverse kernel reaches this much further to each side than the kernel."""
 WIENER_FLOOR = 1e-3
 """Smallest regularisation of the inverse: its gain is at most 1 / (2 sqrt(floor)), 16."""
@@ -48,7 +48,7 @@ class DenseKernelSet(nn.Module):
 
 def mix_kernels(weights_BNhw: Tensor, kernels_NCKK: Tensor) -> Tensor:
     """Eq. 9: K-hat^i = Sum_j a^i_j K^j, ``(B, h, w, C, K, K)``."""
-    return torch.einsum("bnhw,ncyx->bhwcyx", weights_BNhw.to(kernels_NCKK.dtype), kernels_NCKK)
+    return torch.einsum("bnhw,ncyx->bhwcyx", weights_BNhw, kernels_NCKK)
 
 
 def wiener_inverse(kernels: Tensor, floor: float, side: int) -> Tensor:
@@ -80,7 +80,7 @@ def convolve_windows(x_BCHW: Tensor, kernels_BhwCKK: Tensor, *, shared: bool) ->
 class DensePSFBlock(nn.Module):
     """The PSF block with Eq. 9 read densely; a weighs blur kernels, deblurring inverts.
 
-    Everywhere weights are a of Eq. 8 on the grid of R, ``(B, N, h, w)``.
+    Everywhere weights are a of Eq. 8 on the grid of R, ``(B, N, h, w)``; they sum to one.
     """
 
     def __init__(self, config: K3DNConfig) -> None:
@@ -114,8 +114,8 @@ class DensePSFBlock(nn.Module):
         return x_BCHW + leaky_relu(self.mixing(filtered))
 
     def _filter(self, x_BCHW: Tensor, weights_BNhw: Tensor, *, inverse: bool) -> Tensor:
-        share = weights_BNhw / weights_BNhw.sum(dim=1, keepdim=True)
-        mixed = mix_kernels(share, self.kernel_set())
-        if inverse:
-            mixed = wiener_inverse(mixed, WIENER_FLOOR, mixed.shape[-1] + 2 * _EXTRA_REACH)
+        with full_precision(x_BCHW.device):
+            mixed = mix_kernels(at_least_float32(weights_BNhw), self.kernel_set())
+            if inverse:
+                mixed = wiener_inverse(mixed, WIENER_FLOOR, mixed.shape[-1] + 2 * EXTRA_REACH)
         return convolve_windows(x_BCHW, mixed, shared=self.shared_windows)

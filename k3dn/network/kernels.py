@@ -17,7 +17,7 @@ from k3dn.network.config import K3DNConfig
 from k3dn.network.precision import at_least_float32, full_precision
 
 MAX_LOG_GAIN = math.log(10.0)
-"""No frequency is amplified or damped by more than a factor of ten."""
+"""No frequency of a spectrum is amplified or damped by more than a factor of ten."""
 
 
 class KernelSet(nn.Module):
@@ -40,10 +40,14 @@ class BoundedKernels(KernelSet):
     """Kernels held as bounded log spectra.
 
     The spectrum is exp(gain + i phase), so that the inverse filter of Eq. 7 and 10,
-    1 / F(K) = exp(-gain - i phase), needs no division and has a bounded gain whatever the
-    training does. ``gain`` is even in both frequencies and ``phase`` even in the horizontal,
+    1 / F(K) = exp(-gain - i phase), needs no division and has a bounded gain and gradient whatever
+    the training does. ``gain`` is even in both frequencies and ``phase`` even in the horizontal,
     odd in the vertical one: that makes the kernel real and symmetric by construction.
-    Starts at the impulse plus a little noise.
+
+    Exact before the crop to K x K; how far the cropped kernels undo each other depends on how far
+    training has moved them from the impulse where they start (docs/readings.md has figures). Along
+    the horizontal frequencies the spectrum is positive: the negative lobes that a box or a disk
+    has there cannot be represented, and past a zero there is nothing to invert.
     """
 
     def __init__(self, config: K3DNConfig) -> None:
@@ -55,25 +59,27 @@ class BoundedKernels(KernelSet):
         self.phase = nn.Parameter(0.1 * torch.randn(channels, half - 1, half + 1))
 
     def deblurring_kernels(self) -> Tensor:
-        return self._spatial(1.0)
+        return self._spatial(self.spectra())
 
     def blurring_kernels(self) -> Tensor:
-        return self._spatial(-1.0)
+        return self._spatial(self.spectra(blurring=True))
 
-    def spectra(self) -> Tensor:
-        """Spectra of the deblurring kernels, ``(C, G, G / 2 + 1)`` complex, origin first."""
+    def spectra(self, *, blurring: bool = False) -> Tensor:
+        """Spectra of the deblurring kernels, ``(C, G, G / 2 + 1)`` complex, origin first.
+
+        blurring: those of the blurring kernels, their reciprocals.
+        """
         gain = MAX_LOG_GAIN * torch.tanh(at_least_float32(self.log_gain) / MAX_LOG_GAIN)
         phase = at_least_float32(self.phase)
         edge = torch.zeros_like(phase[:, :1])
         # Rows of a real FFT: 0, 1 .. G/2 - 1, Nyquist, then the negative frequencies upwards.
         gain = torch.cat((gain, gain[:, 1:-1].flip(1)), dim=1)
         phase = torch.cat((edge, phase, edge, -phase.flip(1)), dim=1)
-        return torch.polar(gain.exp(), phase)
+        sign = -1.0 if blurring else 1.0
+        return torch.polar((sign * gain).exp(), sign * phase)
 
-    def _spatial(self, direction: float) -> Tensor:
-        with full_precision(self.log_gain.device):
-            spectra = self.spectra()
-            spectra = spectra if direction > 0 else spectra.reciprocal()
+    def _spatial(self, spectra: Tensor) -> Tensor:
+        with full_precision(spectra.device):
             kernels = torch.fft.irfft2(spectra, s=(self.spectrum_size, self.spectrum_size))
             reach = self.kernel_size // 2
             kernels = kernels.roll((reach, reach), dims=(-2, -1))

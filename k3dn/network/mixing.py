@@ -13,7 +13,7 @@ class InvertibleMixing(nn.Module):
 
     P is a fixed permutation, L unit lower triangular, U upper triangular with a diagonal of
     fixed sign and trained magnitude, so W never becomes singular. Starts as a rotation. With
-    ``bounded`` the diagonal of U stays between 1 / 10 and 10: no channel is lost, none explodes.
+    ``bounded`` the diagonal of U stays between 1 / 10 and 10, so that W stays far from singular.
     """
 
     permutation: Tensor
@@ -46,8 +46,9 @@ class InvertibleMixing(nn.Module):
 
     def weight(self) -> Tensor:
         """W = P L U, ``(C, C)``."""
-        lower, upper = self.factors()
-        return self.permutation @ lower @ upper
+        with full_precision(self.lower.device):
+            lower, upper = self.factors()
+            return self.permutation @ lower @ upper
 
     def inverse_weight(self) -> Tensor:
         """W^-1, ``(C, C)``."""

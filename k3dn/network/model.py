@@ -1,6 +1,6 @@
 """K3DN: a dual-pixel pair to an all-in-focus image (Fig. 3), and the way back (Fig. 5)."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
@@ -13,6 +13,7 @@ from k3dn.network.dense import DensePSFBlock
 from k3dn.network.disparity import DisparityEstimator, SinglePictureEstimator
 from k3dn.network.encoder import Encoder
 from k3dn.network.fitting import fit_to_grid, unfit
+from k3dn.network.precision import at_least_float32
 from k3dn.network.psf import PSFBlock
 from k3dn.network.query import KernelQuery
 from k3dn.network.srp import SRPBlock
@@ -65,15 +66,18 @@ class K3DN(nn.Module):
             nn.init.zeros_(self.decoder.to_image.weight)
 
     def forward(self, left: Tensor, right: Tensor | None = None) -> Tensor:
-        image = self.restore(left, right).image
-        if self.config.mirror_whole and right is not None:
-            mirrored = self.restore(right.flip(-1), left.flip(-1)).image
-            image = 0.5 * (image + mirrored.flip(-1))
-        return image
+        return self.restore(left, right).image
 
     def restore(self, left: Tensor, right: Tensor | None = None) -> Restoration:
         """Restore a pair, with the quantities on the way. Raises ValueError on bad views."""
         left, right = self._views(left, right)
+        found = self._restore(left, right)
+        if not self.config.mirror_whole:
+            return found
+        mirrored = self._restore(right.flip(-1), left.flip(-1)).image.flip(-1)
+        return replace(found, image=0.5 * (found.image + mirrored))
+
+    def _restore(self, left: Tensor, right: Tensor) -> Restoration:
         height, width = left.shape[-2:]
         left, right = self._fit(left), self._fit(right)
         weights = self._kernel_weights(left, right)
@@ -87,17 +91,28 @@ class K3DN(nn.Module):
         """Blur a sharp picture by the kernels found in its blurred pair (Sec. 3.3, Fig. 5).
 
         sharp: ``(B, 3, H, W)``; kernel_weights: of ``restore`` on the pair. Returns the mean
-        of the two blurred views as the network sees it, ``(B, 3, H, W)``.
+        of the two blurred views as the network sees it, ``(B, 3, H, W)``. Raises ValueError for
+        weights of another network or of a pair of another size.
         """
         check_picture("sharp", sharp)
         height, width = sharp.shape[-2:]
         fitted = self._fit(sharp)
+        self._check_weights(kernel_weights, fitted)
         views = torch.cat((fitted, fitted), dim=1) - 0.5
         half, quarter, features = self.encoder(views)
         blurred = self._through_blocks(features, kernel_weights, reblur=True)
         return self._unfit(self._decode(blurred, quarter, half, views), height, width)
 
     def _views(self, left: Tensor, right: Tensor | None) -> tuple[Tensor, Tensor]:
+        own = self.encoder.to_half.down.weight.dtype
+        if (
+            left.is_floating_point()
+            and left.dtype != own
+            and not torch.is_autocast_enabled(
+                left.device.type if left.device.type != "meta" else "cpu"
+            )
+        ):
+            raise ValueError(f"the network computes in {own}, the views are {left.dtype}")
         if right is None and not self.config.single_picture:
             raise ValueError(
                 "this network needs the left and the right view; one that restores a single "
@@ -110,6 +125,21 @@ class K3DN(nn.Module):
         if self.config.single_picture:
             left = right = 0.5 * (left + right)
         return left, right
+
+    def _check_weights(self, kernel_weights: list[Tensor], sharp: Tensor) -> None:
+        if len(kernel_weights) != len(self.psf_blocks):
+            raise ValueError(
+                f"kernel_weights must be of {len(self.psf_blocks)} PSF blocks, got "
+                f"{len(kernel_weights)}"
+            )
+        down, across = self.config.vector_px
+        grid = (sharp.shape[-2] // down, sharp.shape[-1] // across)
+        for weights in kernel_weights:
+            if (weights.shape[0], *weights.shape[-2:]) != (sharp.shape[0], *grid):
+                raise ValueError(
+                    "kernel_weights must be of a pair of the sharp picture's size: batch "
+                    f"{sharp.shape[0]} and {grid} windows, got {tuple(weights.shape)}"
+                )
 
     def _fit(self, picture: Tensor) -> Tensor:
         return fit_to_grid(picture, self.config.grid_px, pad=self.config.pad_to_grid)
@@ -134,7 +164,8 @@ class K3DN(nn.Module):
         return x
 
     def _decode(self, x: Tensor, quarter: Tensor, half: Tensor, views: Tensor) -> Tensor:
-        image = self.decoder(x, quarter, half, views) + 0.5
+        # Under autocast the decoder ends in bfloat16, whose steps near 0.5 are coarser than 8 bit.
+        image = at_least_float32(self.decoder(x, quarter, half, views)) + 0.5
         if self.config.mean_residual:
             image = image + 0.5 * (views[:, :3] + views[:, 3:])
         return image

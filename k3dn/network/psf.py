@@ -10,8 +10,9 @@ from k3dn.network.mixing import InvertibleMixing
 from k3dn.network.windows import align_to_features, cut_windows, join_windows
 
 MAX_INVERSE_WEIGHT = 10.0
-"""1 / a is clipped here, at the bound of the kernels' own gain."""
+"""1 / a is clipped here, at the bound of the kernels' own gain, for weights of mean one."""
 AUTHORS_MAX_INVERSE_WEIGHT = 100.0
+"""The authors clip here, weights that sum to one, and scale to unit norm over the channels."""
 
 
 def depthwise(x_BCHW: Tensor, kernels_CKK: Tensor) -> Tensor:
@@ -34,15 +35,9 @@ def depthwise_in_windows(x_BCHW: Tensor, kernels_CKK: Tensor, grid: tuple[int, i
     return join_windows(filtered.unflatten(0, windows.shape[:3]))
 
 
-def inverse_weights(weights_BNhw: Tensor, *, bounded: bool) -> Tensor:
-    """1 / a, clipped. Clipping a first keeps the gradient finite where a is zero.
-
-    Not bounded, as the authors: clipped at 100 and scaled to unit norm over the channels.
-    """
-    if bounded:
-        return weights_BNhw.clamp(min=1.0 / MAX_INVERSE_WEIGHT).reciprocal()
-    inverse = weights_BNhw.clamp(min=1.0 / AUTHORS_MAX_INVERSE_WEIGHT).reciprocal()
-    return F.normalize(inverse, dim=1)
+def inverse_weights(weights_BNhw: Tensor, largest: float) -> Tensor:
+    """1 / a, clipped at ``largest``. Clipping a first keeps the gradient finite where a is zero."""
+    return weights_BNhw.clamp(min=1.0 / largest).reciprocal()
 
 
 class PSFBlock(nn.Module):
@@ -56,6 +51,10 @@ class PSFBlock(nn.Module):
     def __init__(self, config: K3DNConfig) -> None:
         super().__init__()
         self.bounded = config.bounded_inverse
+        mean_weight = 1.0 if config.scaled_softmax else 1.0 / config.num_kernels
+        self.max_inverse_weight = (
+            MAX_INVERSE_WEIGHT / mean_weight if self.bounded else AUTHORS_MAX_INVERSE_WEIGHT
+        )
         self.shared_windows = config.shared_windows
         self.kernel_set = kernel_set(config)
         self.mixing = InvertibleMixing(config.channels, bounded=config.bounded_inverse)
@@ -95,7 +94,9 @@ class PSFBlock(nn.Module):
         return x_BCHW + leaky_relu(self._filter(unmixed, kernels, weights_BNhw))
 
     def _unmix(self, x_BCHW: Tensor, weights_BNhw: Tensor) -> Tensor:
-        inverse = inverse_weights(weights_BNhw, bounded=self.bounded)
+        inverse = inverse_weights(weights_BNhw, self.max_inverse_weight)
+        if not self.bounded:
+            inverse = F.normalize(inverse, dim=1)
         return _weigh(self.mixing(x_BCHW, inverse=True), inverse)
 
     def _filter(self, x_BCHW: Tensor, kernels_CKK: Tensor, weights_BNhw: Tensor) -> Tensor:

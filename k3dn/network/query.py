@@ -17,7 +17,8 @@ class KernelQuery(nn.Module):
     ``scaled_softmax`` is ours: times N, since a plain softmax over N channels starts at 1 / N and
     all but switches the PSF block off; and logits are bounded, so that two weights of a place
     differ by at most a factor of ten and neither a nor 1 / a (Eq. 17) explodes. Before the
-    factor, the weights of a place sum to one as in the paper.
+    factor, the weights of a place sum to one as in the paper. A dense mixture is a mean of kernels
+    and has the plain softmax. Ours is also a trained number added to each Sum(W_k . K).
 
     ``refined_query`` is the authors' reading: W_v leads back to C_d numbers, a leaky ReLU and r
     itself added make the refined query, and one more linear layer turns that into logits.
@@ -27,7 +28,7 @@ class KernelQuery(nn.Module):
         super().__init__()
         kernels, channels = config.num_kernels, config.disparity_channels
         side = config.kernel_size
-        self.scaled = config.scaled_softmax
+        self.scaled = config.scaled_softmax and not config.dense_kernels
         # A symmetric kernel has K x (K + 1) / 2 distinct values; so has what weighs it.
         self.key_weights = nn.Parameter(torch.randn(kernels, side, side // 2 + 1) / side)
         self.key_bias = nn.Parameter(torch.ones(kernels))
@@ -45,7 +46,8 @@ class KernelQuery(nn.Module):
         """Weights of the kernels at each place of the disparity grid, ``(B, N, h, w)``."""
         half = kernels_NKK[..., : self.key_weights.shape[-1]]
         key_N = (self.key_weights * half).sum((-2, -1)) + self.key_bias
-        query = self.from_disparity(disparity_BDhw) * key_N[:, None, None]
+        query = self.from_disparity(disparity_BDhw)
+        query = query * key_N[:, None, None].to(query.dtype)
         if self.to_disparity is not None:
             query = disparity_BDhw + leaky_relu(self.to_disparity(query))
         logits = self.to_weights(query)

@@ -14,7 +14,7 @@ from pipelines.training.config import TrainConfig
 from pipelines.training.context import WorkerContext
 from pipelines.training.loader import Batch
 from pipelines.training.order import seed_of
-from pipelines.training.start import learning_parts
+from pipelines.training.start import freeze_statistics, learning_parts
 
 
 class Learner:
@@ -79,6 +79,7 @@ class Learner:
         """
         config, context = self._config, self._context
         self._objective.train()
+        freeze_statistics(self._model, config.train_only)
         torch.manual_seed(seed_of(config.seed, "step", step, context.rank))  # e.g. for dropout
         left, right, target = (
             picture.to(context.device, non_blocking=True)

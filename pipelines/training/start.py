@@ -5,9 +5,11 @@ The authors train in two stages: the network without SRP blocks, then those bloc
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 
 from torch import Tensor, nn
 
+from k3dn import K3DN, load_weights
 from pipelines.errors import UserError
 from pipelines.models.loading import open_weights
 from pipelines.storage import Location
@@ -27,10 +29,16 @@ def bring_start(plan: RunPlan, model: nn.Module, tracking_uri: str) -> None:
     if reference is None:
         return
     start = plan.folder.child(START)
-    if not start.exists():
-        with open_weights(reference, tracking_uri) as path:
-            start.put_if_absent(path.read_bytes())
-    _check_fit(model, read_start(plan.folder), plan.config.train_only, reference)
+    if start.exists():
+        return
+    with open_weights(reference, tracking_uri) as path:
+        try:
+            network = load_weights(path)
+        except ValueError as error:
+            raise UserError(f"start_from {reference}: {error}") from error
+        _check_readings(model, network, plan.config.train_only, reference)
+        _check_fit(model, network.state_dict(), plan.config.train_only, reference)
+        start.put_if_absent(path.read_bytes())
 
 
 def read_start(run: Location) -> dict[str, Tensor]:
@@ -38,6 +46,15 @@ def read_start(run: Location) -> dict[str, Tensor]:
     from safetensors.torch import load
 
     return load(run.child(START).read_bytes())
+
+
+def freeze_statistics(model: nn.Module, train_only: Sequence[str]) -> None:
+    """Keep what frozen parts gather in training, such as means over batches, as it is."""
+    if not train_only:
+        return
+    for name, module in model.named_modules():
+        if not any(_is_in(f"{name}.{inner}", train_only) for inner, _ in module.named_parameters()):
+            module.eval()
 
 
 def learning_parts(model: nn.Module, train_only: Sequence[str]) -> list[nn.Parameter]:
@@ -60,6 +77,25 @@ def learning_parts(model: nn.Module, train_only: Sequence[str]) -> list[nn.Param
 
 def _is_in(name: str, parts: Sequence[str]) -> bool:
     return not set(parts).isdisjoint(name.split("."))
+
+
+def _check_readings(
+    model: nn.Module, network: nn.Module, train_only: Sequence[str], reference: str
+) -> None:
+    """Networks of one shape may read the paper differently; weights would mean something else."""
+    if not (isinstance(model, K3DN) and isinstance(network, K3DN)):
+        return
+    ours, theirs = asdict(model.config), asdict(network.config)
+    differing = [
+        f"{name}={theirs[name]} (here {ours[name]})"
+        for name in ours
+        if ours[name] != theirs[name] and name not in train_only
+    ]
+    if differing:
+        raise UserError(
+            f"start_from {reference} was trained with {', '.join(differing)}; take the same "
+            "options, or name parts that are new, such as srp, in train_only"
+        )
 
 
 def _check_fit(

@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from k3dn.network.correlation import _ByOffsets, _ByTiles
+from k3dn.network.correlation import ByOffsets, ByTiles
 
 SHAPES = [(14, 256, 5), (30, 256, 9), (38, 256, 9), (48, 128, 9), (54, 256, 9), (96, 64, 9)]
 """Channels, side in px and window, as the SRP blocks of the variants have them."""
@@ -34,8 +34,8 @@ def plain_loop(query: Tensor, key: Tensor, window: int) -> Tensor:
 
 WAYS: dict[str, Callable[[Tensor, Tensor, int], Tensor]] = {
     "plain loop": plain_loop,
-    "by offsets": _ByOffsets.apply,
-    "by tiles": _ByTiles.apply,
+    "by offsets": ByOffsets.apply,
+    "by tiles": ByTiles.apply,
 }
 
 

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 import k3dn
 from k3dn.network.config import K3DNConfig
-from k3dn.network.dense import _EXTRA_REACH, WIENER_FLOOR, DenseKernelSet, wiener_inverse
+from k3dn.network.dense import EXTRA_REACH, WIENER_FLOOR, DenseKernelSet, wiener_inverse
 from k3dn.network.kernels import AuthorsKernels, BoundedKernels, KernelSet
 from k3dn.network.psf import depthwise
 
@@ -49,7 +49,7 @@ def pair_of(module: nn.Module) -> Pair:
     if isinstance(module, KernelSet):
         return module.blurring_kernels(), module.deblurring_kernels()
     kernels = module().flatten(0, 1)
-    side = kernels.shape[-1] + 2 * _EXTRA_REACH
+    side = kernels.shape[-1] + 2 * EXTRA_REACH
     return kernels, wiener_inverse(kernels, WIENER_FLOOR, side)
 
 

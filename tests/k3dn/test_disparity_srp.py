@@ -10,6 +10,14 @@ from k3dn.network.convolutions import leaky_relu
 from k3dn.network.disparity import DisparityEstimator, SinglePictureEstimator, cost_volume
 from k3dn.network.srp import SRPBlock
 
+AUTHORS = K3DNConfig(
+    disparity_channels=7,
+    authors_disparity=True,
+    two_sided=False,
+    local_norm=False,
+    mirror_disparity=False,
+)
+
 
 @pytest.mark.parametrize(("first", "last"), [(-2, 2), (0, 3), (-1, 0)])
 def test_cost_volume_looks_where_it_is_told(first, last):
@@ -38,14 +46,14 @@ def test_a_larger_window_has_the_mean_of_its_vectors():
 
 
 def test_authors_estimator_has_a_vector_for_144_x_112_px():
-    estimator = AuthorsDisparityEstimator(K3DNConfig(disparity_channels=7)).eval()
+    estimator = AuthorsDisparityEstimator(AUTHORS).eval()
     views = torch.rand(2, 1, 3, 288, 448)
     assert estimator(*views).shape == (1, 7, 2, 4)
 
 
 def test_authors_estimator_depends_on_both_views():
     torch.manual_seed(0)
-    estimator = AuthorsDisparityEstimator(K3DNConfig(disparity_channels=7)).eval()
+    estimator = AuthorsDisparityEstimator(AUTHORS).eval()
     left, right = torch.rand(2, 1, 3, 288, 224)
     assert not torch.equal(estimator(left, right), estimator(left, left))
     assert not torch.equal(estimator(left, right), estimator(right, right))

@@ -8,6 +8,7 @@ import torch
 
 from k3dn.network.config import K3DNConfig
 from k3dn.network.kernels import AuthorsKernels, BoundedKernels, kernel_set
+from k3dn.network.psf import depthwise
 from k3dn.network.query import KernelQuery
 
 CONFIG = K3DNConfig(width=2, disparity_channels=6)
@@ -62,7 +63,8 @@ def test_spectrum_is_that_of_a_real_kernel(bounded):
 def test_blurring_and_deblurring_kernels_are_inverse_filters(bounded):
     """Before the crop, exactly: the product of the two spectra is one (Eq. 7)."""
     spectra = bounded.spectra()
-    torch.testing.assert_close(spectra * spectra.reciprocal(), torch.ones_like(spectra))
+    product = spectra * bounded.spectra(blurring=True)
+    torch.testing.assert_close(product, torch.ones_like(spectra))
     size = 64
     blur = torch.fft.rfft2(bounded.blurring_kernels(), s=(size, size))
     deblur = torch.fft.rfft2(bounded.deblurring_kernels(), s=(size, size))
@@ -73,9 +75,29 @@ def test_blurring_and_deblurring_kernels_are_inverse_filters(bounded):
     assert error.max() < 0.05, "what the crop to 9 x 9 costs at the start of training"
 
 
-def test_a_layered_scene_is_blurred_and_restored_by_equations_4_to_7(bounded):
-    """Layers that partition a picture, each blurred by its own kernel (Eq. 5), each deblurred by
-    the inverse of that kernel (Eq. 7), sum to the picture again. Explicit FFTs of each kernel."""
+def test_a_layered_scene_is_blurred_and_restored_by_equations_5_and_7(bounded):
+    """Layers that partition a picture, each blurred by its own kernel and each deblurred by that
+    kernel's inverse, sum to the picture again; both by the network's own convolution."""
+    torch.manual_seed(1)
+    sharp = torch.zeros(1, 8, 40, 40)
+    sharp[..., 12:28, 12:28] = torch.rand(16, 16)
+    depth = torch.randint(0, 8, (40, 40))
+    layers = sharp * (depth == torch.arange(8)[:, None, None])  # channel i holds layer i
+    torch.testing.assert_close(layers.sum(1), sharp[:, 0])  # Eq. 3, 4
+    blurred = depthwise(layers, bounded.blurring_kernels())
+    naive = torch.zeros(40, 40)  # Eq. 5 by loops over the positions of the kernel
+    for i, kernel in enumerate(bounded.blurring_kernels()):
+        for dy in range(-4, 5):
+            for dx in range(-4, 5):
+                naive += kernel[dy + 4, dx + 4] * layers[0, i].roll((dy, dx), (0, 1))
+    torch.testing.assert_close(blurred.sum(1)[0], naive, atol=1e-5, rtol=0)
+    assert (naive - sharp[0, 0]).abs().max() > 0.05, "the kernels must blur"
+    restored = depthwise(blurred, bounded.deblurring_kernels()).sum(1)  # Eq. 7
+    assert (restored - sharp[:, 0]).norm() < 0.05 * sharp[:, 0].norm(), "the crop to 9 x 9"
+
+
+def test_exact_inverse_before_the_crop_by_explicit_transforms(bounded):
+    """Eq. 6 and 7 on the grid of the spectra, with numpy's transforms of each kernel."""
     rng = np.random.default_rng(0)
     sharp = rng.random((16, 16))
     depth = rng.integers(0, 3, (16, 16))
@@ -119,18 +141,24 @@ def test_authors_kernels_by_explicit_transforms():
             np.testing.assert_allclose(made[channel].detach(), expected, atol=1e-5)
 
 
-def test_gain_and_gradient_stay_bounded_for_spectra_with_zeros():
-    """A box filter has zeros: its inverse is unbounded, ours has a gain of at most ten."""
+@pytest.mark.parametrize("shape", ["box", "disk"])
+@pytest.mark.parametrize("precision", [torch.float32, torch.bfloat16])
+def test_gain_and_gradient_stay_bounded_for_spectra_with_zeros(shape, precision):
+    """A box and a disk have zeros: their inverse is unbounded, ours has a gain of at most ten."""
     kernels = BoundedKernels(CONFIG)
-    box = np.zeros((16, 16))
-    box[:4, :4] = 1 / 16
-    wanted = np.log(np.abs(np.fft.fft2(box))[:9, :9] + 1e-12)
-    assert wanted.min() < -25
+    y, x = np.mgrid[-8:8, -8:8]
+    inside = (abs(x) < 4) & (abs(y) < 4) if shape == "box" else x**2 + y**2 <= 12
+    size = np.abs(np.fft.fft2(inside / inside.sum()))[:9, :9]
+    assert size.min() < 0.02
+    wanted = np.log(size + 1e-12)
     with torch.no_grad():
         kernels.log_gain.copy_(torch.tensor(-wanted, dtype=torch.float32).expand(8, 9, 9))
-    spectra = kernels.spectra().abs()
-    assert spectra.max() <= 10.0 + 1e-4
-    kernels.deblurring_kernels().square().sum().backward()
+    with torch.autocast("cpu", dtype=precision, enabled=precision is torch.bfloat16):
+        assert kernels.spectra().abs().max() <= 10.0 + 1e-4
+        assert kernels.spectra(blurring=True).abs().max() <= 10.0 + 1e-4
+        made = kernels.deblurring_kernels()
+        assert torch.fft.rfft2(made, s=(64, 64)).abs().max() < 20.0  # the crop may overshoot
+        (made.square().sum() + kernels.blurring_kernels().square().sum()).backward()
     assert torch.isfinite(kernels.log_gain.grad).all()
     assert kernels.log_gain.grad.abs().max() < 1e3
 

@@ -40,8 +40,13 @@ SWITCHES = [
     {"single_picture": True},
     {"dense_kernels": 6, "window_px": 32},
     {"pad_to_grid": False},
-    {"shared_windows": False, "window_px": 32},
-    {"authors_disparity": True},
+    {"shared_windows": False, "window_px": 64},
+    {
+        "authors_disparity": True,
+        "two_sided": False,
+        "local_norm": False,
+        "mirror_disparity": False,
+    },
     {"two_sided": False},
     {"local_norm": False},
     {"mirror_disparity": False},
@@ -60,13 +65,22 @@ SWITCHES = [
 @pytest.mark.parametrize("switch", SWITCHES, ids=str)
 def test_every_switch_changes_the_network_and_trains(switch):
     model = awake(small(**switch)).train()
-    left, right, target = torch.rand(3, 1, 3, 40, 48)
+    left, right, target = torch.rand(3, 1, 3, 72, 90)
     TrainingObjective(model).forward(left, right, target).total.backward()
-    unused = [n for n, p in model.named_parameters() if p.grad is None]
-    assert not unused
+    still = [n for n, p in model.named_parameters() if p.grad is None or not p.grad.any()]
+    assert not still
+    # The same weights, as far as both have them, must give another picture.
+    sizes = {"window_px": switch["window_px"]} if len(switch) > 1 and "window_px" in switch else {}
+    plain = awake(small(**sizes))
+    theirs = model.state_dict()
+    for name, value in plain.state_dict().items():
+        if name in theirs and theirs[name].shape == value.shape:
+            theirs[name] = value
+    model.load_state_dict(theirs)
     model.eval()
     assert model(left, right).shape == left.shape
-    assert not torch.equal(model(left, right), awake(small())(left, right))
+    if set(switch) != {"scaled_start"}:
+        assert not torch.allclose(model(left, right), plain(left, right), atol=1e-5)
 
 
 def test_every_boolean_option_has_a_test():
@@ -137,6 +151,27 @@ def test_reblurring_uses_the_kernels_of_the_blurred_pair():
     assert not torch.equal(model.reblur(sharp, weights), model.reblur(sharp, other))
 
 
+def test_reblurring_wants_the_weights_of_its_own_pair():
+    model = awake(small())
+    left, right = torch.rand(2, 1, 3, 32, 48)
+    weights = model.restore(left, right).kernel_weights
+    with pytest.raises(ValueError, match="of a pair of the sharp picture's size"):
+        model.reblur(torch.rand(1, 3, 48, 48), weights)
+    with pytest.raises(ValueError, match="of 2 PSF blocks, got 1"):
+        model.reblur(left, weights[:1])
+
+
+def test_output_under_autocast_is_not_quantised():
+    """bfloat16 has steps of 2^-9 near one half; 16 bit pictures have 2^-16."""
+    model = awake(small())
+    torch.nn.init.normal_(model.decoder.to_image.weight, std=1e-3)  # sharpening changes little
+    left, right = torch.rand(2, 1, 3, 32, 48)
+    with torch.no_grad(), torch.autocast("cpu", dtype=torch.bfloat16):
+        residual = model(left, right) - 0.5 * (left + right)
+    steps = residual * 2**9
+    assert ((steps - steps.round()).abs() > 1e-3).float().mean() > 0.5
+
+
 def test_disparity_learns_through_both_losses():
     model = awake(small())
     objective = TrainingObjective(model, lambda_1=0.5)
@@ -145,6 +180,21 @@ def test_disparity_learns_through_both_losses():
     torch.testing.assert_close(loss.total, loss.deblur + 0.5 * loss.reblur)
     loss.reblur.backward()
     assert model.disparity.project.weight.grad.abs().sum() > 0
+
+
+@pytest.mark.parametrize(
+    "options", [{}, {"form": "paper"}, {"dense_kernels": 6, "window_px": 32}], ids=str
+)
+def test_bfloat16_autocast_trains_and_stays_near(options):
+    model = awake(small(**options))
+    left, right, target = torch.rand(3, 1, 3, 40, 48)
+    with torch.no_grad():
+        expected = model(left, right)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        found = model(left, right)
+        TrainingObjective(model)(left, right, target).total.backward()
+    assert (found - expected).abs().max() < 0.05 * expected.abs().max()
+    assert all(torch.isfinite(p.grad).all() for p in model.parameters())
 
 
 def test_widths_follow_the_design():
@@ -161,6 +211,8 @@ def test_widths_follow_the_design():
         (torch.zeros(1, 3, 32, 32, dtype=torch.uint8),) * 2 + ("floating point",),
         (torch.full((1, 3, 32, 32), torch.nan),) * 2 + ("NaN",),
         (torch.rand(1, 3, 8, 32),) * 2 + ("at least 16",),
+        (torch.rand(1, 3, 32, 32), torch.rand(1, 3, 32, 32).double(), "one type"),
+        (torch.rand(1, 3, 32, 32).double(),) * 2 + ("computes in torch.float32",),
     ],
 )
 def test_exception_bad_views(left, right, words):
@@ -178,6 +230,9 @@ def test_exception_bad_views(left, right, words):
         ("nano", {"width": 2.5}, "width must be a whole number"),
         ("nano", {"srp": 0}, "srp must be true or false"),
         ("nano", {"window_px": 24}, "16 or a larger power of 2"),
+        ("nano", {"shared_windows": False}, "window_px of at least 64"),
+        ("nano", {"dense_kernels": 8}, "window_px of at least 32"),
+        ("nano", {"authors_disparity": True}, "two_sided=false local_norm=false"),
         ("no.such.module:factory", {}, "cannot find the model"),
         ("k3dn:build_model", {"nonsense": 1}, "does not take these options"),
         ("builtins:dict", {}, "expected torch.nn.Module"),

@@ -1,12 +1,18 @@
 """Weights files, loss terms and the cost table."""
 
+import json
+from dataclasses import asdict
+
 import pytest
 import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
 
-from k3dn import K3DNConfig, build_model, load_weights, save_weights
-from k3dn.losses import EPSILON, charbonnier, laplacian_of_gaussian
+from k3dn import K3DNConfig, TrainingObjective, build_model, load_weights, save_weights
+from k3dn.losses import EPSILON, LOSSES, charbonnier, edges
 from k3dn.network.srp import SRPBlock
 from k3dn.summary import summarize
+from k3dn.weights import FORMAT
 
 
 def test_weights_round_trip(tmp_path):
@@ -20,11 +26,30 @@ def test_weights_round_trip(tmp_path):
         assert torch.equal(value, again.state_dict()[key])
 
 
+def test_a_file_keeps_all_options_of_its_network(tmp_path):
+    """Of two networks of equal shapes, each comes back as it was, whatever the defaults are."""
+    for form in ("k3dn", "paper"):
+        options = {"form": form, "gated_values": False, "scaled_softmax": False}
+        model = build_model("nano", options)
+        save_weights(tmp_path / form, model, name="nano", options=options)
+        with safe_open(str(tmp_path / form), framework="pt") as file:
+            written = json.loads(file.metadata()["options"])
+        assert written == asdict(model.config)
+        assert load_weights(tmp_path / form).config == model.config
+
+
 def test_weights_of_another_network_are_refused(tmp_path):
     path = tmp_path / "w.safetensors"
-    save_weights(path, build_model("nano"), name="nano", options={"width": 4})
-    with pytest.raises(ValueError, match="does not fit 'nano'"):
+    with pytest.raises(ValueError, match="the model is not what 'nano'"):
+        save_weights(path, build_model("nano"), name="nano", options={"width": 4})
+    metadata = {"format": FORMAT, "model": "nano", "options": '{"width": 4}'}
+    save_file(build_model("nano").state_dict(), str(path), metadata=metadata)
+    with pytest.raises(ValueError, match="does not fit 'nano' with"):
         load_weights(path)
+    save_file({}, str(path), metadata={"format": FORMAT})
+    with pytest.raises(ValueError, match="does not say which network"):
+        load_weights(path)
+    save_weights(path, build_model("nano"), name="nano")
     path.write_bytes(path.read_bytes()[:100])
     with pytest.raises(ValueError, match="cannot be read"):
         load_weights(path)
@@ -36,9 +61,32 @@ def test_charbonnier_closed_form():
     )
 
 
+@pytest.mark.parametrize("name", LOSSES)
+def test_losses_are_full_precision_under_autocast(name):
+    class Flat(torch.nn.Module):
+        def forward(self, left, right):
+            return left
+
+    left, target = torch.full((1, 3, 16, 16), 0.7), torch.full((1, 3, 16, 16), 0.701)
+    objective = TrainingObjective(Flat(), deblur_loss=name)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        found = objective(left, left, target).deblur
+    torch.testing.assert_close(found, objective(left, left, target).deblur)
+    assert found > 0
+
+
+def test_exception_target_of_another_size_or_unknown_loss():
+    objective = TrainingObjective(build_model("nano", {"width": 2}))
+    view = torch.rand(2, 3, 32, 32)
+    with pytest.raises(ValueError, match="target must have the views' shape"):
+        objective(view, view, view[:1])
+    with pytest.raises(ValueError, match="unknown loss 'l3'"):
+        TrainingObjective(build_model("nano"), deblur_loss="l3")
+
+
 def test_edges_of_a_flat_picture_are_zero():
     flat = torch.full((1, 3, 12, 12), 0.7)
-    torch.testing.assert_close(laplacian_of_gaussian(flat), torch.zeros_like(flat))
+    torch.testing.assert_close(edges(flat), torch.zeros_like(flat))
 
 
 def test_summary_counts_by_hand():

@@ -39,13 +39,17 @@ def weights_of(plan: RunPlan) -> Path:
     return path
 
 
-def test_two_stages_train_the_srp_blocks_on_a_frozen_network(small: Small) -> None:
-    first = small(name="first", model="nano", network={**OPTIONS, "srp": False}, steps=4)
+@pytest.mark.parametrize("local_norm", [True, False])
+def test_two_stages_train_the_srp_blocks_on_a_frozen_network(
+    small: Small, local_norm: bool
+) -> None:
+    options = {**OPTIONS, "local_norm": local_norm}  # off: batch normalisation, with statistics
+    first = small(name="first", model="nano", network={**options, "srp": False}, steps=4)
     before = train(first)
     second = small(
         name="second",
         model="nano",
-        network=OPTIONS,
+        network=options,
         steps=4,
         start_from=str(weights_of(plan_run(first))),
         train_only=["srp"],
@@ -89,9 +93,9 @@ def test_a_run_keeps_the_weights_that_it_began_with(small: Small, tmp_path: Path
 @pytest.mark.parametrize(
     ("network", "train_only", "words"),
     [
-        ({**OPTIONS, "width": 3}, [], "take the same model and options"),
-        ({**OPTIONS, "psf_blocks": 0}, [], "which this network lacks"),
-        ({**OPTIONS, "psf_blocks": 2}, [], "name the part in train_only"),
+        ({**OPTIONS, "width": 3}, [], "was trained with width=2 .here 3."),
+        ({**OPTIONS, "gated_values": False}, [], "gated_values=True .here False."),
+        ({**OPTIONS, "srp": False}, ["srp"], "no part 'srp'|which this network lacks"),
     ],
 )
 def test_weights_that_do_not_fit_are_one_line(
@@ -103,6 +107,16 @@ def test_weights_that_do_not_fit_are_one_line(
     with pytest.raises(UserError, match=words) as caught:
         prepared(config)
     assert "\n" not in str(caught.value)
+
+
+def test_a_refused_file_leaves_nothing_behind(small: Small, tmp_path: Path) -> None:
+    path = tmp_path / "w.safetensors"
+    path.write_bytes(b"no weights")
+    config = small(model="nano", network=OPTIONS, steps=1, start_from=str(path))
+    with pytest.raises(UserError, match="cannot be read as a safetensors file"):
+        prepared(config)
+    k3dn.save_weights(path, build_model("nano", OPTIONS), name="nano", options=OPTIONS)
+    prepared(config)
 
 
 def test_an_unknown_part_and_a_missing_start_are_refused(small: Small) -> None:
