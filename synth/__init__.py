@@ -3,23 +3,31 @@
 Needs numpy and torch alone. Sources of scenes live in `synth.sources`.
 """
 
-from synth.camera import Camera
+from synth.camera import Camera, CameraRanges
 from synth.color import linear_to_srgb, quantize, srgb_to_linear
 from synth.pair import synthesize
 from synth.parameters import PairParameters, sample_parameters
-from synth.psf import PSF_FAMILIES
+from synth.presets import PRESETS
+from synth.psf import PSF_FAMILIES, FieldPsf, MeasuredBank, load_measured_bank
+from synth.published_cameras import PUBLISHED_CAMERAS
 from synth.randomness import generator
 from synth.render import render_layered
 from synth.scene import Scene, SyntheticPair
 
 __all__ = [
+    "PRESETS",
     "PSF_FAMILIES",
+    "PUBLISHED_CAMERAS",
     "Camera",
+    "CameraRanges",
+    "FieldPsf",
+    "MeasuredBank",
     "PairParameters",
     "Scene",
     "SyntheticPair",
     "generator",
     "linear_to_srgb",
+    "load_measured_bank",
     "quantize",
     "render_layered",
     "sample_parameters",

@@ -1,5 +1,7 @@
 """Properties that every kernel family must have, and the closed form of each."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -11,6 +13,7 @@ from synth.psf import (
     IntegralParameters,
     TranslatingDiskParameters,
 )
+from synth.psf.family import pixel_shares
 
 FAMILIES = sorted(PSF_FAMILIES)
 radii = st.floats(0.0, 20.0, allow_subnormal=False)
@@ -107,6 +110,19 @@ def test_kernels_equal_many_points_each_split_over_four_pixels(name, radius):
         np.add.at(expected, (top + down, left + across), share * fine.ravel())
     expected = expected[:-1, :-1] / expected.sum()
     np.testing.assert_allclose(family(radius, params)[0], expected, atol=2e-3 * expected.max())
+
+
+@given(first=st.floats(-3.0, 0.0), widths=st.lists(st.floats(0.01, 1.5), min_size=1, max_size=6))
+def test_shares_of_a_cell_are_its_tents_averaged_over_it(first, widths):
+    edges_px = np.cumsum([first, *widths])
+    share = pixel_shares(edges_px)
+    half = share.shape[0] // 2
+    fine = (np.arange(2000) + 0.5) / 2000
+    for cell, (left, right) in enumerate(pairwise(edges_px)):
+        points = left + (right - left) * fine
+        tents = np.maximum(0.0, 1.0 - np.abs(points - np.arange(-half, half + 1.0)[:, None]))
+        np.testing.assert_allclose(share[:, cell], tents.mean(axis=1), atol=1e-5)
+    np.testing.assert_allclose(share.sum(axis=0), 1.0, atol=1e-12)
 
 
 def test_large_butterworth_kernels_follow_the_closed_form():
