@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 from pipelines.config import StepConfig
 
-KERNEL_FAMILIES = ("butterworth", "integral")
+KERNEL_FAMILIES = ("butterworth", "integral", "translating_disk")
 DEPTH_UNITS = ("m", "mm")
 
 
@@ -46,7 +46,7 @@ class SynthConfig(StepConfig):
     """procedural, motorcycle, or a folder or URL of NNN_image.png with NNN_depth.png."""
     textures: str = "skimage"
     """Photographs on procedural surfaces: skimage, none, or a folder or URL of pictures."""
-    kernels: list[str] = field(default_factory=lambda: list(KERNEL_FAMILIES))
+    kernels: list[str] = field(default_factory=lambda: ["butterworth", "integral"])
     """Families of point spread functions to draw from: butterworth, integral."""
     pairs: int = 200
     """Number of pairs."""

@@ -59,8 +59,13 @@ def main() -> None:
     sets: dict[str, nn.Module] = {
         "authors' form, start": AuthorsKernels(config),
         "bounded log spectrum, start": BoundedKernels(config),
-        "dense, Wiener, start": DenseKernelSet(K3DNConfig(width=4, dense_kernels=8)),
+        "dense, Wiener, start": DenseKernelSet(K3DNConfig(width=4, dense_kernels=8, window_px=32)),
     }
+    for spread in (0.5, 1.0):
+        far = BoundedKernels(config)
+        for parameter in far.parameters():
+            nn.init.normal_(parameter, std=spread)
+        sets[f"bounded log spectrum, std {spread}"] = far
     for path in sys.argv[1:]:
         model = k3dn.load_weights(path)
         for index, block in enumerate(model.psf_blocks):  # type: ignore[arg-type]
