@@ -47,7 +47,7 @@ class SynthConfig(StepConfig):
     textures: str = "skimage"
     """Photographs on procedural surfaces: skimage, none, or a folder or URL of pictures."""
     kernels: list[str] = field(default_factory=lambda: ["butterworth", "integral"])
-    """Families of point spread functions to draw from: butterworth, integral."""
+    """Families of point spread functions to draw from: butterworth, integral, translating_disk."""
     pairs: int = 200
     """Number of pairs."""
     size: str | None = "256x256"

@@ -5,17 +5,18 @@ so a registered version is loaded where nothing else of ours has been: in a chil
 MLflow, the version's own code, and nothing more. The child ends when its parent does.
 """
 
-import io
+import json
 import os
 import signal
 import subprocess
 import sys
 import tempfile
+from collections.abc import Mapping
 from contextlib import ExitStack
 from multiprocessing import Pipe
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -75,20 +76,24 @@ class ModelProcess:
 
         Raises UserError with the model's own words where it refuses the pair or fails.
         """
-        request: dict[str, Any] = {"left": left, "lengths": np.array([tile_px, halo_px])}
-        if right is not None:
-            request["right"] = right
-        try:
-            self._pipe.send_bytes(pack(request))
-            answer = unpack(self._pipe.recv_bytes())
-        except (EOFError, ConnectionError) as broken:
-            raise UserError(
-                f"{self._reference} does not load or run: {self._last_words()}"
-            ) from broken
-        if "error" in answer:
-            raise UserError(f"{self._reference}: {answer['error']}")
-        restored: Picture = answer["image"]
-        return restored
+        # By files, mapped on both sides: a photograph in a pipe would be copied six times.
+        with tempfile.TemporaryDirectory(prefix="k3dn-pictures-") as name:
+            folder = Path(name)
+            views = {"left": left} if right is None else {"left": left, "right": right}
+            put_pictures(folder, views)
+            request = {"folder": name, "tile_px": tile_px, "halo_px": halo_px}
+            try:
+                self._pipe.send_bytes(json.dumps(request).encode())
+                error = self._pipe.recv_bytes().decode()
+            except (EOFError, ConnectionError) as broken:
+                raise UserError(
+                    f"{self._reference} does not load or run: {self._last_words()}"
+                ) from broken
+            if error:
+                raise UserError(f"{self._reference}: {error}")
+            restored = get_picture(folder, "image")
+            assert restored is not None
+            return cast(Picture, np.array(restored))
 
     def close(self) -> None:
         """End the child, which holds nothing that needs saving."""
@@ -107,15 +112,16 @@ class ModelProcess:
         return lines[-1].strip() if lines else f"its process ended with status {status}"
 
 
-def pack(values: dict[str, Any]) -> bytes:
-    """Turn named arrays (and texts) into bytes, without pickle."""
-    stream = io.BytesIO()
-    arrays = {name: np.asarray(value) for name, value in values.items()}
-    np.savez(stream, **arrays)  # type: ignore[arg-type]
-    return stream.getvalue()
+def put_pictures(folder: Path, pictures: Mapping[str, Picture]) -> None:
+    """Write pictures for the other process, which maps them into its memory."""
+    for name, picture in pictures.items():
+        np.save(folder / f"{name}.npy", picture, allow_pickle=False)
 
 
-def unpack(data: bytes) -> dict[str, NDArray[Any]]:
-    """Turn bytes of ``pack`` into named arrays."""
-    with np.load(io.BytesIO(data), allow_pickle=False) as archive:
-        return {name: archive[name] for name in archive.files}
+def get_picture(folder: Path, name: str) -> Picture | None:
+    """Map a picture that the other process wrote; None where it wrote none of this name."""
+    path = folder / f"{name}.npy"
+    if not path.exists():
+        return None
+    picture: Picture = np.load(path, mmap_mode="r", allow_pickle=False)
+    return picture

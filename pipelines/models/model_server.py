@@ -4,13 +4,15 @@
 before the model is loaded: a registered version brings its own.
 """
 
+import json
 import sys
 from collections.abc import Callable
 from multiprocessing.connection import Connection
+from pathlib import Path
 from typing import Any
 
 from pipelines.environment import prepare_environment
-from pipelines.models.model_process import Picture, pack, unpack
+from pipelines.models.model_process import Picture, get_picture, put_pictures
 
 Predict = Callable[[Picture, Picture | None, dict[str, int]], Picture]
 
@@ -52,18 +54,18 @@ def serve(pipe: "Connection[Any, Any]", predict: Predict) -> None:
     """Answer one request after another until the other end closes."""
     while True:
         try:
-            request = unpack(pipe.recv_bytes())
+            request = json.loads(pipe.recv_bytes())
         except (EOFError, ConnectionError):
             return
-        tile_px, halo_px = (int(length) for length in request["lengths"])
+        folder = Path(request.pop("folder"))
+        left, right = get_picture(folder, "left"), get_picture(folder, "right")
+        problem = ""
         try:
-            image = predict(
-                request["left"], request.get("right"), {"tile_px": tile_px, "halo_px": halo_px}
-            )
-            answer: dict[str, Any] = {"image": image}
+            assert left is not None
+            put_pictures(folder, {"image": predict(left, right, request)})
         except Exception as error:  # whatever a model raises is the parent's to report
-            answer = {"error": (str(error).strip() or type(error).__name__).splitlines()[0]}
-        pipe.send_bytes(pack(answer))
+            problem = (str(error).strip() or type(error).__name__).splitlines()[0]
+        pipe.send_bytes(problem.encode())
 
 
 if __name__ == "__main__":
