@@ -6,6 +6,7 @@ object before a blurred background, which no camera shows. So such a pixel is sp
 fragments: a share of the surface in front, a share of the surface behind.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -58,14 +59,20 @@ def separate_edges(linear_image: np.ndarray, coc_px: np.ndarray) -> Fragments:
     middle = 0.5 * (near_coc + far_coc)
     in_front = whole.coc_px[pixel] > middle
 
-    around = _neighbours(coc_px.shape, pixel)
-    colours = whole.light[around]
-    weight = np.where(mixed.ravel()[around], _MIXED_WEIGHT, 1.0)
-    before = whole.coc_px[around] > middle[:, None]
-    front, back = (
-        (colours * w[..., None]).sum(axis=1) / w.sum(axis=1)[:, None]
-        for w in (weight * before, weight * ~before)
-    )
+    # One neighbour at a time: arrays of all 25 would leave the cache.
+    unmixed = np.where(mixed.ravel(), _MIXED_WEIGHT, 1.0)
+    lowest, highest = np.full((pixel.size, 3), np.inf), np.full((pixel.size, 3), -np.inf)
+    light_sums, weight_sums = np.zeros((2, pixel.size, 3)), np.zeros((2, pixel.size, 1))
+    for around in _neighbours(coc_px.shape, pixel):
+        colours = whole.light.take(around, axis=0)
+        np.minimum(lowest, colours, out=lowest)
+        np.maximum(highest, colours, out=highest)
+        before = whole.coc_px.take(around) > middle
+        for side, belongs in enumerate((before, ~before)):
+            weight = (unmixed.take(around) * belongs)[:, None]
+            light_sums[side] += colours * weight
+            weight_sums[side] += weight
+    front, back = light_sums / weight_sums
     own = whole.light[pixel]
     contrast = ((front - back) ** 2).sum(axis=1)
     cover = ((own - back) * (front - back)).sum(axis=1) / np.maximum(contrast, _LEAST_CONTRAST)
@@ -76,7 +83,7 @@ def separate_edges(linear_image: np.ndarray, coc_px: np.ndarray) -> Fragments:
     other = np.where(in_front[:, None], back, front)
     rest = (own - other_share[:, None] * other) / (1.0 - other_share[:, None])
     light, share = whole.light.copy(), whole.share.copy()
-    light[pixel] = np.clip(rest, colours.min(axis=1), colours.max(axis=1))
+    light[pixel] = np.clip(rest, lowest, highest)
     share[pixel] = 1.0 - other_share
     split = other_share > 0.0
     return Fragments(
@@ -94,10 +101,10 @@ def _extremes(coc_px: np.ndarray, choose: np.ufunc) -> np.ndarray:
     return np.asarray(choose(choose(rows[:, :-2], rows[:, 1:-1]), rows[:, 2:]))
 
 
-def _neighbours(size: tuple[int, ...], pixel: np.ndarray) -> np.ndarray:
-    """Flat indices (K, 25) of the 5 x 5 pixels around each, cut off at the borders."""
+def _neighbours(size: tuple[int, ...], pixel: np.ndarray) -> Iterator[np.ndarray]:
+    """Flat indices (K,) of each of the 5 x 5 pixels around, cut off at the borders."""
     row, column = np.divmod(pixel, size[1])
-    step = np.arange(-2, 3)
-    rows = np.clip(row[:, None] + step, 0, size[0] - 1)
-    columns = np.clip(column[:, None] + step, 0, size[1] - 1)
-    return (rows[:, :, None] * size[1] + columns[:, None, :]).reshape(len(pixel), 25)
+    columns = [np.clip(column + step, 0, size[1] - 1) for step in range(-2, 3)]
+    for step in range(-2, 3):
+        start = np.clip(row + step, 0, size[0] - 1) * size[1]
+        yield from (start + across for across in columns)

@@ -50,6 +50,10 @@ class FieldBlur:
         numbers = range(len(self._places))
         return max(self._pair(n, c)[0].shape[0] // 2 for n in numbers for c in extremes)
 
+    def half_px(self, coc_px: float) -> int:
+        """How far the kernels of one radius reach from their middle, anywhere in the field."""
+        return self.reach_px([coc_px])
+
     def tiles(
         self, planes: np.ndarray, coc_px: float, where: np.ndarray, *, origin: tuple[int, int]
     ) -> Iterator[Tile]:

@@ -37,12 +37,12 @@ def render_gather(
     check_scene(linear_image, coc_px)
     check_step(step_px)
     height, width = coc_px.shape
-    position = levels_of(coc_px, step_px).astype(np.float32)
+    position = levels_of(coc_px.astype(np.float32, copy=False), step_px)
     levels, occupied = _occupied_cells(position)
     blur = FieldBlur(psf, (height, width))
     pad = blur.reach_px([float(level) * step_px for level in levels])
     padded = np.pad(linear_image, ((pad, pad), (pad, pad), (0, 0)), mode=border)
-    planes = np.ascontiguousarray(padded.transpose(2, 0, 1), dtype=np.float32)
+    planes = padded.astype(np.float32, copy=False).transpose(2, 0, 1)
 
     views = np.zeros((2, 3, height, width), dtype=np.float32)
     for level, where in zip(levels, occupied, strict=True):
@@ -52,7 +52,7 @@ def render_gather(
             share = np.maximum(1.0 - np.abs(position[rows, columns] - np.float32(level)), 0.0)
             views[:, :, rows, columns] += values * share
     left, right = views.transpose(0, 2, 3, 1)
-    return np.ascontiguousarray(left), np.ascontiguousarray(right)
+    return left, right
 
 
 def _occupied_cells(position: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

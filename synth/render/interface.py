@@ -48,10 +48,10 @@ def check_step(step_px: float) -> None:
 
 
 def levels_of(coc_px: np.ndarray, step_px: float) -> np.ndarray:
-    """Blur radii in steps, float64, those within rounding of a whole step set to it.
+    """Blur radii in steps, those within rounding of a whole step set to it; of the same type.
 
     Rounding in the depth must not make a layer of its own with next to nothing in it.
     """
-    position = np.asarray(coc_px, dtype=np.float64) / step_px
+    position = coc_px / coc_px.dtype.type(step_px)
     whole = np.rint(position)
     return np.where(np.abs(position - whole) < 1e-3, whole, position)
