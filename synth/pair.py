@@ -5,27 +5,88 @@ from functools import partial
 import numpy as np
 
 from synth.color import linear_to_srgb, quantize, srgb_to_linear
-from synth.parameters import PairParameters
-from synth.psf import PSF_FAMILIES
-from synth.render import render_layered
+from synth.distortion import distort, distort_nearest
+from synth.parameters import MEASURED, PUBLISHED, PairParameters
+from synth.psf import PSF_FAMILIES, FieldPsf
+from synth.render import CentredWindow, Psf, PublishedWindow
+from synth.render.gather import render_gather
+from synth.render.layered import render_layered
+from synth.render.scatter import render_scatter
 from synth.scene import Scene, SyntheticPair
 
 
-def synthesize(scene: Scene, parameters: PairParameters, rng: np.random.Generator) -> SyntheticPair:
+def synthesize(
+    scene: Scene,
+    parameters: PairParameters,
+    rng: np.random.Generator,
+    *,
+    bank: FieldPsf | None = None,
+) -> SyntheticPair:
     """Photograph a scene with a dual-pixel camera.
 
     rng: for the noise alone; the same scene, parameters and stream give the same bytes on one kind
-    of processor. Blur, noise and the mean of the views are in linear light, the pictures in sRGB.
+    of processor. bank: the kernels over the field of the family `measured`.
+    Light goes through the lens (blur, distortion), is shared between the views (gain), and read
+    out (noise); the combined picture is the mean of the two views as read out, before any of them
+    is rounded. All of it happens in linear light, unless the parameters say srgb as the published
+    generators do; the pictures are sRGB. Raises ValueError where a bank is missing or not asked
+    for, and what the camera and the renderer raise.
     """
+    if (bank is not None) != (parameters.family == MEASURED):
+        raise ValueError(
+            f"kernel family {parameters.family} and "
+            f"{'no bank' if bank is None else 'a bank'} of measured kernels: "
+            f"a bank goes with the family {MEASURED}, and with no other"
+        )
     coc_px = parameters.camera.coc_px(scene.depth_m, max_coc_px=parameters.max_coc_px)
-    psf = partial(PSF_FAMILIES[parameters.family], params=parameters.psf)
-    views = render_layered(srgb_to_linear(scene.image), coc_px, psf)
-    left, right = (_add_noise(view, parameters, rng) for view in views)
-    encoded = [linear_to_srgb(view) for view in (left, right, 0.5 * (left + right))]
+    linear = parameters.light == "linear"
+    image = srgb_to_linear(scene.image) if linear else scene.image
+    views = _render(image, coc_px, parameters, bank)
+    target = scene.image
+    if parameters.radial_distortion is not None:
+        coefficients = parameters.radial_distortion
+        views = distort(views[0], coefficients), distort(views[1], coefficients)
+        sharp = distort(image, coefficients)
+        target = linear_to_srgb(sharp) if linear else sharp
+        coc_px = distort_nearest(coc_px, coefficients)
+    left, right = (
+        _add_noise(_amplify(view, gain), parameters, rng)
+        for view, gain in zip(views, parameters.gain, strict=True)
+    )
+    read_out = (left, right, 0.5 * (left + right))
+    encoded = [linear_to_srgb(view) for view in read_out] if linear else list(read_out)
     left, right, combined, target = (
-        quantize(picture, parameters.bit_depth) for picture in (*encoded, scene.image)
+        np.ascontiguousarray(quantize(picture, parameters.bit_depth))
+        for picture in (*encoded, target)
     )
     return SyntheticPair(left=left, right=right, combined=combined, target=target, coc_px=coc_px)
+
+
+def _render(
+    image: np.ndarray, coc_px: np.ndarray, parameters: PairParameters, bank: FieldPsf | None
+) -> tuple[np.ndarray, np.ndarray]:
+    if parameters.renderer == "scatter":
+        window = (
+            PublishedWindow()
+            if parameters.family == PUBLISHED
+            else CentredWindow(parameters.psf.height)
+        )
+        return render_scatter(image, coc_px, window)
+    psf: Psf | FieldPsf
+    if bank is not None:
+        psf = bank
+    elif parameters.family == PUBLISHED:
+        psf = parameters.psf
+    else:
+        psf = partial(PSF_FAMILIES[parameters.family], params=parameters.psf)
+    if parameters.renderer == "gather":
+        return render_gather(image, coc_px, psf, border=parameters.border)
+    return render_layered(image, coc_px, psf, composite=parameters.composite)
+
+
+def _amplify(linear: np.ndarray, gain: float) -> np.ndarray:
+    """What one view gets of the light; what is brighter than white is clipped."""
+    return linear if gain == 1.0 else np.clip(linear * np.float32(gain), 0.0, 1.0)
 
 
 def _add_noise(

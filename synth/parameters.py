@@ -1,14 +1,26 @@
-"""What is drawn at random for one synthetic pair."""
+"""What turns a scene into one synthetic pair, and what of it is drawn at random."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, Literal, get_args
 
 import numpy as np
 
 from synth.camera import Camera
+from synth.distortion import Coefficients, check_coefficients
 from synth.psf import PSF_FAMILIES
+from synth.published_cameras import DddSynCamera, RdpdCamera
 from synth.scene import Scene
+
+MEASURED = "measured"
+"""The kernel family of a bank of measured kernels, which is handed to `synthesize`."""
+PUBLISHED = "published"
+"""The kernel family of a published generator: `psf` makes the kernels."""
+
+RendererName = Literal["layered", "gather", "scatter"]
+Composite = Literal["over", "sum"]
+Light = Literal["linear", "srgb"]
+Border = Literal["symmetric", "reflect"]
 
 _SENSOR_WIDTH_MM = 36.0
 _LEAST_BLUR = 0.4  # share of max_coc_px that the most blurred part of a pair has at least
@@ -18,32 +30,67 @@ _LEAST_BLUR = 0.4  # share of max_coc_px that the most blurred part of a pair ha
 class PairParameters:
     """All that turns a scene into one pair, apart from the noise's random numbers."""
 
-    camera: Camera
+    camera: Camera | RdpdCamera | DddSynCamera
     """The lens and where it is focused."""
     family: str
-    """Name of the kernel family."""
+    """Name of the kernel family; `measured` and `published` are two more."""
     psf: Any
-    """Parameters of that family."""
-    max_coc_px: float
-    """Blur radii are clipped to this."""
+    """Parameters of that family. measured: None. published: a dataclass that, called with the
+    signed radius, returns (K_L, K_R), or, for scatter, None: its window has no parameters."""
+    max_coc_px: float | None
+    """Blur radii are clipped to this; None leaves them as the camera gives them."""
     bit_depth: int
     """8 or 16."""
     shot_noise: float
     """Standard deviation of photon noise at white, linear light; grows with the root of light."""
     read_noise: float
     """Standard deviation of the noise in the dark, linear light."""
+    renderer: RendererName = "layered"
+    """layered, with occlusion; gather, as RDPD; scatter, as DDD-syn, for the family integral and
+    published windows."""
+    composite: Composite = "over"
+    """How layered puts layers together: over, nearer before farther; sum, Eq. 5 of the paper."""
+    light: Light = "linear"
+    """What is blurred: linear light, or srgb, gamma-encoded values as the published sets have."""
+    border: Border = "symmetric"
+    """How gather continues the picture; reflect, without the outermost pixels, is published."""
+    radial_distortion: Coefficients | None = None
+    """A, B, C, D of `synth.distortion`, for views, combined and target alike; None: none."""
+    gain: tuple[float, float] = (1.0, 1.0)
+    """Factors on the light of the left and the right view."""
 
     def __post_init__(self) -> None:
-        if self.family not in PSF_FAMILIES:
+        if self.family not in (*PSF_FAMILIES, MEASURED, PUBLISHED):
             raise ValueError(
-                f"unknown kernel family {self.family!r}: choose from {', '.join(PSF_FAMILIES)}"
+                f"unknown kernel family {self.family!r}: choose from "
+                f"{', '.join(PSF_FAMILIES)}, {MEASURED}, {PUBLISHED}"
             )
-        if not self.max_coc_px > 0.0:
+        if self.max_coc_px is not None and not self.max_coc_px > 0.0:
             raise ValueError(f"max_coc_px must be positive, got {self.max_coc_px}")
         if self.bit_depth not in (8, 16):
             raise ValueError(f"bit_depth must be 8 or 16, got {self.bit_depth}")
         if self.shot_noise < 0.0 or self.read_noise < 0.0:
             raise ValueError("noise must not be negative")
+        for name, kind in (
+            ("renderer", RendererName),
+            ("composite", Composite),
+            ("light", Light),
+            ("border", Border),
+        ):
+            if getattr(self, name) not in get_args(kind):
+                raise ValueError(
+                    f"unknown {name} {getattr(self, name)!r}: "
+                    f"choose from {', '.join(get_args(kind))}"
+                )
+        if self.renderer == "scatter" and self.family not in ("integral", PUBLISHED):
+            raise ValueError(
+                f"scatter spreads pixels over windows: it takes the kernel families integral and "
+                f"{PUBLISHED}, got {self.family}"
+            )
+        if self.radial_distortion is not None:
+            check_coefficients(self.radial_distortion)
+        if len(self.gain) != 2 or not all(np.isfinite(g) and g > 0.0 for g in self.gain):
+            raise ValueError(f"gain must be two positive numbers, got {self.gain}")
 
     def as_dict(self) -> dict[str, Any]:
         """Plain numbers and strings, ready for JSON."""
@@ -64,14 +111,16 @@ def sample_parameters(
     and the real dual-pixel sets have it: most blur is behind the focus. The aperture is such that
     the most blurred part comes to between 0.4 and 1 times max_coc_px.
     """
-    unknown = [name for name in families if name not in PSF_FAMILIES]
+    unknown = [name for name in families if name not in (*PSF_FAMILIES, MEASURED)]
     if unknown or not families:
-        raise ValueError(f"kernel families {list(families)}: choose from {', '.join(PSF_FAMILIES)}")
-    family = PSF_FAMILIES[str(rng.choice(list(families)))]
+        raise ValueError(
+            f"kernel families {list(families)}: choose from {', '.join(PSF_FAMILIES)}, {MEASURED}"
+        )
+    family = str(rng.choice(list(families)))
     return PairParameters(
         camera=_sample_camera(rng, scene, max_coc_px),
-        family=family.name,
-        psf=family.sample(rng),
+        family=family,
+        psf=None if family == MEASURED else PSF_FAMILIES[family].sample(rng),
         max_coc_px=float(max_coc_px),
         bit_depth=bit_depth,
         shot_noise=float(rng.uniform(0.0, 0.012)),

@@ -3,8 +3,23 @@
 from synth.render.gather import render_gather
 from synth.render.interface import Psf, Renderer
 from synth.render.layered import cut_layers, render_layered
+from synth.render.scatter import CentredWindow, PublishedWindow, render_scatter
 
-RENDERERS: dict[str, Renderer] = {"layered": render_layered, "gather": render_gather}
+RENDERERS: dict[str, Renderer] = {
+    "layered": render_layered,
+    "gather": render_gather,
+    "scatter": render_scatter,
+}
 """Every renderer by its name in configuration files."""
 
-__all__ = ["RENDERERS", "Psf", "Renderer", "cut_layers", "render_gather", "render_layered"]
+__all__ = [
+    "RENDERERS",
+    "CentredWindow",
+    "Psf",
+    "PublishedWindow",
+    "Renderer",
+    "cut_layers",
+    "render_gather",
+    "render_layered",
+    "render_scatter",
+]
