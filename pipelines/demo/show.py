@@ -9,6 +9,7 @@ from torch import nn
 
 from k3dn import deblur as restore
 from k3dn import explain, load_weights
+from k3dn.summary import summarize
 from pipelines.dataset.images import decode_image
 from pipelines.dataset.record import Pair
 from pipelines.dataset.version import open_version
@@ -59,7 +60,7 @@ def show(
     network = _network(trained)
     real, pictures = _real(config, data, model)
     page = locate(config.page) if config.page else root.child("demo.html")
-    parameters = sum(p.numel() for p in network.parameters())
+    parameters = summarize(network, 64, 64).parameters
     page_data = PageData(
         lead=(
             "A K3DN network was trained on this machine, on synthetic dual-pixel pairs"
