@@ -240,7 +240,7 @@ def test_without_depth_edges_pixels_stay_whole():
 @pytest.mark.parametrize("name", FAMILIES)
 @pytest.mark.parametrize("coc_px", [-3.0, 0.0, 2.3])
 def test_one_depth_is_one_convolution(name, coc_px):
-    """Eq. 5 of the paper: with one layer the composite is the blur alone."""
+    """With one layer the composite is the blur alone."""
     family = PSF_FAMILIES[name]
     image = picture(4)
     views = render_layered(image, np.full(image.shape[:2], coc_px, np.float32), family)
@@ -251,6 +251,36 @@ def test_one_depth_is_one_convolution(name, coc_px):
         expected += share * convolve_slowly(image[..., 0], upper[view])
         tolerance = 2e-5 if share == 0.0 else 2e-2  # two layers meet in the composite
         np.testing.assert_allclose(rendered[..., 0], expected, atol=tolerance)
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+@pytest.mark.parametrize("coc_px", [-3.0, 0.0, 2.3])
+def test_the_sum_of_blurred_layers_agrees_on_one_depth(name, coc_px):
+    """Eq. 5 and the default are one where nothing is hidden, between two layers, too."""
+    image, coc = picture(9), np.full((24, 28), coc_px, np.float32)
+    over, summed = (
+        render_layered(image, coc, PSF_FAMILIES[name], composite=c) for c in ("over", "sum")
+    )
+    np.testing.assert_allclose(summed, over, atol=2e-5)
+
+
+def test_the_sum_of_blurred_layers_is_eq_5():
+    """Each masked layer blurred, then summed: at depth steps light is lost or counted twice."""
+    image, coc = picture(10, (17, 19)), step_scene(17, 19, 2.0, -1.5)
+    family = PSF_FAMILIES["butterworth"]
+    views = render_layered(image, coc, family, mixed_edges=False, composite="sum")
+    for view, rendered in enumerate(views):
+        expected = np.zeros(image.shape)
+        for level in (2.0, -1.5):
+            mask = coc == level
+            # The mask goes on mirrored with the picture.
+            for channel in range(3):
+                plane = mask * image[..., channel]
+                expected[..., channel] += convolve_slowly(plane, family(level)[view])
+        np.testing.assert_allclose(rendered, expected, atol=2e-6)
+    white = render_layered(np.ones_like(image), coc, family, mixed_edges=False, composite="sum")[0]
+    assert white.min() < 0.9
+    assert white.max() > 1.1
 
 
 def test_finer_layers_change_a_slope_little():
@@ -371,3 +401,10 @@ def test_continuation_keeps_what_is_known_and_stays_in_its_range():
 def test_what_cannot_be_rendered_is_refused(image, coc, step, message):
     with pytest.raises(ValueError, match=message):
         render_layered(image, coc, PSF_FAMILIES["integral"], step_px=step)
+
+
+def test_an_unknown_composite_is_refused():
+    with pytest.raises(ValueError, match="choose from over, sum"):
+        render_layered(
+            np.zeros((4, 4, 3)), np.zeros((4, 4)), PSF_FAMILIES["integral"], composite="under"
+        )

@@ -1,5 +1,6 @@
 """From a scene to a pair: reproducible, lawful parameters, linear light, the camera's signs."""
 
+import json
 import subprocess
 import sys
 from dataclasses import replace
@@ -9,15 +10,21 @@ import pytest
 import torch
 
 from synth import (
+    PRESETS,
     PSF_FAMILIES,
+    PUBLISHED_CAMERAS,
     Camera,
     PairParameters,
     Scene,
     generator,
+    linear_to_srgb,
+    load_measured_bank,
     sample_parameters,
     srgb_to_linear,
     synthesize,
 )
+from synth.distortion import distort, distort_nearest
+from synth.render import render_gather
 
 FAMILIES = sorted(PSF_FAMILIES)
 
@@ -126,6 +133,109 @@ def test_noise_has_the_variance_it_names():
     assert left.mean() == pytest.approx(0.5, abs=1e-4)
 
 
+@pytest.mark.parametrize("renderer", ["layered", "gather", "scatter"])
+def test_every_renderer_makes_a_pair_with_the_camera_s_sign(renderer):
+    image = np.full((33, 33, 3), 0.05, dtype=np.float32)
+    image[14:19, 14:19] = 0.9
+    scene = Scene("dot", image, np.full((33, 33), 1.0, np.float32))
+    pair = synthesize(
+        scene, replace(plain_parameters("integral", 4.0), renderer=renderer), generator(0, "")
+    )
+    assert pair.coc_px.min() > 1.0
+    left, right = (view.astype(float).sum(axis=(0, 2)) for view in (pair.left, pair.right))
+    places = [((v - v.min()) * np.arange(33)).sum() / (v - v.min()).sum() for v in (left, right)]
+    assert places[0] > places[1] + 1.0
+    for picture in (pair.left, pair.right, pair.combined, pair.target):
+        assert picture.flags.c_contiguous
+
+
+def test_published_pairs_blur_the_values_as_they_are():
+    """As RDPD has it: gamma-encoded values, published kernels, borders reflected."""
+    part = PRESETS["rdpd"].parts[2]
+    scene = slope_scene()
+    parameters = PairParameters(
+        camera=part.camera,
+        family="published",
+        psf=part.kernels,
+        max_coc_px=None,
+        bit_depth=8,
+        shot_noise=0.0,
+        read_noise=0.0,
+        renderer="gather",
+        light="srgb",
+        border="reflect",
+    )
+    pair = synthesize(scene, parameters, generator(0, ""))
+    coc_px = part.camera.coc_px(scene.depth_m)
+    views = render_gather(scene.image, coc_px, part.kernels, border="reflect")
+    for view, made in zip(views, (pair.left, pair.right), strict=True):
+        np.testing.assert_array_equal(made, np.rint(np.clip(view, 0.0, 1.0).astype(float) * 255))
+    np.testing.assert_allclose(pair.combined, (pair.left + pair.right.astype(float)) / 2, atol=1.0)
+    assert json.loads(json.dumps(parameters.as_dict()))["psf"]["order"] == part.kernels.order
+
+
+def test_published_windows_scatter():
+    scene = slope_scene()
+    parameters = replace(
+        plain_parameters(),
+        camera=PUBLISHED_CAMERAS["ddd-syn/demo"],
+        family="published",
+        psf=None,
+        max_coc_px=None,
+        renderer="scatter",
+        light="srgb",
+    )
+    pair = synthesize(scene, parameters, generator(0, ""))
+    assert pair.coc_px.min() > 0.0
+    assert (pair.left[-1] == 0).all(), "the published window leaves the last row dark"
+
+
+def test_measured_kernels_come_as_a_bank():
+    scene = slope_scene()
+    rng = np.random.default_rng(0)
+    bank = load_measured_bank(rng.random((2, 3, 2, 7, 7)), radius_px=3.0)
+    parameters = replace(plain_parameters(), family="measured", psf=None)
+    pair = synthesize(scene, parameters, generator(0, ""), bank=bank)
+    assert not np.array_equal(pair.left, pair.right)
+    json.dumps(parameters.as_dict())
+    with pytest.raises(ValueError, match="a bank goes with the family measured"):
+        synthesize(scene, parameters, generator(0, ""))
+    with pytest.raises(ValueError, match="a bank goes with the family measured"):
+        synthesize(scene, plain_parameters(), generator(0, ""), bank=bank)
+    drawn = sample_parameters(generator(0, ""), scene, families=["measured"])
+    assert (drawn.family, drawn.psf) == ("measured", None)
+
+
+def test_distortion_is_the_same_for_views_combined_and_target():
+    """In focus all four are one picture, and stay it; the blur radii go with them."""
+    scene = Scene("flat", slope_scene().image, np.full((32, 40), 2.0, np.float32))
+    coefficients = (0.01, 0.0028, 0.0028, 0.9)
+    parameters = replace(plain_parameters(bit_depth=16), radial_distortion=coefficients)
+    pair = synthesize(scene, parameters, generator(0, ""))
+    expected = linear_to_srgb(distort(srgb_to_linear(scene.image), coefficients))
+    for picture in (pair.left, pair.right, pair.combined, pair.target):
+        np.testing.assert_allclose(picture / 65535.0, expected, atol=1e-4)
+    slope = synthesize(slope_scene(), parameters, generator(0, ""))
+    coc_px = parameters.camera.coc_px(slope_scene().depth_m, max_coc_px=8.0)
+    np.testing.assert_array_equal(slope.coc_px, distort_nearest(coc_px, coefficients))
+
+
+def test_gain_shares_the_light_between_the_views():
+    scene = slope_scene()
+    plain = synthesize(scene, plain_parameters(bit_depth=16), generator(0, ""))
+    parameters = replace(plain_parameters(bit_depth=16), gain=(0.9, 0.6))
+    pair = synthesize(scene, parameters, generator(0, ""))
+    lights = []
+    for name, gain in (("left", 0.9), ("right", 0.6)):
+        light = srgb_to_linear(getattr(pair, name) / 65535.0)
+        before = srgb_to_linear(getattr(plain, name) / 65535.0)
+        np.testing.assert_allclose(light, gain * before, atol=4e-5)
+        lights.append(light)
+    combined = srgb_to_linear(pair.combined / 65535.0)
+    np.testing.assert_allclose(combined, 0.5 * (lights[0] + lights[1]), atol=4e-5)
+    np.testing.assert_array_equal(pair.target, plain.target)
+
+
 def test_parameters_suit_the_scene():
     scene = slope_scene()
     far_sided, families, widest = 0, set(), []
@@ -157,8 +267,16 @@ def test_unlawful_parameters_are_refused():
             sample_parameters(generator(0, ""), scene, families=families)
     with pytest.raises(ValueError, match="bit_depth"):
         sample_parameters(generator(0, ""), scene, bit_depth=12)
-    with pytest.raises(ValueError, match="max_coc_px"):
-        replace(plain_parameters(), max_coc_px=0.0)
+    for change, message in (
+        ({"max_coc_px": 0.0}, "max_coc_px"),
+        ({"renderer": "ray"}, "choose from layered, gather, scatter"),
+        ({"composite": "under"}, "choose from over, sum"),
+        ({"renderer": "scatter"}, "integral and published, got butterworth"),
+        ({"radial_distortion": (1.0, 2.0)}, "4 finite numbers"),
+        ({"gain": (1.0, 0.0)}, "two positive numbers"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            replace(plain_parameters(), **change)
 
 
 @pytest.mark.parametrize(
