@@ -1,0 +1,232 @@
+"""Pairs a second on one core, by renderer and kernel family, and how much faster than plain ways.
+
+    python -m tests.benchmarks.rendering [--sizes 480x640 1080x1920] [--repeats 5] [--seed 0]
+
+Times are processor seconds of one thread, as other work may share the machine. A ratio is the
+median over runs that take turns, each on the same scene.
+
+gather is held against the published generator's way (RDPD, camera set_0, its kernels, 8 bit): for
+each depth layer, empty ones too, the kernels are made, the whole picture is filtered three times
+(left, right, combined) by OpenCV's filter2D, and the layer's mask takes its pixels from each. Two
+forms of it: `as published`, masks and sums of double precision in three channels, as that generator
+has them; `lean`, masks of one byte and sums of one byte, the least that way can take. Outputs are
+equal but for one grey level, checked in each run.
+
+layered is held against its own formula as a plain loop in numpy: every layer of the range, every
+plane of the whole picture, kernel tap by kernel tap. Outputs are compared where nothing hidden had
+to be guessed, within 2e-3; the loop does not guess, and has no part in taking edges apart.
+"""
+
+import argparse
+import statistics
+import time
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+
+import synth
+from synth.psf import PSF_FAMILIES, published_butterworth
+from synth.published_cameras import RDPD_CAMERAS
+from synth.render import CentredWindow, Psf, render_gather, render_layered, render_scatter
+from synth.sources.procedural import procedural_scene
+
+Views = tuple[np.ndarray, np.ndarray]
+CAMERA = RDPD_CAMERAS["set_0"]
+SETTINGS = (3, 2.5, 0.1, 7)
+MAX_COC_PX = {480: 8.0, 1080: 16.0}
+
+
+def scene_of_full_range(size: tuple[int, int], seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """A procedural picture, uint8, and its depth stretched in log depth to 0.3 to 250 m."""
+    scene = procedural_scene(synth.generator(seed, "bench"), scene_id="bench", size=size)
+    depth = np.log(scene.depth_m.astype(np.float64))
+    place = (depth - depth.min()) / (depth.max() - depth.min())
+    depth_m = np.exp(np.log(0.3) + place * (np.log(250.0) - np.log(0.3)))
+    return np.rint(scene.image * 255.0).astype(np.uint8), depth_m
+
+
+def published_way(image: np.ndarray, depth_m: np.ndarray, *, lean: bool) -> list[np.ndarray]:
+    """Left, right and combined picture, uint8, filter by filter and mask by mask."""
+    kind = np.uint8 if lean else np.float64
+    depth = depth_m[..., None] if lean else np.repeat(depth_m[..., None], 3, axis=2)
+    views = [np.zeros(image.shape, dtype=kind) for _ in range(3)]
+    for layer in CAMERA.layers():
+        kernels = published_butterworth(layer.coc_px, *SETTINGS)
+        mask = ((depth >= layer.near_m) & (depth < layer.far_m)).astype(kind)
+        for view, kernel in zip(views, kernels, strict=True):
+            # filter2D correlates: turned about, the kernel convolves.
+            view += cv2.filter2D(image, -1, kernel[::-1, ::-1]) * mask
+    return [view.astype(np.uint8) for view in views]
+
+
+def our_gather(image: np.ndarray, depth_m: np.ndarray) -> list[np.ndarray]:
+    """The same three pictures by the gathering renderer, depth to bytes."""
+
+    def psf(coc_px: float) -> Any:
+        return published_butterworth(int(coc_px), *SETTINGS)[:2]
+
+    coc_px = CAMERA.coc_px(depth_m)
+    left, right = render_gather(
+        image.astype(np.float32), coc_px, psf, step_px=1.0, border="reflect"
+    )
+    views = (left, right, 0.5 * (left + right))
+    return [np.rint(view, out=view).astype(np.uint8) for view in views]
+
+
+def plain_layered(image: np.ndarray, coc_px: np.ndarray, psf: Psf, step_px: float = 0.5) -> Views:
+    """The layered renderer's formula, layer by layer, plane by plane, tap by tap."""
+    levels = np.arange(np.floor(coc_px.min() / step_px), np.ceil(coc_px.max() / step_px) + 1)
+    views = []
+    for view in (0, 1):
+        total = np.zeros(image.shape)
+        passing = np.ones(coc_px.shape)
+        for level in levels[::-1]:
+            kernel = psf(float(level) * step_px)[view]
+            matte = np.maximum(0.0, 1.0 - np.abs(coc_px / step_px - level))
+            behind = np.clip(level + 1.0 - coc_px / step_px, 0.0, 1.0)
+            known = np.maximum(convolve_by_taps(behind, kernel), 1e-6)
+            for channel in range(3):
+                light = convolve_by_taps(matte * image[..., channel], kernel)
+                total[..., channel] += passing * light / known
+            passing = passing * (1.0 - convolve_by_taps(matte, kernel) / known)
+        views.append(total)
+    return views[0], views[1]
+
+
+def convolve_by_taps(plane: np.ndarray, kernel: np.ndarray) -> np.ndarray:
+    """Convolution, mirrored borders: one shifted copy of the plane for each tap that is not 0."""
+    half = kernel.shape[0] // 2
+    padded = np.pad(plane, half, mode="symmetric")
+    height, width = plane.shape
+    total = np.zeros(plane.shape)
+    for down, across in zip(*np.nonzero(kernel), strict=True):
+        top, left = 2 * half - down, 2 * half - across
+        total += kernel[down, across] * padded[top : top + height, left : left + width]
+    return total
+
+
+def seconds(call: Callable[[], Any]) -> tuple[float, Any]:
+    """Processor seconds of a call, and its result."""
+    start = time.process_time()
+    result = call()
+    return time.process_time() - start, result
+
+
+def compare_gather(size: tuple[int, int], repeats: int, seed: int) -> None:
+    """Print gather against the published generator's way."""
+    image, depth_m = scene_of_full_range(size, seed)
+    ways: dict[str, Callable[[], list[np.ndarray]]] = {
+        "gather": lambda: our_gather(image, depth_m),
+        "as published": lambda: published_way(image, depth_m, lean=False),
+        "lean": lambda: published_way(image, depth_m, lean=True),
+    }
+    times: dict[str, list[float]] = {name: [] for name in ways}
+    our_gather(image, depth_m)
+    for _ in range(repeats):
+        results = {}
+        for name, way in ways.items():
+            taken, results[name] = seconds(way)
+            times[name].append(taken)
+        for name in ("as published", "lean"):
+            for ours, theirs in zip(results["gather"], results[name], strict=True):
+                difference = np.abs(ours.astype(int) - theirs).max()
+                assert difference <= 1, f"{name}: {difference} grey levels apart"
+    occupied = len(np.unique(CAMERA.coc_px(depth_m)))
+    print(f"\ngather, {size[0]} x {size[1]}, set_0, {occupied} of 19 layers occupied")
+    for name in ways:
+        ratio = statistics.median(t / o for t, o in zip(times[name], times["gather"], strict=True))
+        print(f"| {name} | {statistics.median(times[name]):.2f} s | {ratio:.1f} x |", flush=True)
+
+
+def compare_layered(size: tuple[int, int], repeats: int, seed: int, max_coc_px: float) -> None:
+    """Print layered against its plain loop."""
+    image, coc_px, families = layered_scene(size, seed, max_coc_px)
+    psf = families["butterworth"]
+    ours, plain = [], []
+    for _ in range(repeats):
+        taken, views = seconds(lambda: render_layered(image, coc_px, psf, mixed_edges=False))
+        ours.append(taken)
+        taken, expected = seconds(lambda: plain_layered(image, coc_px, psf))
+        plain.append(taken)
+        error = np.abs(np.stack(views) - np.stack(expected))
+        close = (error < 2e-3).mean()
+        assert close > 0.7, f"only {close:.0%} of the values agree"
+    ratio = statistics.median(p / o for p, o in zip(plain, ours, strict=True))
+    print(f"\nlayered, {size[0]} x {size[1]}, radii {coc_px.min():.1f} to {coc_px.max():.1f} px")
+    print(f"| layered, edges whole | {statistics.median(ours):.2f} s | 1.0 x |")
+    print(f"| plain loop | {statistics.median(plain):.2f} s | {ratio:.1f} x |")
+    print(f"values within 2e-3 of each other: {close:.1%}", flush=True)
+
+
+def layered_scene(
+    size: tuple[int, int], seed: int, max_coc_px: float
+) -> tuple[np.ndarray, np.ndarray, dict[str, Psf]]:
+    """A procedural scene in linear light, its radii, and the families with what was drawn."""
+    scene = procedural_scene(synth.generator(seed, "layered"), scene_id="bench", size=size)
+    parameters = synth.sample_parameters(
+        synth.generator(seed, "camera"), scene, max_coc_px=max_coc_px
+    )
+    coc_px = parameters.camera.coc_px(scene.depth_m, max_coc_px=max_coc_px)
+    families: dict[str, Psf] = dict(PSF_FAMILIES)
+    return synth.srgb_to_linear(scene.image), coc_px, families
+
+
+def speeds(size: tuple[int, int], repeats: int, seed: int, bank: Any) -> None:
+    """Print pairs a second of each renderer and family on one scene, the noise left out."""
+    max_coc_px = MAX_COC_PX.get(size[0], 8.0)
+    image, coc_px, families = layered_scene(size, seed, max_coc_px)
+    calls: dict[str, Callable[[], Views]] = {}
+    for name, psf in (*families.items(), *([("measured bank", bank)] if bank else [])):
+        calls[f"layered, {name}"] = partial(render_layered, image, coc_px, psf)
+        calls[f"gather, {name}"] = partial(render_gather, image, coc_px, psf)
+    calls["layered, sum, butterworth"] = partial(
+        render_layered, image, coc_px, families["butterworth"], composite="sum"
+    )
+    calls["scatter, integral"] = partial(render_scatter, image, coc_px, CentredWindow())
+    print(f"\n{size[0]} x {size[1]}, radii {coc_px.min():.1f} to {coc_px.max():.1f} px")
+    print("| renderer, kernels | s a pair | pairs a second |\n|---|---|---|")
+    for name, call in calls.items():
+        taken = statistics.median(seconds(call)[0] for _ in range(repeats))
+        print(f"| {name} | {taken:.2f} | {1.0 / taken:.2f} |", flush=True)
+
+
+def bank_of_kernels() -> Any:
+    """A bank of 6 x 8 places made up of tilted discs, the size of a real calibration's."""
+    axis = np.arange(-30, 31) / 12.0
+    x, y = np.meshgrid(axis, axis)
+    disc = (np.hypot(x, y) <= 1.0).astype(float)
+    kernels = np.zeros((6, 8, 2, 61, 61))
+    for row, column in np.ndindex(6, 8):
+        tilt = 0.3 + 0.6 * column / 7.0
+        kernels[row, column, 0] = disc * (1.0 - tilt * x)
+        kernels[row, column, 1] = disc * (1.0 + (1.2 - tilt) * x)
+    return synth.load_measured_bank(kernels, radius_px=12.0)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--sizes", nargs="+", default=["480x640", "1080x1920"])
+    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--plain-size", default="240x320", help="layered's plain loop is slow")
+    arguments = parser.parse_args()
+    torch.set_num_threads(1)
+    cv2.setNumThreads(1)
+
+    def size_of(text: str) -> tuple[int, int]:
+        height, width = text.split("x")
+        return int(height), int(width)
+
+    bank = bank_of_kernels()
+    for size in map(size_of, arguments.sizes):
+        speeds(size, arguments.repeats, arguments.seed, bank)
+        compare_gather(size, arguments.repeats, arguments.seed)
+    compare_layered(size_of(arguments.plain_size), 3, arguments.seed, 8.0)
+
+
+if __name__ == "__main__":
+    main()
