@@ -28,7 +28,7 @@ from typing import Literal
 
 import numpy as np
 
-from synth.convolve import CELL
+from synth.convolve import CELL, cells_of
 from synth.edges import Fragments, separate_edges, whole_pixels
 from synth.extend import extend_unknown
 from synth.psf.field import FieldPsf
@@ -47,8 +47,14 @@ class Layer:
     coc_px: float
     planes: np.ndarray
     """float32 (4, H, W): the picture in this layer, weighted by its share, and the share itself."""
-    behind: np.ndarray
-    """float32 (H, W): share of each pixel in this layer or any behind it."""
+    front: np.ndarray
+    """float32 (H, W): share of each pixel in nearer layers."""
+    occupied: np.ndarray
+    """bool, `cells_of` the picture: where the share is not 0."""
+    rows: np.ndarray
+    """int64: the rows in which it is not 0, ascending."""
+    columns: np.ndarray
+    """int64: the columns."""
 
     @property
     def light(self) -> np.ndarray:
@@ -74,20 +80,32 @@ def cut_layers(fragments: Fragments, size: tuple[int, int], *, step_px: float) -
     used = np.flatnonzero(share > 0.0)
     order = used[np.argsort(-level[used], kind="stable")]
     starts = np.flatnonzero(np.diff(level[order], prepend=np.inf))
-    behind = np.ones(size)
+    count = size[0] * size[1]
+    covered = np.zeros(count)
+    front = np.zeros(count, dtype=np.float32)
     for members in np.split(order, starts[1:]):
         piece = members % len(fragments.pixel)
         pixel, weight = fragments.pixel[piece], share[members]
-        planes = np.empty((4, *size), dtype=np.float32)
-        for plane, values in zip(
-            planes, (*(fragments.light[piece].T * weight), weight), strict=True
-        ):
-            matte = np.bincount(pixel, weights=values, minlength=behind.size).reshape(size)
-            plane[...] = matte
-        known = np.where(behind < _ROUNDING, 0.0, behind)
-        known[known > 1.0 - _ROUNDING] = 1.0
-        yield Layer(float(level[members[0]]) * step_px, planes, known.astype(np.float32))
-        behind = behind - matte
+        planes = np.zeros((4, count), dtype=np.float32)
+        for plane, values in zip(planes, (*fragments.light[piece].T, 1.0), strict=True):
+            np.add.at(plane, pixel, (values * weight).astype(np.float32))
+        used_rows, used_columns = (np.zeros(length, dtype=bool) for length in size)
+        row, column = np.divmod(pixel, size[1])
+        used_rows[row], used_columns[column] = True, True
+        occupied = np.zeros(cells_of(size), dtype=bool)
+        occupied[row // CELL, column // CELL] = True
+        yield Layer(
+            float(level[members[0]]) * step_px,
+            planes.reshape(4, *size),
+            front.reshape(size).copy(),
+            occupied,
+            np.flatnonzero(used_rows),
+            np.flatnonzero(used_columns),
+        )
+        np.add.at(covered, pixel, weight)
+        nearer = covered[pixel]
+        nearer[nearer < _ROUNDING] = 0.0
+        front[pixel] = np.where(nearer > 1.0 - _ROUNDING, 1.0, nearer)
 
 
 def render_layered(
@@ -136,7 +154,7 @@ def _compose_sum(
     """Eq. 5: blurred masked layers, summed. Returns float32 (2, 3, H, W)."""
     views = np.zeros((2, 3, *size), dtype=np.float32)
     for layer in layers:
-        reached = _reached(_cells_with(layer.matte), pad, blur.half_px(layer.coc_px))
+        reached = _reached(layer.occupied, pad, blur.half_px(layer.coc_px))
         for rows, columns, values in blur.tiles(
             layer.light, layer.coc_px, reached, origin=(pad, pad)
         ):
@@ -150,36 +168,64 @@ def _compose_over(
     """Nearer layers before farther ones. Returns float32 (2, 3, H, W)."""
     views = np.zeros((2, 3, *size), dtype=np.float32)
     passing = np.ones((2, *size), dtype=np.float32)
+    # Written anew for each layer: fresh memory costs more than the blur itself.
+    blurred, known = np.empty((2, 4, *size), np.float32), np.empty((2, 1, *size), np.float32)
     nearer: np.ndarray | None = None
     for layer in layers:
-        if passing.max() < _OPAQUE:
+        light_left = passing.max(axis=0)
+        if light_left.max() < _OPAQUE:
             break
-        own = _cells_with(layer.matte)
         half = blur.half_px(layer.coc_px)
-        window = _window(layer, passing.max(axis=0), half, pad)
+        window = _window(layer, light_left, half, pad)
         if window is not None:
-            rows, columns = window
-            light, alpha = _blur_layer(
-                layer,
-                blur,
-                window,
-                pad,
-                reached=_reached(own, pad, half),
-                hidden=None if nearer is None else _reached(nearer, pad, half),
-                seen=passing[:, rows, columns] > _OPAQUE,
-            )
-            views[:, :, rows, columns] += light * passing[:, None, rows, columns]
-            passing[:, rows, columns] *= 1.0 - alpha
-        nearer = own if nearer is None else nearer | own
+            part = (..., *window)
+            inside = _cells_of_window(window, cells_of(size))
+            reached = _reached(layer.occupied, pad, half) & inside
+            _blur(blur, layer.planes, layer.coc_px, reached, pad, blurred)
+            if nearer is not None and (hidden := _reached(nearer, pad, half) & inside).any():
+                _blur(blur, layer.front[None], layer.coc_px, hidden, pad, known)
+                _normalise(blurred[part], known[part][:, 0], passing[part])
+            alpha = np.clip(blurred[part][:, 3], 0.0, 1.0)
+            light = blurred[part][:, :3]
+            light *= passing[part][:, None]
+            views[part] += light
+            passing[part] *= np.subtract(1.0, alpha, out=alpha)
+        nearer = layer.occupied if nearer is None else nearer | layer.occupied
     # Each layer's light was divided by what is known of it; the rest that passes all is rounding.
     views /= np.maximum(1.0 - passing, 1e-3)[:, None]
     return views
 
 
-def _cells_with(matte: np.ndarray) -> np.ndarray:
-    """The cells of the padded picture in which a matte is not zero."""
-    rows = np.maximum.reduceat(matte, np.arange(0, matte.shape[0], CELL), axis=0)
-    return np.maximum.reduceat(rows, np.arange(0, matte.shape[1], CELL), axis=1) > 0.0
+def _blur(
+    blur: FieldBlur,
+    planes: np.ndarray,
+    coc_px: float,
+    where: np.ndarray,
+    pad: int,
+    result: np.ndarray,
+) -> None:
+    """Blur padded planes in the cells asked for into result (2, C, H, W); 0 elsewhere."""
+    result.fill(0.0)
+    for rows, columns, values in blur.tiles(planes, coc_px, where, origin=(pad, pad)):
+        result[:, :, rows, columns] += values
+
+
+def _normalise(blurred: np.ndarray, front: np.ndarray, passing: np.ndarray) -> None:
+    """Divide by what is known of a layer, K * S; continue it where that is nothing, in place.
+
+    blurred: (2, 4, h, w), K * planes. front: (2, h, w), K * (1 - S). passing: (2, h, w), the light
+    that comes through nearer layers.
+    """
+    known = np.subtract(1.0, front, out=front)
+    known *= known >= _ROUNDING
+    confidence = np.minimum(known / _KNOWN, 1.0)
+    unsure = confidence < 1.0
+    if (unsure & (passing > _OPAQUE)).any():
+        # Values times confidence: where all is known, values.
+        blurred /= np.maximum(known, _KNOWN)[:, None]
+        extend_unknown(blurred, confidence)
+    else:
+        blurred /= np.maximum(known, _ROUNDING)[:, None]
 
 
 def _reached(cells: np.ndarray, pad: int, half: int) -> np.ndarray:
@@ -199,11 +245,10 @@ def _reached(cells: np.ndarray, pad: int, half: int) -> np.ndarray:
 def _window(layer: Layer, passing: np.ndarray, half: int, pad: int) -> tuple[slice, slice] | None:
     """The part of the picture (unpadded) that a layer can reach, or None where it reaches none."""
     height, width = passing.shape
-    hidden = (layer.behind[pad : pad + height, pad : pad + width] == 0.0) & (passing > _OPAQUE)
+    hidden = (layer.front[pad : pad + height, pad : pad + width] == 1.0) & (passing > _OPAQUE)
     bounds = []
-    for axis, length in ((1, height), (0, width)):
-        reached = np.flatnonzero(layer.matte.any(axis=axis)) - pad
-        first, last = reached[0] - half, reached[-1] + half
+    for used, axis, length in ((layer.rows, 1, height), (layer.columns, 0, width)):
+        first, last = used[0] - pad - half, used[-1] - pad + half
         filled = np.flatnonzero(hidden.any(axis=axis))
         if filled.size:
             first, last = min(first, filled[0]), max(last, filled[-1])
@@ -214,51 +259,7 @@ def _window(layer: Layer, passing: np.ndarray, half: int, pad: int) -> tuple[sli
     return bounds[0], bounds[1]
 
 
-def _blur_layer(
-    layer: Layer,
-    blur: FieldBlur,
-    window: tuple[slice, slice],
-    pad: int,
-    *,
-    reached: np.ndarray,
-    hidden: np.ndarray | None,
-    seen: np.ndarray,
-) -> tuple[np.ndarray, np.ndarray]:
-    """Blurred colours (2, 3, h, w), weighted by alpha, and mattes (2, h, w) inside a window.
-
-    reached, hidden: cells that this layer and the nearer ones reach. seen: (2, h, w), where light
-    of this layer still passes the nearer ones.
-    """
-    inside = _cells_of_window(window, reached.shape)
-    blurred = _blurred(blur, layer.planes, layer.coc_px, reached & inside, window, pad)
-    if hidden is not None and (hidden & inside).any():
-        before = 1.0 - layer.behind[None]
-        known = 1.0 - _blurred(blur, before, layer.coc_px, hidden & inside, window, pad)[:, 0]
-        known[known < _ROUNDING] = 0.0
-        blurred /= np.maximum(known, _ROUNDING)[:, None]
-        confidence = np.minimum(known / _KNOWN, 1.0)
-        if (seen & (confidence < 1.0)).any():
-            blurred = extend_unknown(blurred, confidence)
-    return blurred[:, :3], np.clip(blurred[:, 3], 0.0, 1.0)
-
-
-def _blurred(
-    blur: FieldBlur,
-    planes: np.ndarray,
-    coc_px: float,
-    where: np.ndarray,
-    window: tuple[slice, slice],
-    pad: int,
-) -> np.ndarray:
-    """Blur in the cells asked for, 0 elsewhere. Returns float32 (2, C, h, w) inside a window."""
-    height, width = planes.shape[1] - 2 * pad, planes.shape[2] - 2 * pad
-    result = np.zeros((2, planes.shape[0], height, width), dtype=np.float32)
-    for rows, columns, values in blur.tiles(planes, coc_px, where, origin=(pad, pad)):
-        result[:, :, rows, columns] += values
-    return result[:, :, window[0], window[1]]
-
-
-def _cells_of_window(window: tuple[slice, slice], shape: tuple[int, ...]) -> np.ndarray:
+def _cells_of_window(window: tuple[slice, slice], shape: tuple[int, int]) -> np.ndarray:
     inside = np.zeros(shape, dtype=bool)
     rows, columns = (slice(s.start // CELL, -(-s.stop // CELL)) for s in window)
     inside[rows, columns] = True

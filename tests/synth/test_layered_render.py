@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from synth.convolve import convolve_views
+from synth.convolve import CELL, convolve_views
 from synth.edges import separate_edges, whole_pixels
 from synth.extend import extend_unknown
 from synth.psf import PSF_FAMILIES
@@ -352,11 +352,16 @@ def test_layers_partition_the_picture_front_to_back(coc, step):
     layers = list(cut_layers(whole_pixels(image, coc), coc.shape, step_px=step))
     assert [layer.coc_px for layer in layers] == sorted({layer.coc_px for layer in layers})[::-1]
     np.testing.assert_allclose(sum(layer.matte for layer in layers), 1.0, atol=1e-6)
-    behind = np.zeros(coc.shape, dtype=np.float32)
-    for layer in layers[::-1]:
-        assert layer.matte.any()
-        behind += layer.matte
-        np.testing.assert_allclose(layer.behind, behind, atol=1e-6)
+    front = np.zeros(coc.shape)
+    for layer in layers:
+        np.testing.assert_allclose(layer.front, front, atol=2e-5)
+        rows, columns = np.nonzero(layer.matte)
+        np.testing.assert_array_equal(layer.rows, np.unique(rows))
+        np.testing.assert_array_equal(layer.columns, np.unique(columns))
+        np.testing.assert_array_equal(
+            np.argwhere(layer.occupied), np.unique(np.stack([rows, columns]) // CELL, axis=1).T
+        )
+        front += layer.matte
     light = sum(layer.light for layer in layers)
     np.testing.assert_allclose(light.transpose(1, 2, 0), image, atol=1e-6)
     mean = sum(layer.coc_px * layer.matte for layer in layers)
@@ -383,7 +388,8 @@ def test_continuation_keeps_what_is_known_and_stays_in_its_range():
     confidence = (rng.random((2, 21, 34)) < 0.1).astype(np.float32)
     confidence[:, :12, :9] = 0.0
     known = np.broadcast_to(confidence[:, None] == 1.0, planes.shape)
-    filled = extend_unknown(np.where(known, planes, 1e6), confidence)
+    filled = np.where(known, planes, 0.0)
+    extend_unknown(filled, confidence)
     np.testing.assert_allclose(filled[known], planes[known], rtol=1e-6)
     assert filled.min() >= planes[known].min() - 1e-5
     assert filled.max() <= planes[known].max() + 1e-5
