@@ -19,7 +19,7 @@ from torch import Tensor
 TILE = 8
 FEWEST_CHANNELS_FOR_TILES = 24
 """On a CPU; below, cutting out tiles costs more than it saves."""
-_STRIP_VALUES = 1 << 24
+_STRIP_VALUES = 1 << 22
 """Tiles are taken strip by strip, so that no more numbers than this stand in between."""
 
 
