@@ -50,7 +50,7 @@ def render_gather(
             planes, float(level) * step_px, where, origin=(pad, pad)
         ):
             share = np.maximum(1.0 - np.abs(position[rows, columns] - np.float32(level)), 0.0)
-            views[:, :, rows, columns] += values * share
+            views[:, :, rows, columns] += values if share.min() == 1.0 else values * share
     left, right = views.transpose(0, 2, 3, 1)
     return left, right
 

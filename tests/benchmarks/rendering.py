@@ -1,6 +1,6 @@
 """Pairs a second on one core, by renderer and kernel family, and how much faster than plain ways.
 
-    python -m tests.benchmarks.rendering [--sizes 480x640 1080x1920] [--repeats 5] [--seed 0]
+    python -m tests.benchmarks.rendering [--sizes 480x640 1080x1920] [--repeats 3] [--seed 0]
 
 Times are processor seconds of one thread, as other work may share the machine. A ratio is the
 median over runs that take turns, each on the same scene.
@@ -210,9 +210,10 @@ def bank_of_kernels() -> Any:
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--sizes", nargs="+", default=["480x640", "1080x1920"])
-    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--plain-size", default="240x320", help="layered's plain loop is slow")
+    parser.add_argument("--plain-size", default="480x640", help="layered's plain loop is slow")
+    parser.add_argument("--plain-radii", nargs="+", type=float, default=[8.0, 16.0])
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     cv2.setNumThreads(1)
@@ -225,7 +226,9 @@ def main() -> None:
     for size in map(size_of, arguments.sizes):
         speeds(size, arguments.repeats, arguments.seed, bank)
         compare_gather(size, arguments.repeats, arguments.seed)
-    compare_layered(size_of(arguments.plain_size), 3, arguments.seed, 8.0)
+    for radius_px in arguments.plain_radii:
+        size = size_of(arguments.plain_size)
+        compare_layered(size, min(arguments.repeats, 3), arguments.seed, radius_px)
 
 
 if __name__ == "__main__":
