@@ -6,7 +6,7 @@ Needs numpy and torch alone. Sources of scenes live in `synth.sources`.
 from synth.camera import Camera, CameraRanges
 from synth.color import linear_to_srgb, quantize, srgb_to_linear
 from synth.pair import synthesize
-from synth.parameters import PairParameters, sample_parameters
+from synth.parameters import PairParameters, PairRanges, sample_parameters
 from synth.presets import PRESETS
 from synth.psf import PSF_FAMILIES, FieldPsf, MeasuredBank, load_measured_bank
 from synth.published_cameras import PUBLISHED_CAMERAS
@@ -23,6 +23,7 @@ __all__ = [
     "FieldPsf",
     "MeasuredBank",
     "PairParameters",
+    "PairRanges",
     "Scene",
     "SyntheticPair",
     "generator",

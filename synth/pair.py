@@ -5,9 +5,11 @@ from functools import partial
 import numpy as np
 
 from synth.color import linear_to_srgb, quantize, srgb_to_linear
+from synth.crop import crop_and_resize
 from synth.distortion import distort, distort_nearest
 from synth.parameters import MEASURED, PUBLISHED, PairParameters
 from synth.psf import PSF_FAMILIES, FieldPsf
+from synth.published_cameras import DddSynCamera
 from synth.render import CentredWindow, Psf, PublishedWindow
 from synth.render.gather import render_gather
 from synth.render.layered import render_layered
@@ -26,11 +28,11 @@ def synthesize(
 
     rng: for the noise alone; the same scene, parameters and stream give the same bytes on one kind
     of processor. bank: the kernels over the field of the family `measured`.
-    Light goes through the lens (blur, distortion), is shared between the views (gain), and read
-    out (noise); the combined picture is the mean of the two views as read out, before any of them
-    is rounded. All of it happens in linear light, unless the parameters say srgb as the published
-    generators do; the pictures are sRGB. Raises ValueError where a bank is missing or not asked
-    for, and what the camera and the renderer raise.
+    Light goes through the lens (blur, distortion), is cropped where the camera says so, shared
+    between the views (gain), and read out (noise); the combined picture is the mean of the two
+    views as read out, before any of them is rounded. All of it happens in linear light, unless the
+    parameters say srgb as the published generators do; the pictures are sRGB. Raises ValueError
+    where a bank is missing or not asked for, and what the camera and the renderer raise.
     """
     if (bank is not None) != (parameters.family == MEASURED):
         raise ValueError(
@@ -49,6 +51,10 @@ def synthesize(
         sharp = distort(image, coefficients)
         target = linear_to_srgb(sharp) if linear else sharp
         coc_px = distort_nearest(coc_px, coefficients)
+    if parameters.cropped_to is not None and isinstance(parameters.camera, DddSynCamera):
+        part, size = parameters.camera.crop(*coc_px.shape), parameters.cropped_to
+        views = tuple(np.clip(crop_and_resize(view, part, size), 0.0, 1.0) for view in views)
+        target, coc_px = (crop_and_resize(plane, part, size) for plane in (target, coc_px))
     left, right = (
         _add_noise(_amplify(view, gain), parameters, rng)
         for view, gain in zip(views, parameters.gain, strict=True)

@@ -1,12 +1,11 @@
 """What turns a scene into one synthetic pair, and what of it is drawn at random."""
 
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, get_args
 
 import numpy as np
 
-from synth.camera import Camera
+from synth.camera import Camera, CameraRanges
 from synth.distortion import Coefficients, check_coefficients
 from synth.psf import PSF_FAMILIES
 from synth.published_cameras import DddSynCamera, RdpdCamera
@@ -21,9 +20,6 @@ RendererName = Literal["layered", "gather", "scatter"]
 Composite = Literal["over", "sum"]
 Light = Literal["linear", "srgb"]
 Border = Literal["symmetric", "reflect"]
-
-_SENSOR_WIDTH_MM = 36.0
-_LEAST_BLUR = 0.4  # share of max_coc_px that the most blurred part of a pair has at least
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -58,6 +54,9 @@ class PairParameters:
     """A, B, C, D of `synth.distortion`, for views, combined and target alike; None: none."""
     gain: tuple[float, float] = (1.0, 1.0)
     """Factors on the light of the left and the right view."""
+    cropped_to: tuple[int, int] | None = None
+    """What is rendered is cropped as a DDD-syn camera says and resized to this height and width,
+    pictures and blur radii (whose values stay as they are) alike; None leaves it whole."""
 
     def __post_init__(self) -> None:
         if self.family not in (*PSF_FAMILIES, MEASURED, PUBLISHED):
@@ -89,6 +88,8 @@ class PairParameters:
             )
         if self.radial_distortion is not None:
             check_coefficients(self.radial_distortion)
+        if self.cropped_to is not None and not isinstance(self.camera, DddSynCamera):
+            raise ValueError("cropped_to goes with a camera of DDD-syn, which says what to crop")
         if len(self.gain) != 2 or not all(np.isfinite(g) and g > 0.0 for g in self.gain):
             raise ValueError(f"gain must be two positive numbers, got {self.gain}")
 
@@ -97,63 +98,63 @@ class PairParameters:
         return asdict(self)
 
 
-def sample_parameters(
-    rng: np.random.Generator,
-    scene: Scene,
-    *,
-    families: Sequence[str] = tuple(PSF_FAMILIES),
-    max_coc_px: float = 8.0,
-    bit_depth: int = 8,
-) -> PairParameters:
-    """Draw a camera, kernels and noise that suit a scene.
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PairRanges:
+    """What is drawn for each pair of a set, and from which ranges; all draws are even."""
 
-    The focus lies inside the scene's depth range, mostly towards its near end, as photographers
-    and the real dual-pixel sets have it: most blur is behind the focus. The aperture is such that
-    the most blurred part comes to between 0.4 and 1 times max_coc_px.
-    """
-    unknown = [name for name in families if name not in (*PSF_FAMILIES, MEASURED)]
-    if unknown or not families:
-        raise ValueError(
-            f"kernel families {list(families)}: choose from {', '.join(PSF_FAMILIES)}, {MEASURED}"
-        )
-    family = str(rng.choice(list(families)))
+    families: tuple[str, ...] = tuple(PSF_FAMILIES)
+    """Kernel families, drawn with equal chances; `measured` may be among them."""
+    cameras: CameraRanges = field(default_factory=CameraRanges)
+    """Lenses and where they are focused; blur radii are clipped to their greatest."""
+    bit_depth: int = 8
+    """8 or 16."""
+    renderer: RendererName = "layered"
+    """As in `PairParameters`, as are the next two."""
+    composite: Composite = "over"
+    light: Light = "linear"
+    shot_noise: float = 0.012
+    """Greatest standard deviation of photon noise at white, linear light."""
+    read_noise: float = 0.002
+    """Greatest standard deviation of the noise in the dark, linear light."""
+    radial_distortion: float = 0.0
+    """Greatest B, of either sign, of r_source = r (B r^2 + 1 - B), r in halves of the shorter side:
+    the lens pulls the corners in or out, and the circle through the nearer edges stays."""
+    gain: float = 0.0
+    """Greatest share by which one view is brighter and the other darker than their mean."""
+
+    def __post_init__(self) -> None:
+        known = (*PSF_FAMILIES, MEASURED)
+        if not self.families or any(name not in known for name in self.families):
+            raise ValueError(
+                f"kernel families {list(self.families)}: choose from {', '.join(known)}"
+            )
+        for name in ("shot_noise", "read_noise", "radial_distortion"):
+            value = getattr(self, name)
+            if not 0.0 <= value < np.inf:
+                raise ValueError(f"{name} must be 0 or more, got {value}")
+        if not 0.0 <= self.gain < 1.0:
+            raise ValueError(f"gain must be from 0 to below 1, got {self.gain}")
+
+
+def sample_parameters(
+    rng: np.random.Generator, scene: Scene, ranges: PairRanges | None = None
+) -> PairParameters:
+    """Draw a camera, kernels, noise and the rest that suit a scene. None: the default ranges."""
+    ranges = ranges or PairRanges()
+    family = str(rng.choice(list(ranges.families)))
+    share, bend = rng.uniform(-ranges.gain, ranges.gain), rng.uniform(-1.0, 1.0)
+    bend *= ranges.radial_distortion
     return PairParameters(
-        camera=_sample_camera(rng, scene, max_coc_px),
+        camera=ranges.cameras.sample(rng, scene.depth_m),
         family=family,
         psf=None if family == MEASURED else PSF_FAMILIES[family].sample(rng),
-        max_coc_px=float(max_coc_px),
-        bit_depth=bit_depth,
-        shot_noise=float(rng.uniform(0.0, 0.012)),
-        read_noise=float(rng.uniform(0.0, 0.002)),
-    )
-
-
-def _sample_camera(rng: np.random.Generator, scene: Scene, max_coc_px: float) -> Camera:
-    near_m, far_m = (float(z) for z in np.quantile(scene.depth_m, [0.01, 0.99]))
-    # Blur is linear in the inverse of depth, so that is where places are drawn: 0 near, 1 far.
-    place = rng.choice(
-        [rng.uniform(0.0, 0.15), rng.uniform(0.15, 0.6), rng.uniform(0.6, 1.0)], p=[0.6, 0.25, 0.15]
-    )
-    near_dioptre, far_dioptre = 1.0 / near_m, 1.0 / far_m
-    focus_dioptre = near_dioptre + place * (far_dioptre - near_dioptre)
-    focus_m = 1.0 / focus_dioptre
-    # coc = scale * (focus * dioptre - 1), so the extreme is at one end of the range.
-    extreme = max(focus_m * near_dioptre - 1.0, 1.0 - focus_m * far_dioptre)
-    # A flat scene has no range: its one depth is then some way out of focus.
-    if extreme < 0.02:
-        focus_m *= float(rng.uniform(0.6, 0.9))
-        extreme = abs(focus_m / near_m - 1.0)
-    radius_px = float(rng.uniform(_LEAST_BLUR, 1.0)) * max_coc_px
-    scale_px = radius_px / extreme
-
-    f_number = float(np.exp(rng.uniform(np.log(1.4), np.log(8.0))))
-    pitch_mm = _SENSOR_WIDTH_MM / scene.image.shape[1]
-    # scale = f^2 / (2 N pitch (u - f)): solved for the focal length, which is below u always.
-    product_mm = 2.0 * f_number * pitch_mm * scale_px
-    focal_mm = 0.5 * (np.sqrt(product_mm**2 + 4.0 * product_mm * focus_m * 1000.0) - product_mm)
-    return Camera(
-        focal_length_mm=float(focal_mm),
-        f_number=f_number,
-        focus_distance_m=focus_m,
-        pixel_pitch_um=pitch_mm * 1000.0,
+        max_coc_px=ranges.cameras.extreme_coc_px[1],
+        bit_depth=ranges.bit_depth,
+        shot_noise=float(rng.uniform(0.0, ranges.shot_noise)),
+        read_noise=float(rng.uniform(0.0, ranges.read_noise)),
+        renderer=ranges.renderer,
+        composite=ranges.composite,
+        light=ranges.light,
+        radial_distortion=(0.0, float(bend), 0.0, 1.0 - float(bend)) if bend else None,
+        gain=(1.0 + float(share), 1.0 - float(share)),
     )

@@ -5,10 +5,18 @@ pictures the published sets hold and how each came about, and which of their ste
 checked against arrays of the published generators.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Literal
 
 from synth.camera import CameraRanges
+from synth.parameters import (
+    PUBLISHED,
+    Border,
+    Light,
+    PairParameters,
+    PairRanges,
+    RendererName,
+)
 from synth.psf.family import KernelPair
 from synth.psf.published import published_butterworth
 from synth.published_cameras import (
@@ -18,7 +26,6 @@ from synth.published_cameras import (
     RdpdCamera,
 )
 
-RendererName = Literal["gather", "scatter", "layered"]
 Split = Literal["train", "val", "test"]
 
 
@@ -119,27 +126,51 @@ class PublishedPreset:
     source: Literal["nyu", "synthia-sf"]
     """Where the scenes come from."""
     renderer: RendererName
-    light: Literal["srgb", "linear"]
+    light: Light
     """What is blurred: gamma-encoded values as they are, or light."""
     bit_depth: int
     size: tuple[int, int]
     """Height and width of the pictures as published."""
     max_coc_px: float | None
     """Radii beyond are clipped by the camera."""
-    border: Literal["reflect"] | None
-    """How the picture goes on beyond its edges, for renderers that ask: reflect does not repeat
-    the outermost pixels. Scattering needs nothing beyond them."""
+    border: Border
+    """How gather continues the picture."""
     parts: tuple[PresetPart, ...]
     pairs: dict[str, int]
     """Pairs of each split, copies not counted."""
     unverified: tuple[str, ...]
     """Steps that no array of the published generator covers."""
-    noise: bool = False
-    radial_distortion: bool = False
 
     def scene_id(self, scene: int) -> str:
         """Name of a scene of the source; equal names never straddle splits."""
         return f"{self.source}-{scene:04d}"
+
+    def parameters(self, part: PresetPart, *, radial_distortion: bool = False) -> PairParameters:
+        """What turns a scene into a pair of a part. There is no noise, and nothing is drawn.
+
+        radial_distortion: with the coefficients of RDPD's camera. ValueError for DDD-syn's, which
+        have none.
+        """
+        camera = part.camera
+        coefficients = None
+        if radial_distortion:
+            if not isinstance(camera, RdpdCamera):
+                raise ValueError(f"preset {self.name} has no radial distortion")
+            coefficients = camera.radial_distortion
+        return PairParameters(
+            camera=camera,
+            family=PUBLISHED,
+            psf=part.kernels,
+            max_coc_px=self.max_coc_px,
+            bit_depth=self.bit_depth,
+            shot_noise=0.0,
+            read_noise=0.0,
+            renderer=self.renderer,
+            light=self.light,
+            border=self.border,
+            radial_distortion=coefficients,
+            cropped_to=self.size if isinstance(camera, DddSynCamera) else None,
+        )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -147,30 +178,11 @@ class OwnPreset:
     """A set of ours: cameras and kernels are drawn for each pair, scenes come from any source."""
 
     name: str
-    renderer: RendererName
-    light: Literal["srgb", "linear"]
-    bit_depth: int
+    ranges: PairRanges
     size: tuple[int, int]
     """Height and width in pixels, which the blur radii go with."""
-    families: tuple[str, ...]
-    """Kernel families to draw from; a measured bank joins them where one is given."""
-    cameras: CameraRanges
     pairs: int
     """Unless asked otherwise."""
-    val_fraction: float = 0.1
-    """Share of the scenes, by their scene_id."""
-    test_fraction: float = 0.1
-    """Share of the scenes, by their scene_id."""
-    noise: bool = True
-    files: FileNames = field(
-        default_factory=lambda: FileNames(
-            left="{number:06d}_left.png",
-            right="{number:06d}_right.png",
-            target="{number:06d}_target.png",
-            combined="{number:06d}_combined.png",
-        )
-    )
-    """Where pairs are written out as pictures; shards have no file names."""
 
 
 def _ddd_syn() -> PublishedPreset:
@@ -197,7 +209,7 @@ def _ddd_syn() -> PublishedPreset:
         bit_depth=8,
         size=(480, 640),
         max_coc_px=None,
-        border=None,
+        border="symmetric",
         parts=(
             *(
                 part(f"idx{index}", "training", "train", range(1, 1001), 1000 * index)
@@ -269,14 +281,16 @@ def _rdpd() -> PublishedPreset:
 def _k3dn() -> OwnPreset:
     return OwnPreset(
         name="k3dn",
-        renderer="layered",
-        light="linear",
-        bit_depth=16,
+        ranges=PairRanges(
+            families=("butterworth", "integral", "translating_disk"),
+            # From next to nothing to what the published sets have at their worst, which is 40 px
+            # at three times the width.
+            cameras=CameraRanges(extreme_coc_px=(1.0, 16.0)),
+            bit_depth=16,
+            radial_distortion=0.02,
+            gain=0.05,
+        ),
         size=(480, 640),
-        families=("butterworth", "integral", "translating_disk"),
-        # From next to nothing to what the published sets have at their worst, which is 40 px at
-        # three times the width.
-        cameras=CameraRanges(extreme_coc_px=(1.0, 16.0), f_number=(1.4, 16.0)),
         pairs=10000,
     )
 

@@ -3,7 +3,6 @@
 Only names and open file objects come in here: where they are stored is the caller's matter.
 """
 
-import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import PurePosixPath
@@ -12,10 +11,9 @@ from typing import BinaryIO
 import numpy as np
 
 from synth.scene import Scene
-from synth.sources.fit import fit_scene
-from synth.sources.holes import fill_depth
+from synth.sources.decode import decode_picture
 from synth.sources.patterns import Size
-from synth.sources.textures import as_unit_float
+from synth.sources.rgbd import rgbd_scene
 
 METRES_PER_UNIT: dict[str, float] = {"m": 1.0, "dm": 0.1, "cm": 0.01, "mm": 0.001}
 """Depth units by name; `depth_unit` may be a number of metres per step, too."""
@@ -23,9 +21,6 @@ METRES_PER_UNIT: dict[str, float] = {"m": 1.0, "dm": 0.1, "cm": 0.01, "mm": 0.00
 _IMAGE_ENDINGS = ("_image", "_rgb", "_color")
 _DEPTH_ENDINGS = ("_depth",)
 _FORMATS = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".npy")
-_MAX_UNKNOWN = 0.05
-# A marker, as against a stuffed byte (00), a restart (D0 to D7) and padding (FF) in a scan.
-_MARKER = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,90 +80,14 @@ def read_rgbd(
             f"depth_unit must be one of {', '.join(METRES_PER_UNIT)} or a positive number of "
             f"metres, got {depth_unit!r}"
         )
-    image = _decode(image_file, f"scene {scene_id}: image")
+    image = decode_picture(image_file, f"scene {scene_id}: image")
     if image.ndim == 3:
         image = image[..., :3]
-    depth = _decode(depth_file, f"scene {scene_id}: depth")
+    depth = decode_picture(depth_file, f"scene {scene_id}: depth")
     if depth.ndim == 3:
         if not (depth[..., :1] == depth[..., :3]).all():
             raise ValueError(f"scene {scene_id}: depth must have one channel, got a colour picture")
         depth = depth[..., 0]
-    if depth.shape != image.shape[:2]:
-        raise ValueError(f"scene {scene_id}: depth is {_extent(depth)}, the image {_extent(image)}")
+    where = f"scene {scene_id}"
     depth_m = depth.astype(np.float64) * scale
-    if np.isinf(depth_m).any() or (depth_m < 0.0).any():
-        raise ValueError(f"scene {scene_id}: depth holds infinite or negative values")
-    known = np.isfinite(depth_m) & (depth_m > 0.0)
-    try:
-        filled = fill_depth(depth_m, known, max_unknown=_MAX_UNKNOWN)
-    except ValueError as error:
-        raise ValueError(f"scene {scene_id}: {error}") from None
-    try:
-        picture = as_unit_float(image)
-    except ValueError as error:
-        raise ValueError(f"scene {scene_id}: {error}") from None
-    return fit_scene(Scene(scene_id, picture, filled), size, rng)
-
-
-def _decode(file: BinaryIO, where: str) -> np.ndarray:
-    """A picture as it is stored: (H, W) or (H, W, 3 or 4) RGB; .npy arrays, too."""
-    data = file.read()
-    if not data:
-        raise ValueError(f"{where} is an empty file")
-    if data.startswith(b"\x93NUMPY"):
-        import io
-
-        try:
-            array = np.load(io.BytesIO(data), allow_pickle=False)
-        except (ValueError, EOFError, OSError):
-            raise ValueError(f"{where} is no readable array") from None
-        if array.dtype.kind not in "uif" or array.ndim not in (2, 3):
-            raise ValueError(f"{where} is an array {array.shape} of {array.dtype}, no picture")
-        return array
-    if _is_cut_off(data):
-        raise ValueError(f"{where} is cut off")
-    import cv2
-
-    try:
-        picture = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
-    except cv2.error as error:  # more pixels than it takes, or a damaged header
-        raise ValueError(f"{where} is no readable picture ({_first_line(error)})") from None
-    if picture is None:
-        raise ValueError(f"{where} is no readable picture")
-    if picture.ndim == 3:
-        picture = picture[..., [2, 1, 0, *range(3, picture.shape[2])]]
-    return np.ascontiguousarray(picture)
-
-
-def _is_cut_off(data: bytes) -> bool:
-    # OpenCV hands out half a picture, without a word, where a PNG or JPEG ends early.
-    if data.startswith(b"\x89PNG"):
-        return b"IEND" not in data[-64:]
-    if data.startswith(b"\xff\xd8"):
-        return not _has_jpeg_end(data)
-    return False
-
-
-def _has_jpeg_end(data: bytes) -> bool:
-    """Whether a JPEG comes to its end marker; what follows (a phone's film) is no matter.
-
-    `pipelines.dataset.images` has the same rule: neither package needs the other.
-    """
-    position = 2
-    while (head := _MARKER.search(data, position)) is not None:
-        kind, position = data[head.start() + 1], head.end()
-        if kind == 0xD9:
-            return True
-        if kind == 0x01:  # TEM stands alone
-            continue
-        # A segment states its length; pictures inside it (thumbnails) are stepped over with it.
-        position += int.from_bytes(data[position : position + 2], "big")
-    return False
-
-
-def _first_line(error: Exception) -> str:
-    return next(iter(str(error).splitlines()), "")
-
-
-def _extent(picture: np.ndarray) -> str:
-    return f"{picture.shape[1]} x {picture.shape[0]}"
+    return rgbd_scene(scene_id, image, depth_m, where=where, size=size, rng=rng)

@@ -13,7 +13,7 @@ from typing import BinaryIO
 import numpy as np
 
 from synth.scene import Scene
-from synth.sources.folder import _decode
+from synth.sources.decode import decode_picture
 from synth.sources.patterns import Size
 from synth.sources.rgbd import rgbd_scene
 
@@ -95,10 +95,10 @@ def read_frame(
     frame's name and the reason, on anything that is no scene.
     """
     where = f"SYNTHIA-SF SEQ{frame.sequence} {frame.frame}"
-    image = _decode(image_file, f"{where}: image")
+    image = decode_picture(image_file, f"{where}: image")
     if image.ndim == 3:
         image = image[..., :3]
-    encoded = _decode(depth_file, f"{where}: depth")
+    encoded = decode_picture(depth_file, f"{where}: depth")
     try:
         depth_m = decode_depth(encoded)
     except ValueError as error:

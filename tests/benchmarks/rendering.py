@@ -168,7 +168,9 @@ def layered_scene(
     """A procedural scene in linear light, its radii, and the families with what was drawn."""
     scene = procedural_scene(synth.generator(seed, "layered"), scene_id="bench", size=size)
     parameters = synth.sample_parameters(
-        synth.generator(seed, "camera"), scene, max_coc_px=max_coc_px
+        synth.generator(seed, "camera"),
+        scene,
+        synth.PairRanges(cameras=synth.CameraRanges(extreme_coc_px=(0.4 * max_coc_px, max_coc_px))),
     )
     coc_px = parameters.camera.coc_px(scene.depth_m, max_coc_px=max_coc_px)
     families: dict[str, Psf] = dict(PSF_FAMILIES)

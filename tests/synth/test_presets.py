@@ -16,7 +16,7 @@ PUBLISHED = [preset for preset in PRESETS.values() if isinstance(preset, Publish
 def test_the_presets_are_these():
     assert sorted(PRESETS) == ["ddd-syn", "k3dn", "rdpd"]
     assert all(name == preset.name for name, preset in PRESETS.items())
-    assert {p.name: p.renderer for p in PRESETS.values()} == {
+    assert {p.name: getattr(p, "ranges", p).renderer for p in PRESETS.values()} == {
         "ddd-syn": "scatter",
         "rdpd": "gather",
         "k3dn": "layered",
@@ -98,7 +98,7 @@ def test_rdpd_settings_are_those_of_the_reference_renders(reference):
         assert part.camera.focus_distance_m == item["camera"]["focus_dis"]
         assert PRESETS["rdpd"].max_coc_px == item["coc_max"]
         assert part.split == item["split"]
-        assert PRESETS["rdpd"].radial_distortion == (item["radial"] is not None)
+        assert item["radial"] is None, "as the preset without its option"
 
 
 def test_rdpd_kernels_are_the_published_ones_and_of_whole_radii():
@@ -114,5 +114,14 @@ def test_rdpd_kernels_are_the_published_ones_and_of_whole_radii():
 def test_ours_draws_from_every_family():
     preset = PRESETS["k3dn"]
     assert isinstance(preset, OwnPreset)
-    assert sorted(preset.families) == sorted(PSF_FAMILIES)
-    assert preset.files.of(12)["left"] == "000012_left.png"
+    assert sorted(preset.ranges.families) == sorted(PSF_FAMILIES)
+
+
+def test_rdpd_distorts_on_demand_and_ddd_syn_cannot():
+    rdpd, ddd_syn = PRESETS["rdpd"], PRESETS["ddd-syn"]
+    part = rdpd.parts[0]
+    assert rdpd.parameters(part).radial_distortion is None
+    distorted = rdpd.parameters(part, radial_distortion=True)
+    assert distorted.radial_distortion == (0.01, 0.0028, 0.0028, 0.9)
+    with pytest.raises(ValueError, match="ddd-syn has no radial distortion"):
+        ddd_syn.parameters(ddd_syn.parts[0], radial_distortion=True)

@@ -14,7 +14,9 @@ from synth import (
     PSF_FAMILIES,
     PUBLISHED_CAMERAS,
     Camera,
+    CameraRanges,
     PairParameters,
+    PairRanges,
     Scene,
     generator,
     linear_to_srgb,
@@ -53,7 +55,7 @@ def plain_parameters(family="butterworth", focus_m=2.0, bit_depth=8):
 @pytest.mark.parametrize(("bit_depth", "dtype"), [(8, np.uint8), (16, np.uint16)])
 def test_same_stream_same_bytes(bit_depth, dtype):
     scene = slope_scene()
-    parameters = sample_parameters(generator(7, "pair"), scene, bit_depth=bit_depth)
+    parameters = sample_parameters(generator(7, "pair"), scene, PairRanges(bit_depth=bit_depth))
     one, other = (synthesize(scene, parameters, generator(7, "noise")) for _ in range(2))
     for name in ("left", "right", "combined", "target"):
         picture = getattr(one, name)
@@ -202,7 +204,7 @@ def test_measured_kernels_come_as_a_bank():
         synthesize(scene, parameters, generator(0, ""))
     with pytest.raises(ValueError, match="a bank goes with the family measured"):
         synthesize(scene, plain_parameters(), generator(0, ""), bank=bank)
-    drawn = sample_parameters(generator(0, ""), scene, families=["measured"])
+    drawn = sample_parameters(generator(0, ""), scene, PairRanges(families=("measured",)))
     assert (drawn.family, drawn.psf) == ("measured", None)
 
 
@@ -239,8 +241,9 @@ def test_gain_shares_the_light_between_the_views():
 def test_parameters_suit_the_scene():
     scene = slope_scene()
     far_sided, families, widest = 0, set(), []
+    ranges = PairRanges(cameras=CameraRanges(extreme_coc_px=(2.4, 6.0)))
     for number in range(60):
-        parameters = sample_parameters(generator(1, f"pair-{number}"), scene, max_coc_px=6.0)
+        parameters = sample_parameters(generator(1, f"pair-{number}"), scene, ranges)
         coc_px = parameters.camera.coc_px(scene.depth_m, max_coc_px=parameters.max_coc_px)
         focus_m = parameters.camera.focus_distance_m
         assert scene.depth_m.min() <= focus_m <= scene.depth_m.max()
@@ -254,19 +257,40 @@ def test_parameters_suit_the_scene():
     assert max(widest) > 5.0
 
 
+def test_gain_and_distortion_are_drawn_from_their_ranges():
+    scene = slope_scene()
+    ranges = PairRanges(gain=0.1, radial_distortion=0.02, renderer="gather", light="srgb")
+    drawn = [sample_parameters(generator(3, str(n)), scene, ranges) for n in range(40)]
+    shares = np.array([parameters.gain for parameters in drawn])
+    np.testing.assert_allclose(shares.sum(axis=1), 2.0)
+    assert 0.08 < np.abs(shares - 1.0).max() <= 0.1
+    bends = np.array([parameters.radial_distortion for parameters in drawn])
+    np.testing.assert_allclose(bends.sum(axis=1), 1.0, err_msg="r = 1 stays where it is")
+    assert 0.016 < bends[:, 1].max() <= 0.02
+    assert -0.016 > bends[:, 1].min() >= -0.02
+    assert {(p.renderer, p.light) for p in drawn} == {("gather", "srgb")}
+    plain = sample_parameters(generator(3, "0"), scene)
+    assert (plain.gain, plain.radial_distortion) == ((1.0, 1.0), None)
+
+
 def test_parameters_of_a_scene_of_one_depth():
     scene = Scene("flat", slope_scene().image, np.full((32, 40), 3.0, np.float32))
-    parameters = sample_parameters(generator(0, "flat"), scene, families=["integral"])
+    parameters = sample_parameters(generator(0, "flat"), scene, PairRanges(families=("integral",)))
     assert 1.0 < abs(parameters.camera.coc_px(scene.depth_m)).max() <= 8.1
 
 
 def test_unlawful_parameters_are_refused():
     scene = slope_scene()
-    for families in (["gauss"], []):
-        with pytest.raises(ValueError, match="choose from butterworth, integral"):
-            sample_parameters(generator(0, ""), scene, families=families)
+    for change, message in (
+        ({"families": ("gauss",)}, "choose from butterworth, integral"),
+        ({"families": ()}, "choose from butterworth, integral"),
+        ({"shot_noise": -1.0}, "shot_noise must be 0 or more"),
+        ({"gain": 1.0}, "gain must be from 0 to below 1"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            PairRanges(**change)
     with pytest.raises(ValueError, match="bit_depth"):
-        sample_parameters(generator(0, ""), scene, bit_depth=12)
+        sample_parameters(generator(0, ""), scene, PairRanges(bit_depth=12))
     for change, message in (
         ({"max_coc_px": 0.0}, "max_coc_px"),
         ({"renderer": "ray"}, "choose from layered, gather, scatter"),
@@ -274,6 +298,7 @@ def test_unlawful_parameters_are_refused():
         ({"renderer": "scatter"}, "integral and published, got butterworth"),
         ({"radial_distortion": (1.0, 2.0)}, "4 finite numbers"),
         ({"gain": (1.0, 0.0)}, "two positive numbers"),
+        ({"cropped_to": (30, 40)}, "goes with a camera of DDD-syn"),
     ):
         with pytest.raises(ValueError, match=message):
             replace(plain_parameters(), **change)
