@@ -12,9 +12,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from k3dn.network.config import K3DNConfig
-from k3dn.network.convolutions import leaky_relu
 from k3dn.network.mixing import InvertibleMixing
 from k3dn.network.precision import at_least_float32, full_precision
+from k3dn.network.psf import PSFBlock
 from k3dn.network.windows import cut_windows, join_windows
 
 _GRID = 32
@@ -77,10 +77,11 @@ def convolve_windows(x_BCHW: Tensor, kernels_BhwCKK: Tensor, *, shared: bool) ->
     return join_windows(filtered.reshape(shape))
 
 
-class DensePSFBlock(nn.Module):
+class DensePSFBlock(PSFBlock):
     """The PSF block with Eq. 9 read densely; a weighs blur kernels, deblurring inverts.
 
-    Everywhere weights are a of Eq. 8 on the grid of R, ``(B, N, h, w)``; they sum to one.
+    The weights of a place sum to one. ``bounded_inverse`` concerns the mixing of channels alone:
+    the inverse of a mixture is always the regularised one.
     """
 
     def __init__(self, config: K3DNConfig) -> None:
@@ -97,25 +98,22 @@ class DensePSFBlock(nn.Module):
         """The kernels that blur, to look at, ``(N, K, K)``: their mean over the channels."""
         return self.query_kernels()
 
-    def linear(self, x_BCHW: Tensor, weights_BNhw: Tensor) -> Tensor:
-        """The linear part of deblurring alone: inverse of the mixture, mixing of channels."""
-        return self.mixing(self._filter(x_BCHW, weights_BNhw, inverse=True))
+    def sharpen(self, x_BCHW: Tensor, weights_BNhw: Tensor) -> Tensor:
+        mixed = self._mixed_kernels(weights_BNhw)
+        side = mixed.shape[-1] + 2 * EXTRA_REACH
+        inverse = wiener_inverse(mixed, WIENER_FLOOR, side)
+        return convolve_windows(x_BCHW, inverse, shared=self.shared_windows)
 
-    def inverse_linear(self, x_BCHW: Tensor, weights_BNhw: Tensor) -> Tensor:
-        """The inverse operators of ``linear`` in reverse order."""
-        return self._filter(self.mixing(x_BCHW, inverse=True), weights_BNhw, inverse=False)
-
-    def forward(self, x_BCHW: Tensor, weights_BNhw: Tensor, *, reblur: bool = False) -> Tensor:
-        """Deblur features (Eq. 10), or blur those of a sharp picture by the same kernels."""
-        if reblur:
-            unmixed = leaky_relu(self.mixing(x_BCHW, inverse=True))
-            return x_BCHW + leaky_relu(self._filter(unmixed, weights_BNhw, inverse=False))
-        filtered = leaky_relu(self._filter(x_BCHW, weights_BNhw, inverse=True))
-        return x_BCHW + leaky_relu(self.mixing(filtered))
-
-    def _filter(self, x_BCHW: Tensor, weights_BNhw: Tensor, *, inverse: bool) -> Tensor:
-        with full_precision(x_BCHW.device):
-            mixed = mix_kernels(at_least_float32(weights_BNhw), self.kernel_set())
-            if inverse:
-                mixed = wiener_inverse(mixed, WIENER_FLOOR, mixed.shape[-1] + 2 * EXTRA_REACH)
+    def blur(self, x_BCHW: Tensor, weights_BNhw: Tensor) -> Tensor:
+        mixed = self._mixed_kernels(weights_BNhw)
         return convolve_windows(x_BCHW, mixed, shared=self.shared_windows)
+
+    def mix(self, x_BCHW: Tensor, weights_BNhw: Tensor) -> Tensor:
+        return self.mixing(x_BCHW)
+
+    def unmix(self, x_BCHW: Tensor, weights_BNhw: Tensor) -> Tensor:
+        return self.mixing(x_BCHW, inverse=True)
+
+    def _mixed_kernels(self, weights_BNhw: Tensor) -> Tensor:
+        with full_precision(weights_BNhw.device):
+            return mix_kernels(at_least_float32(weights_BNhw), self.kernel_set())

@@ -14,7 +14,7 @@ from k3dn.network.disparity import DisparityEstimator, SinglePictureEstimator
 from k3dn.network.encoder import Encoder
 from k3dn.network.fitting import fit_to_grid, unfit
 from k3dn.network.precision import at_least_float32
-from k3dn.network.psf import PSFBlock
+from k3dn.network.psf import PSFBlock, SparsePSFBlock
 from k3dn.network.query import KernelQuery
 from k3dn.network.srp import SRPBlock
 from k3dn.shapes import check_picture, check_views
@@ -49,7 +49,7 @@ class K3DN(nn.Module):
         blocks = config.psf_blocks if config.psf else 0
         self.disparity = _estimator(config) if blocks else None
         self.kernel_queries = nn.ModuleList(KernelQuery(config) for _ in range(blocks))
-        block = DensePSFBlock if config.dense_kernels else PSFBlock
+        block = DensePSFBlock if config.dense_kernels else SparsePSFBlock
         self.psf_blocks = nn.ModuleList(block(config) for _ in range(blocks))
         self.decoder = Decoder(config)
         self._initialise()
@@ -170,8 +170,8 @@ class K3DN(nn.Module):
             image = image + 0.5 * (views[:, :3] + views[:, 3:])
         return image
 
-    def _blocks(self) -> list[PSFBlock | DensePSFBlock]:
-        return [block for block in self.psf_blocks if isinstance(block, PSFBlock | DensePSFBlock)]
+    def _blocks(self) -> list[PSFBlock]:
+        return [block for block in self.psf_blocks if isinstance(block, PSFBlock)]
 
 
 def _estimator(config: K3DNConfig) -> nn.Module:

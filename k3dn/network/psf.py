@@ -41,11 +41,60 @@ def inverse_weights(weights_BNhw: Tensor, largest: float) -> Tensor:
 
 
 class PSFBlock(nn.Module):
-    """One kernel set and the invertible mixing of channels behind it.
+    """What the two readings of Eq. 9 share: the order of the steps, there and back.
+
+    Deblurring filters by inverse kernels and mixes the channels; reblurring takes the inverse of
+    each step in reverse order. A leaky ReLU follows each step and the block's input is added at
+    the end: neither is undone. Everywhere weights are a of Eq. 8 on the grid of R,
+    ``(B, N, h, w)``, for features ``(B, C, H, W)``.
+    """
+
+    def forward(self, x_BCHW: Tensor, weights_BNhw: Tensor, *, reblur: bool = False) -> Tensor:
+        """Deblur features (Eq. 10), or blur those of a sharp picture by the same kernels (17)."""
+        if reblur:
+            unmixed = leaky_relu(self.unmix(x_BCHW, weights_BNhw))
+            return x_BCHW + leaky_relu(self.blur(unmixed, weights_BNhw))
+        filtered = leaky_relu(self.sharpen(x_BCHW, weights_BNhw))
+        return x_BCHW + leaky_relu(self.mix(filtered, weights_BNhw))
+
+    def linear(self, x_BCHW: Tensor, weights_BNhw: Tensor) -> Tensor:
+        """The linear part of deblurring alone."""
+        return self.mix(self.sharpen(x_BCHW, weights_BNhw), weights_BNhw)
+
+    def inverse_linear(self, x_BCHW: Tensor, weights_BNhw: Tensor) -> Tensor:
+        """The inverse operators of ``linear`` in reverse order."""
+        return self.blur(self.unmix(x_BCHW, weights_BNhw), weights_BNhw)
+
+    def query_kernels(self) -> Tensor:
+        """The kernels that Eq. 8 looks at, ``(N, K, K)``."""
+        raise NotImplementedError
+
+    def blur_kernels(self) -> Tensor:
+        """The kernels that blur, to look at, ``(N, K, K)``."""
+        raise NotImplementedError
+
+    def sharpen(self, x_BCHW: Tensor, weights_BNhw: Tensor) -> Tensor:
+        """Filter by the inverse kernels."""
+        raise NotImplementedError
+
+    def blur(self, x_BCHW: Tensor, weights_BNhw: Tensor) -> Tensor:
+        """Filter by the kernels."""
+        raise NotImplementedError
+
+    def mix(self, x_BCHW: Tensor, weights_BNhw: Tensor) -> Tensor:
+        """Mix the channels."""
+        raise NotImplementedError
+
+    def unmix(self, x_BCHW: Tensor, weights_BNhw: Tensor) -> Tensor:
+        """Undo ``mix``."""
+        raise NotImplementedError
+
+
+class SparsePSFBlock(PSFBlock):
+    """One kernel a channel, the same everywhere, times the channel's weight a of the place.
 
     a weights the deblurring kernels and 1 / a the blurring ones. The paper says it the other
     way round; a is a positive trained quantity, so it is the same family read backwards.
-    Everywhere weights are a of Eq. 8 on the grid of R, ``(B, N, h, w)``.
     """
 
     def __init__(self, config: K3DNConfig) -> None:
@@ -60,40 +109,22 @@ class PSFBlock(nn.Module):
         self.mixing = InvertibleMixing(config.channels, bounded=config.bounded_inverse)
 
     def query_kernels(self) -> Tensor:
-        """The kernels that Eq. 8 looks at, ``(N, K, K)``."""
         return self.kernel_set.deblurring_kernels()
 
     def blur_kernels(self) -> Tensor:
-        """The kernels that blur, to look at, ``(N, K, K)``."""
         return self.kernel_set.blurring_kernels()
 
-    def linear(self, x_BCHW: Tensor, weights_BNhw: Tensor) -> Tensor:
-        """The linear part of deblurring alone: kernel, weight a, mixing."""
-        filtered = self._filter(x_BCHW, self.kernel_set.deblurring_kernels(), weights_BNhw)
-        return self.mixing(_weigh(filtered, weights_BNhw))
+    def sharpen(self, x_BCHW: Tensor, weights_BNhw: Tensor) -> Tensor:
+        return self._filter(x_BCHW, self.kernel_set.deblurring_kernels(), weights_BNhw)
 
-    def inverse_linear(self, x_BCHW: Tensor, weights_BNhw: Tensor) -> Tensor:
-        """The inverse operators of ``linear`` in reverse order."""
-        unmixed = self._unmix(x_BCHW, weights_BNhw)
-        return self._filter(unmixed, self.kernel_set.blurring_kernels(), weights_BNhw)
+    def blur(self, x_BCHW: Tensor, weights_BNhw: Tensor) -> Tensor:
+        return self._filter(x_BCHW, self.kernel_set.blurring_kernels(), weights_BNhw)
 
-    def forward(self, x_BCHW: Tensor, weights_BNhw: Tensor, *, reblur: bool = False) -> Tensor:
-        """Deblur features (Eq. 10), or blur those of a sharp picture by the same kernels."""
-        return self._reblur(x_BCHW, weights_BNhw) if reblur else self._deblur(x_BCHW, weights_BNhw)
+    def mix(self, x_BCHW: Tensor, weights_BNhw: Tensor) -> Tensor:
+        """The weights a, behind the kernels' leaky ReLU as in the authors' form, then mixing."""
+        return self.mixing(_weigh(x_BCHW, weights_BNhw))
 
-    def _deblur(self, x_BCHW: Tensor, weights_BNhw: Tensor) -> Tensor:
-        """Eq. 10."""
-        kernels = self.kernel_set.deblurring_kernels()
-        filtered = leaky_relu(self._filter(x_BCHW, kernels, weights_BNhw))
-        return x_BCHW + leaky_relu(self.mixing(_weigh(filtered, weights_BNhw)))
-
-    def _reblur(self, x_BCHW: Tensor, weights_BNhw: Tensor) -> Tensor:
-        """Eq. 17."""
-        unmixed = leaky_relu(self._unmix(x_BCHW, weights_BNhw))
-        kernels = self.kernel_set.blurring_kernels()
-        return x_BCHW + leaky_relu(self._filter(unmixed, kernels, weights_BNhw))
-
-    def _unmix(self, x_BCHW: Tensor, weights_BNhw: Tensor) -> Tensor:
+    def unmix(self, x_BCHW: Tensor, weights_BNhw: Tensor) -> Tensor:
         inverse = inverse_weights(weights_BNhw, self.max_inverse_weight)
         if not self.bounded:
             inverse = F.normalize(inverse, dim=1)

@@ -10,7 +10,7 @@ from scipy.signal import convolve2d
 from k3dn.network.config import K3DNConfig
 from k3dn.network.dense import DensePSFBlock
 from k3dn.network.mixing import InvertibleMixing
-from k3dn.network.psf import PSFBlock, depthwise, depthwise_in_windows
+from k3dn.network.psf import SparsePSFBlock, depthwise, depthwise_in_windows
 from k3dn.network.query import KernelQuery
 from k3dn.network.windows import align_to_features, cut_windows, join_windows
 
@@ -95,7 +95,7 @@ def test_mixing_inverts_itself_and_equals_its_factors(bounded):
 
 def test_linear_part_run_forwards_and_back_is_the_identity():
     torch.manual_seed(0)
-    block = PSFBlock(CONFIG)
+    block = SparsePSFBlock(CONFIG)
     x, weights = torch.randn(1, 8, 40, 40), torch.rand(1, 8, 20, 20) + 0.5
     back = block.inverse_linear(block.linear(x, weights), weights)
     inner = slice(8, -8)
@@ -106,7 +106,7 @@ def test_linear_part_run_forwards_and_back_is_the_identity():
 def test_weights_that_sum_to_one_are_inverted_as_well():
     """1 / a is clipped at ten times its mean, whatever the mean is."""
     torch.manual_seed(0)
-    block = PSFBlock(replace(CONFIG, width=24, scaled_softmax=False))
+    block = SparsePSFBlock(replace(CONFIG, width=24, scaled_softmax=False))
     x = torch.randn(1, 96, 24, 24)
     weights = torch.rand(1, 96, 12, 12).add(0.5).softmax(1).requires_grad_()
     back = block.inverse_linear(block.linear(x, weights), weights)
@@ -119,7 +119,7 @@ def test_weights_that_sum_to_one_are_inverted_as_well():
 def test_linear_part_is_the_kernel_mixture_of_equation_9():
     """With weights a in a window, the block convolves channel c with a_c K_c, then mixes."""
     torch.manual_seed(0)
-    block = PSFBlock(CONFIG).double()
+    block = SparsePSFBlock(CONFIG).double()
     x, a = torch.randn(1, 8, 20, 20).double(), torch.rand(8).double() + 0.5
     kernels = block.kernel_set.deblurring_kernels().detach()
     filtered = np.stack(
@@ -133,7 +133,7 @@ def test_linear_part_is_the_kernel_mixture_of_equation_9():
 def test_block_deblurs_by_equation_10_and_reblurs_by_equation_17():
     """Written out for one window: kernel, a, mixing; and their inverses in reverse order."""
     torch.manual_seed(0)
-    block = PSFBlock(CONFIG).double()
+    block = SparsePSFBlock(CONFIG).double()
     x, a = torch.randn(8, 12, 14).double().numpy(), np.random.default_rng(0).random(8) + 0.5
     weights = torch.from_numpy(a)[None, :, None, None]
     sharpen = block.kernel_set.deblurring_kernels().detach().numpy()
@@ -148,13 +148,13 @@ def test_block_deblurs_by_equation_10_and_reblurs_by_equation_17():
     unmixed = leaky(np.einsum("dc,chw->dhw", np.linalg.inv(mixing), x) / a[:, None, None])
     blurred = leaky(np.stack([convolve_edge(unmixed[c], blur[c]) for c in range(8)]))
     reblurred = block(torch.from_numpy(x)[None], weights, reblur=True)[0].detach()
-    np.testing.assert_allclose(reblurred, x + blurred, atol=1e-6)
+    np.testing.assert_allclose(reblurred, x + blurred, atol=1e-9)
 
 
 def test_authors_block_window_by_window():
     """Zeros around each window; 1 / a clipped at 100 and scaled to unit norm over channels."""
     torch.manual_seed(0)
-    block = PSFBlock(PAPER).double()
+    block = SparsePSFBlock(PAPER).double()
     x = torch.randn(8, 12, 14).double().numpy()
     a = np.random.default_rng(0).random((8, 2, 2)) / 8
     a[0] = 0.0
@@ -175,12 +175,12 @@ def test_authors_block_window_by_window():
             inverse /= np.sqrt((inverse**2).sum())
             unmixed = leaky(np.einsum("dc,chw->dhw", np.linalg.inv(mixing), window) * inverse)
             again = np.stack([convolve2d(unmixed[c], blur[c], mode="same") for c in range(8)])
-            np.testing.assert_allclose(reblurred[at], window + leaky(again), atol=1e-6)
+            np.testing.assert_allclose(reblurred[at], window + leaky(again), atol=1e-9)
 
 
 @pytest.mark.parametrize("config", [CONFIG, PAPER])
 def test_gradients_reach_every_parameter_both_ways(config):
-    block, query = PSFBlock(config), KernelQuery(config)
+    block, query = SparsePSFBlock(config), KernelQuery(config)
     x, disparity = torch.randn(1, 8, 16, 16), torch.randn(1, 6, 8, 8)
     weights = query(disparity, block.query_kernels())
     (block(x, weights) + block(x, weights, reblur=True)).square().mean().backward()
@@ -195,8 +195,8 @@ SMALL = K3DNConfig(width=1, disparity_channels=3, kernel_size=3, spectrum_size=4
 @pytest.mark.parametrize(
     ("block_class", "config"),
     [
-        (PSFBlock, SMALL),
-        (PSFBlock, replace(SMALL, bounded_inverse=False, scaled_softmax=False)),
+        (SparsePSFBlock, SMALL),
+        (SparsePSFBlock, replace(SMALL, bounded_inverse=False, scaled_softmax=False)),
         (DensePSFBlock, replace(SMALL, dense_kernels=2, window_px=32)),
     ],
 )
@@ -216,7 +216,7 @@ def test_gradcheck_in_float64(block_class, config):
 
 @pytest.mark.parametrize("config", [CONFIG, PAPER])
 def test_gradients_stay_finite_where_a_kernel_has_no_weight(config):
-    block = PSFBlock(config)
+    block = SparsePSFBlock(config)
     weights = torch.zeros(1, 8, 8, 8, requires_grad=True)
     block(torch.randn(1, 8, 16, 16), weights, reblur=True).square().mean().backward()
     assert torch.isfinite(weights.grad).all()
