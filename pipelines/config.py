@@ -31,6 +31,14 @@ class StepConfig:
     ray_address: str | None = None
     """Ray cluster. None: the cluster of the job, else a private one on this machine."""
 
+    @classmethod
+    def fill_in(cls, values: Mapping[str, Any]) -> dict[str, Any]:
+        """Return values for keys that are not given; steps with presets have some.
+
+        values: those given, before they are checked.
+        """
+        return {}
+
     def place(self) -> dict[str, Any]:
         """Return the keys that every step has, to hand on to another step."""
         return {field.name: getattr(self, field.name) for field in dataclasses.fields(StepConfig)}

@@ -1,4 +1,4 @@
-"""Read a step's configuration: defaults, then a YAML file, then the command line.
+"""Read a step's configuration: defaults, a preset, then a YAML file, then the command line.
 
 Both sources are read as text against the type of the field, so that ``lr: 1e-4`` is a number
 and ``version: 1.10`` under a text key stays what was written. A key that the step does not
@@ -71,6 +71,7 @@ def load_config(
             path = path[1:]
         _assign(draft, config_class, draft.values, path, (), text, COMMAND_LINE)
     _hand_down_shared(config_class, draft.values)
+    _fill_in(draft, config_class, draft.values, ())
     config = _validate(config_class, draft)
     return Loaded(_with_absolute_root(config, draft.origins), draft.origins)
 
@@ -204,6 +205,20 @@ def _hand_down_shared(owner: type, values: dict[str, Any]) -> None:
         if is_step and (name in values or (shared and not _may_be_absent(owner, name))):
             values[name] = shared | values.get(name, {})
             _hand_down_shared(inner, values[name])
+
+
+def _fill_in(
+    draft: _Draft, owner: type[StepConfig], values: dict[str, Any], above: tuple[str, ...]
+) -> None:
+    """Add what presets say of keys that were not given, here and in the steps inside."""
+    for key, value in owner.fill_in(values).items():
+        if key not in values:
+            values[key] = value
+            draft.origins[".".join([*above, key])] = f"preset {values['preset']}"
+    for name, annotation in field_types(owner).items():
+        inner, _ = strip_none(annotation)
+        if name in values and isinstance(inner, type) and issubclass(inner, StepConfig):
+            _fill_in(draft, inner, values[name], (*above, name))
 
 
 def _may_be_absent(owner: type, name: str) -> bool:

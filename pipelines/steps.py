@@ -103,7 +103,7 @@ _ROWS = (
         "pipelines.dataset.synthesize:run",
         "Synthesise dual-pixel pairs from RGB-D scenes into a dataset version.",
         (
-            "synthesise {pairs} pairs from {source}: kernels {kernels}, blur to {max_coc_px} px",
+            "synthesise {pairs} pairs from {source}: kernels {kernels}, renderer {renderer}",
             "write {root}/{dataset}/{version}; shards that exist and match are kept",
         ),
     ),

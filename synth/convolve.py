@@ -2,7 +2,8 @@
 
 A picture is cut into square tiles, each is transformed with its surroundings (overlap-save), and
 tiles where nothing is wanted are left out. So time grows with the pixels asked for, hardly with the
-area of the kernel, and what is in work at a time fits a processor's cache.
+area of the kernel, and what is in work at a time fits a processor's cache. The transforms run on
+torch's default device (``with torch.device("cuda"): ...``).
 """
 
 from collections.abc import Iterator
@@ -65,7 +66,8 @@ def convolve_tiles(
     tile = cells * CELL
     starts = [(int(r), int(c)) for r, c in np.argwhere(_coarser(where, cells)) * tile]
     pair = np.stack(kernels).astype(np.float32)
-    transfer = torch.fft.fft2(torch.from_numpy(pair), s=(length, length)) / length**2
+    device = torch.get_default_device()
+    transfer = torch.fft.fft2(torch.from_numpy(pair).to(device), s=(length, length)) / length**2
     # Two tiles at a time are the real and the imaginary part of one complex array.
     count = 2 * max(1, _BATCH // (planes.shape[0] * length**2) // 2)
     for first in range(0, len(starts), count):
@@ -97,9 +99,9 @@ def _filter(windows: np.ndarray, transfer: torch.Tensor) -> np.ndarray:
 
     transfer: the kernels' spectra (2, F, F), divided by F^2.
     """
-    spectrum = torch.fft.fft2(torch.from_numpy(windows))
+    spectrum = torch.fft.fft2(torch.from_numpy(windows).to(transfer.device))
     product = spectrum[:, None] * transfer[:, None]
-    return np.asarray(torch.fft.ifft2(product, norm="forward").numpy())
+    return np.asarray(torch.fft.ifft2(product, norm="forward").cpu().numpy())
 
 
 def _tile_side(where: np.ndarray, side: int) -> tuple[int, int]:

@@ -1,11 +1,15 @@
 """Configuration of the data steps. Imports nothing heavy: help is printed from it."""
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any, Literal
 
-from pipelines.config import StepConfig
+from pipelines.config import StepConfig, value_text
 
-KERNEL_FAMILIES = ("butterworth", "integral", "translating_disk")
+KERNEL_FAMILIES = ("butterworth", "integral", "translating_disk", "measured")
+PUBLISHED_PRESETS = ("ddd-syn", "rdpd")
+PRESETS = (*PUBLISHED_PRESETS, "k3dn")
 DEPTH_UNITS = ("m", "mm")
 
 
@@ -35,25 +39,61 @@ class IngestConfig(StepConfig):
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class BankConfig:
+    """Measured kernels over the field, for the kernel family measured."""
+
+    file: str | None = None
+    """File or URL, .npy or .npz, of an array (rows, columns, 2, k, k): left view first."""
+    array: str | None = None
+    """Name of the array in an .npz; none takes the only one of that form."""
+    side: Literal["far", "near"] = "far"
+    """Side of focus that the kernels were measured on."""
+    radius_px: float | None = None
+    """Blur radius that they were measured at, in pixels; none measures it on the kernels."""
+    recentred: bool = False
+    """Move the mean of each place's two centroids onto the point."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class SynthConfig(StepConfig):
     """Synthesise dual-pixel pairs from RGB-D scenes into a dataset version."""
 
+    preset: str | None = None
+    """ddd-syn or rdpd: a published set from its source; k3dn: our widest ranges, 16 bit."""
     dataset: str = "synth"
     """Name of the dataset."""
     version: str = "v1"
     """Version to make; a published one never changes."""
     source: str = "procedural"
-    """procedural, motorcycle, or a folder or URL of NNN_image.png with NNN_depth.png."""
+    """procedural, motorcycle, a folder or URL (NNN_image, NNN_depth; SYNTHIA-SF), NYU's .mat."""
     textures: str = "skimage"
     """Photographs on procedural surfaces: skimage, none, or a folder or URL of pictures."""
     kernels: list[str] = field(default_factory=lambda: ["butterworth", "integral"])
-    """Families of point spread functions to draw from: butterworth, integral, translating_disk."""
+    """Families to draw from: butterworth, integral, translating_disk, measured (with bank.file)."""
+    bank: BankConfig = field(default_factory=BankConfig)
+    """Measured kernels."""
+    renderer: Literal["layered", "gather", "scatter"] = "layered"
+    """layered, with occlusion; gather, as RDPD; scatter, as DDD-syn."""
+    composite: Literal["over", "sum"] = "over"
+    """How layered puts layers together: over, or sum, the paper's Eq. 5."""
+    light: Literal["linear", "srgb"] = "linear"
+    """What is blurred: linear light, or srgb values as the published sets have it."""
     pairs: int = 200
     """Number of pairs."""
     size: str | None = "256x256"
-    """Height x width of a pair in pixels; none keeps a folder's own size."""
-    max_coc_px: float = 8.0
-    """Largest radius of the blur disc in pixels."""
+    """Height x width of a pair in pixels; none keeps the source's own size."""
+    min_coc_px: float | None = None
+    """Least radius of a pair's most blurred part, in pixels; none is 0.4 max_coc_px."""
+    max_coc_px: float | None = 8.0
+    """Largest radius of the blur disc in pixels; none in preset ddd-syn."""
+    radial_distortion: float = 0.0
+    """Largest lens distortion, 0.02 moves a corner by 5%; above 0 in preset rdpd: its own."""
+    gain: float = 0.0
+    """Largest share by which one view is brighter and the other darker."""
+    shot_noise: float = 0.012
+    """Largest standard deviation of photon noise at white, linear light."""
+    read_noise: float = 0.002
+    """Largest standard deviation of noise in the dark, linear light."""
     bit_depth: int = 8
     """8 or 16."""
     val_fraction: float = 0.1
@@ -64,6 +104,8 @@ class SynthConfig(StepConfig):
     """Every random number follows from it and the pair_id."""
     depth_unit: str = "mm"
     """Unit of a folder's depth files: mm or m."""
+    device: str = "cpu"
+    """Where kernels are applied: cpu or cuda; a version is of one device."""
     pairs_per_shard: int = 16
     """Pairs in one Parquet file; one task makes one file."""
     max_rejected: float = 0.1
@@ -82,20 +124,77 @@ class SynthConfig(StepConfig):
             raise ValueError("val_fraction and test_fraction together are more than 1")
         if self.bit_depth not in (8, 16):
             raise ValueError(f"bit_depth is 8 or 16, not {self.bit_depth}")
-        if not 0 < self.max_coc_px <= 128:
-            raise ValueError(f"max_coc_px is above 0 and at most 128, not {self.max_coc_px:g}")
         if self.seed < 0:
             raise ValueError(f"seed is at least 0, not {self.seed}")
         if self.depth_unit not in DEPTH_UNITS:
             raise ValueError(f"depth_unit is one of {', '.join(DEPTH_UNITS)}")
+        if self.device.partition(":")[0] not in ("cpu", "cuda"):
+            raise ValueError(f"device is cpu or cuda, not '{self.device}'")
+        if self.preset is not None and self.preset not in PRESETS:
+            raise ValueError(f"preset is one of {', '.join(PRESETS)}, not '{self.preset}'")
+        if self.preset in PUBLISHED_PRESETS:
+            self._check_published(self.preset)
+        else:
+            self._check_own()
+        _ = self.height_width
+
+    def _check_own(self) -> None:
+        if self.max_coc_px is None:
+            raise ValueError("max_coc_px: none is for preset ddd-syn alone")
+        if not 0 < self.max_coc_px <= 128:
+            raise ValueError(f"max_coc_px is above 0 and at most 128, not {self.max_coc_px:g}")
+        if self.min_coc_px is not None and not 0 < self.min_coc_px <= self.max_coc_px:
+            raise ValueError(
+                f"min_coc_px is above 0 and at most max_coc_px, not {self.min_coc_px:g}"
+            )
+        for key, most in (
+            ("radial_distortion", 0.2),
+            ("gain", 0.9),
+            ("shot_noise", 1.0),
+            ("read_noise", 1.0),
+        ):
+            if not 0 <= getattr(self, key) <= most:
+                raise ValueError(f"{key} is from 0 to {most:g}, not {getattr(self, key):g}")
         if not self.kernels:
             raise ValueError(f"kernels names at least one of {', '.join(KERNEL_FAMILIES)}")
         for family in self.kernels:
             if family not in KERNEL_FAMILIES:
                 raise ValueError(f"kernels: '{family}' is none of {', '.join(KERNEL_FAMILIES)}")
+        if ("measured" in self.kernels) != (self.bank.file is not None):
+            raise ValueError(
+                "measured kernels come from a file: give kernels=measured and bank.file=... "
+                "together"
+            )
+        if self.renderer == "scatter" and self.kernels != ["integral"]:
+            raise ValueError("renderer=scatter spreads over windows: give kernels=integral with it")
+        if self.composite == "sum" and self.renderer != "layered":
+            raise ValueError(f"composite=sum goes with renderer=layered, not {self.renderer}")
         if self.size is None and self.source == "procedural":
             raise ValueError("size: procedural scenes have no size of their own; give e.g. 256x256")
-        _ = self.height_width
+
+    def _check_published(self, name: str) -> None:
+        from pipelines.dataset.presets import fixed_values
+
+        for key, value in fixed_values(name).items():
+            if getattr(self, key) != value:
+                raise ValueError(
+                    f"preset {name} has {key}={value_text(value)}, "
+                    f"not {value_text(getattr(self, key))}; leave {key} out"
+                )
+
+    @classmethod
+    def fill_in(cls, values: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the keys that the preset among the values sets, if there is one."""
+        if values.get("preset") not in PRESETS:
+            return {}
+        from pipelines.dataset.presets import preset_values
+
+        return preset_values(values["preset"])
+
+    @classmethod
+    def of_preset(cls, preset: str, **keys: Any) -> "SynthConfig":
+        """Return the configuration of a preset; ``keys`` stand above it, as on a command line."""
+        return cls(**(cls.fill_in({"preset": preset}) | {"preset": preset} | keys))
 
     @property
     def height_width(self) -> tuple[int, int] | None:

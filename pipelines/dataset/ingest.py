@@ -10,8 +10,9 @@ from pipelines.dataset.config import IngestConfig
 from pipelines.dataset.images import Pixels, decode_image
 from pipelines.dataset.layouts import discover
 from pipelines.dataset.layouts.files import PairFiles
+from pipelines.dataset.logged import log_version
 from pipelines.dataset.plan import make_plan
-from pipelines.dataset.provenance import code_fingerprint
+from pipelines.dataset.provenance import code_fingerprint, processor_kind
 from pipelines.dataset.publish import VersionResult, cheap_to_read, publish
 from pipelines.dataset.record import Pair, Provenance, Source
 from pipelines.dataset.shards import BadInput, fault_of_input, file_source, reason_of
@@ -74,13 +75,24 @@ class RealPairs:
         except ValueError as error:
             raise BadInput(str(error), path=unit.left[0], stage="check", sources=sources) from error
 
+    def processor(self) -> str:
+        """Pictures are copied, not computed; the manifest names the machine all the same."""
+        return processor_kind()
+
     def sources(self, unit: PairFiles) -> tuple[Source, ...]:
         """Return the files of the pair with their checksums, '' for one that cannot be read."""
         return tuple(file_source(role, p, self.source.child(p)) for role, p in _files(unit))
 
 
 def run(config: IngestConfig) -> VersionResult:
-    """Make the dataset version. Raises UserError."""
+    """Make the dataset version and log it to MLflow. Raises UserError."""
+    result = make(config)
+    log_version(config, result)
+    return result
+
+
+def make(config: IngestConfig) -> VersionResult:
+    """Make the dataset version, or find it there. Raises UserError."""
     source, root = locate(config.source), locate(config.root)
     if not source.exists():
         raise UserError(f"there is nothing at {source}; source names the folder with the pictures")

@@ -39,15 +39,23 @@ def describe_code(fingerprint: str) -> dict[str, str]:
     }
 
 
-def processor_kind() -> str:
-    """Return the kind of processor, e.g. ``x86_64 Intel Xeon ...``: floats differ between kinds."""
+def processor_kind(device: str = "cpu") -> str:
+    """Return the kind of processor, e.g. ``x86_64 Intel Xeon ...``: floats differ between kinds.
+
+    device: torch's name of it; with a GPU the GPU's name stands beside the processor's.
+    """
     model = platform.processor()
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
         model = next(x.partition(":")[2].strip() for x in lines if x.startswith("model name"))
     except (OSError, StopIteration):
         pass
-    return f"{platform.machine()} {model}".strip()
+    kind = f"{platform.machine()} {model}".strip()
+    if device == "cpu":
+        return kind
+    import torch
+
+    return f"{kind}, {torch.cuda.get_device_name(device)}"
 
 
 def _version(package: str) -> str:

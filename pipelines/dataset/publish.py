@@ -102,11 +102,13 @@ def publish(
     move_latest: bool,
     ray_address: str | None,
     read_inputs: bool = True,
+    device: str = "cpu",
 ) -> VersionResult:
     """Make the version that the plan describes, or find it there, and return where it is.
 
     config: resolved configuration, for the manifest. max_rejected: share of inputs, 0 to 1.
     read_inputs: compare the inputs' content with that of a version that exists.
+    device: torch's name of what pairs are made on.
     Raises UserError: the version exists and is another one, too many rejects, another run took
     the version over. Raises OSError where storage refuses a write; what was written stays.
     """
@@ -125,7 +127,7 @@ def publish(
         # whether it has published. So at least one of the two sees the other and gives way.
         existed = _published_already(version, plan, config)
     if not existed:
-        results = run_plan(plan, version, producer, ray_address, claim=claim)
+        results = run_plan(plan, version, producer, ray_address, claim=claim, device=device)
         _check_ours(version, claim)
         rejects = sorted(
             [*plan.rejects, *(reject for result in results for reject in result.rejects)],
@@ -136,7 +138,7 @@ def publish(
         total = plan.num_units + len(plan.rejects)
         if len(rejects) > max_rejected * total:
             raise UserError(_too_many(rejects, total, max_rejected, version))
-        _finish(plan, version, results, rejects, rejected_data, config, claim)
+        _finish(plan, version, results, rejects, rejected_data, config, claim, device)
     elif read_inputs:
         _check_inputs(version, plan, producer)
     version.remove_leftovers(older_than_s=_LEFTOVER_AGE_S)
@@ -210,6 +212,7 @@ def _finish(
     rejected_data: bytes,
     config: Mapping[str, Any],
     claim: Claim,
+    device: str,
 ) -> None:
     shards = [
         {"name": r.name, "split": r.split, "rows": r.rows, "bytes": r.bytes, "sha256": r.sha256}
@@ -229,7 +232,7 @@ def _finish(
         "plan": plan.digest,
         "inputs": digest_of([result.sources for result in results]),
         "code": describe_code(claim["code"]),
-        "device": "cpu",
+        "device": device,
         "processors": sorted({result.processor for result in results}),
         "created_utc": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
     }

@@ -13,6 +13,7 @@ from pipelines.config import SHARED_KEYS, as_dict
 from pipelines.dataset import synthesize
 from pipelines.dataset.config import RegenerateConfig, SynthConfig
 from pipelines.dataset.lease import lease
+from pipelines.dataset.logged import log_version
 from pipelines.dataset.publish import VersionResult
 from pipelines.dataset.record import SPLITS
 from pipelines.dataset.version import (
@@ -31,6 +32,13 @@ RECIPE = "_recipe.json"
 
 
 def run(config: RegenerateConfig) -> VersionResult:
+    """Make the next version, verify it, move 'latest' and log it to MLflow. Raises UserError."""
+    result = make(config)
+    log_version(config, result)
+    return result
+
+
+def make(config: RegenerateConfig) -> VersionResult:
     """Make, verify and publish the next version, then move 'latest'. Raises UserError."""
     root = locate(config.root)
     check_name(config.dataset, what="dataset")
@@ -51,7 +59,7 @@ def run(config: RegenerateConfig) -> VersionResult:
         if manifest is not None:
             # Made for this stamp before: what the recipe says today does not matter to it.
             settings = _settings(manifest["config"], settings)
-        result = synthesize.run(settings)
+        result = synthesize.make(settings)
         opened = open_version(root, f"{config.dataset}@{version}")
         problems = verify(opened)
         if problems:
@@ -124,8 +132,11 @@ def _recipe(root: Location, config: RegenerateConfig) -> SynthConfig:
 
 
 def _settings(values: dict[str, Any], base: SynthConfig) -> SynthConfig:
+    from pydantic import TypeAdapter
+
     known = {field.name for field in fields(SynthConfig)} - set(SHARED_KEYS)
-    return replace(base, **{key: value for key, value in values.items() if key in known})
+    kept = {key: value for key, value in values.items() if key in known}
+    return TypeAdapter(SynthConfig).validate_python({**as_dict(base), **kept})
 
 
 def _next_version(root: Location, dataset: str) -> str:

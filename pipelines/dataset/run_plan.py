@@ -13,10 +13,17 @@ from pipelines.storage import Location
 
 
 def run_plan(
-    plan: Plan, version: Location, producer: Producer, ray_address: str | None, *, claim: Claim
+    plan: Plan,
+    version: Location,
+    producer: Producer,
+    ray_address: str | None,
+    *,
+    claim: Claim,
+    device: str = "cpu",
 ) -> list[ShardResult]:
     """Write every shard of the plan that is not there yet; results in the order of the plan.
 
+    device: what a task needs, torch's name of it: with cuda each task has a GPU to itself.
     Raises OSError where storage refuses a write and UserError where another run has taken the
     version over; the shards that were written stay.
     """
@@ -25,12 +32,16 @@ def run_plan(
         return _collect(plan, version, here)
     from pipelines.cluster import ray_cluster
 
-    with ray_cluster(ray_address), closing(_on_ray(plan, version, producer, claim)) as stream:
-        return _collect(plan, version, stream)
+    with ray_cluster(ray_address):
+        gpus = 0 if device == "cpu" else 1
+        if gpus:
+            _check_gpu()
+        with closing(_on_ray(plan, version, producer, claim, gpus)) as stream:
+            return _collect(plan, version, stream)
 
 
 def _on_ray(
-    plan: Plan, version: Location, producer: Producer, claim: Claim
+    plan: Plan, version: Location, producer: Producer, claim: Claim, gpus: int
 ) -> Generator[ShardResult, None, None]:
     import logging
 
@@ -49,11 +60,19 @@ def _on_ray(
 
     items = [{"item": pickle.dumps(item)} for item in plan.items]
     # One item, one row, one block, one task: a task that dies is run again, as a whole.
-    tasks = ray.data.from_items(items, override_num_blocks=len(items)).map(carry_out, num_cpus=1)
+    blocks = ray.data.from_items(items, override_num_blocks=len(items))
+    tasks = blocks.map(carry_out, num_cpus=1, num_gpus=gpus or None)
     # Closed while the cluster is there: left to the garbage collector, Ray would start another.
     with closing(cast("Generator[dict[str, Any], None, None]", iter(tasks.iter_rows()))) as rows:
         for row in rows:
             yield pickle.loads(row["result"])
+
+
+def _check_gpu() -> None:
+    import ray
+
+    if not ray.cluster_resources().get("GPU"):  # Ray would wait for one for ever
+        raise UserError("device=cuda: no node of the Ray cluster has a GPU; take device=cpu")
 
 
 def _collect(plan: Plan, version: Location, stream: Iterator[ShardResult]) -> list[ShardResult]:

@@ -16,7 +16,6 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipelines.dataset.plan import PlanItem, Reject, digest_of
-from pipelines.dataset.provenance import processor_kind
 from pipelines.dataset.record import PAIR_SCHEMA, Pair, Source, encode_pair
 from pipelines.storage import Location
 
@@ -82,6 +81,10 @@ class Producer(Protocol):
         """Return the unit's input files as they are now; without decoding them."""
         ...
 
+    def processor(self) -> str:
+        """Return the kind of processor that pairs are made on: floats differ between kinds."""
+        ...
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ShardResult:
@@ -139,7 +142,7 @@ def write_shard(
         sha256=hashlib.sha256(data).hexdigest(),
         sources=sources,
         rejects=rejects,
-        processor=processor_kind(),
+        processor=producer.processor(),
     )
 
 
@@ -182,7 +185,7 @@ def _make_shard(
         state = {
             "item": item.digest,
             "code": claim.get("code", ""),
-            "processor": processor_kind(),
+            "processor": producer.processor(),
             "sources": sources,
             "rejects": [asdict(reject) for reject in rejects],
         }
@@ -205,8 +208,9 @@ def _existing(
         pq.read_table(io.BytesIO(data), page_checksum_verification=True)
     except (pa.ArrowException, OSError, KeyError, ValueError):
         return None
-    # Floats differ between kinds of processors: a version is of one kind, and of one code.
-    ours = {"item": item.digest, "code": claim.get("code", ""), "processor": processor_kind()}
+    # A version is of one kind of processor, and of one code.
+    code, processor = claim.get("code", ""), producer.processor()
+    ours = {"item": item.digest, "code": code, "processor": processor}
     if any(state.get(key) != value for key, value in ours.items()):
         return None
     if state["sources"] != sources_of(item, producer):

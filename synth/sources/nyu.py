@@ -7,6 +7,7 @@ filled in by the authors, and `scenes`, a cell of N names, (1, N) references to 
 `rawDepths` has far too many holes to be used and is left alone.
 """
 
+import hashlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import TracebackType
@@ -92,12 +93,22 @@ class NyuFile:
         """
         where = self._where(number)
         scene_id = self.scene_id(number)
-        with _one_line(f"{where}: it cannot be read"):
-            image_CWH = self._images[number - 1]
-            depth_WH = self._depths[number - 1]
+        image_CWH, depth_WH = self._stored(number)
         image = np.ascontiguousarray(image_CWH.transpose(2, 1, 0))
         depth_m = np.ascontiguousarray(depth_WH.T)
         return rgbd_scene(scene_id, image, depth_m, where=where, size=size, rng=rng)
+
+    def sha256(self, number: int) -> str:
+        """Checksum, hex, of one picture and its depth as the file holds them. Raises ValueError."""
+        digest = hashlib.sha256()
+        for array in self._stored(number):
+            digest.update(np.ascontiguousarray(array).tobytes())
+        return digest.hexdigest()
+
+    def _stored(self, number: int) -> tuple[np.ndarray, np.ndarray]:
+        """The picture (3, W, H) and its depth (W, H)."""
+        with _one_line(f"{self._where(number)}: it cannot be read"):
+            return self._images[number - 1], self._depths[number - 1]
 
     def _where(self, number: int) -> str:
         if not 1 <= number <= len(self):

@@ -12,7 +12,7 @@ import pytest
 
 from pipelines.dataset.config import IngestConfig
 from pipelines.dataset.images import encode_image
-from pipelines.dataset.ingest import run as ingest
+from pipelines.dataset.ingest import make as ingest
 from pipelines.dataset.version import open_version, read_row
 from pipelines.errors import UserError
 from pipelines.storage import locate

@@ -9,6 +9,7 @@ import numpy as np
 
 from pipelines.dataset.images import encode_image
 from pipelines.dataset.plan import Plan, make_plan
+from pipelines.dataset.provenance import processor_kind
 from pipelines.dataset.record import Pair, Provenance, Source
 from pipelines.dataset.shards import BadInput
 from pipelines.storage import Location
@@ -77,6 +78,10 @@ class NoisePairs:
             target=target,
             provenance=Provenance(sources=sources),
         )
+
+    def processor(self) -> str:
+        """Return the kind of this machine."""
+        return processor_kind()
 
     def sources(self, unit: NoiseUnit) -> tuple[Source, ...]:
         """Return the text file with its checksum."""

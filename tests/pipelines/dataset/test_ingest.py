@@ -9,7 +9,7 @@ import pytest
 
 from pipelines.dataset.config import IngestConfig
 from pipelines.dataset.images import decode_image, encode_image
-from pipelines.dataset.ingest import RealPairs, run
+from pipelines.dataset.ingest import RealPairs, make
 from pipelines.dataset.layouts import discover
 from pipelines.dataset.publish import REJECTED
 from pipelines.dataset.shards import BadInput
@@ -27,7 +27,7 @@ def source(tmp_path: Path) -> Path:
 
 def ingest(source: Path, **keys: object) -> DatasetVersion:
     root = f"memory://{source.parent.name}-{os.getpid()}"
-    result = run(IngestConfig(source=str(source), root=root, **keys))  # type: ignore[arg-type]
+    result = make(IngestConfig(source=str(source), root=root, **keys))  # type: ignore[arg-type]
     return open_version(locate(root), f"{result.dataset}@{result.version}")
 
 
@@ -131,7 +131,7 @@ def test_more_rejects_than_allowed_fail_the_run(source: Path) -> None:
 def test_moving_the_folder_changes_nothing(source: Path, tmp_path: Path) -> None:
     before = ingest(source)
     moved = source.rename(tmp_path / "moved")
-    again = run(IngestConfig(source=str(moved), root=before.location.url.rpartition("/dpd")[0]))
+    again = make(IngestConfig(source=str(moved), root=before.location.url.rpartition("/dpd")[0]))
     assert again.existed
 
 
@@ -154,7 +154,7 @@ def test_wrong_path(tmp_path: Path, make: bool, words: str) -> None:
 def test_the_samples(samples: Path) -> None:
     """Eight scenes of a Canon, in the set's own layout."""
     root = f"memory://samples-{os.getpid()}"
-    run(IngestConfig(source=str(samples / "dpd-blur-mini"), root=root))
+    make(IngestConfig(source=str(samples / "dpd-blur-mini"), root=root))
     version = open_version(locate(root), "dpd-blur")
     assert version.pair_ids("test") == ["canon_06", "canon_07"]
     pair = version.read_pair("test", 0)

@@ -29,7 +29,7 @@ def root(tmp_path: Path) -> Location:
 
 
 def again(root: Location, **keys: object) -> VersionResult:
-    return regenerate.run(RegenerateConfig(root=root.url, **keys))  # type: ignore[arg-type]
+    return regenerate.make(RegenerateConfig(root=root.url, **keys))  # type: ignore[arg-type]
 
 
 def test_versions_follow_each_other(root: Location) -> None:
@@ -78,7 +78,7 @@ def test_a_changed_recipe_leaves_made_stamps_alone(root: Location) -> None:
 
 
 def test_settings_of_latest_stand_in_for_a_recipe(root: Location) -> None:
-    synthesize.run(replace(TINY, root=root.url))
+    synthesize.make(replace(TINY, root=root.url))
     assert again(root).version == "v2"
 
 
@@ -92,15 +92,15 @@ def test_what_does_not_verify_is_not_latest(
 ) -> None:
     """A shard goes bad between publication and verification."""
     again(root, synth=TINY)
-    run = synthesize.run
+    make = synthesize.make
 
-    def run_and_damage(config: SynthConfig) -> VersionResult:
-        result = run(config)
+    def make_and_damage(config: SynthConfig) -> VersionResult:
+        result = make(config)
         shard = open_version(root, f"synth@{result.version}").shards("train")[0].location
         shard.write_bytes(shard.read_bytes()[:-1] + b"x")
         return result
 
-    monkeypatch.setattr(synthesize, "run", run_and_damage)
+    monkeypatch.setattr(synthesize, "make", make_and_damage)
     with pytest.raises(UserError, match=r"does not verify.*'latest' was left"):
         again(root)
     assert read_latest(root, "synth") == "v1"

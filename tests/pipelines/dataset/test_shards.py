@@ -142,7 +142,7 @@ def test_a_shard_of_other_code_or_of_another_processor_is_made_anew(
     again = write_shard(version, plan.items[0], NoisePairs(), claim=newer)
     assert (again.skipped, again.processor) == (True, processor_kind())
     # There is one kind of processor here: the other goes by name alone.
-    monkeypatch.setattr("pipelines.dataset.shards.processor_kind", lambda: "another")
+    monkeypatch.setattr("tests.pipelines.dataset.makers.processor_kind", lambda: "another")
     moved = write_shard(version, plan.items[0], NoisePairs(), claim=newer)
     assert (moved.skipped, moved.processor) == (False, "another")
 

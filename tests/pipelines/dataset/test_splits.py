@@ -1,10 +1,14 @@
 """Splits and plans of scenes: pure functions of names and settings."""
 
+from collections.abc import Sequence
+from typing import NoReturn
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from pipelines.dataset.config import SynthConfig
+from pipelines.dataset.scene_sources import Picture, Scenes, SceneUnit
 from pipelines.dataset.scenes import plan_scenes
 from pipelines.dataset.splits import assign_splits
 
@@ -42,11 +46,54 @@ def test_one_scene_goes_to_training_or_to_the_test() -> None:
     assert assign_splits(["only"], val_fraction=0.0, test_fraction=1.0) == {"only": "test"}
 
 
+class NoReader:
+    """What is planned is not read."""
+
+    def read(self, unit: SceneUnit) -> NoReturn:
+        raise NotImplementedError
+
+    def sources(self, unit: SceneUnit) -> NoReturn:
+        raise NotImplementedError
+
+
+def pictures(
+    scene_of: dict[str, str], kind: str = "folder", textures: Sequence[str] = ()
+) -> Scenes:
+    """A source that holds pictures, by their name and that of their scene."""
+    return Scenes(
+        kind=kind,
+        reader=NoReader(),
+        pictures=[Picture(picture_id=name, scene_id=scene) for name, scene in scene_of.items()],
+        textures=textures,
+    )
+
+
+def procedural(pairs: int, textures: Sequence[str]) -> Scenes:
+    names = [f"scene-{n:06d}" for n in range(pairs)]
+    return pictures(dict(zip(names, names, strict=True)), "procedural", textures)
+
+
+@given(
+    rooms=st.lists(st.integers(0, 7), min_size=1, max_size=40),
+    pairs=st.integers(1, 100),
+)
+def test_pictures_of_one_room_keep_to_one_split(rooms: list[int], pairs: int) -> None:
+    scenes = pictures({f"nyu-{n:04d}": f"room-{room}" for n, room in enumerate(rooms)})
+    units = plan_scenes(SynthConfig(source="nyu.mat", pairs=pairs), scenes)
+    assert len({unit.pair_id for unit in units}) == pairs
+    assert len({u.picture.picture_id for u in units}) == min(pairs, len(rooms))
+    split_of: dict[str, set[str]] = {}
+    for unit in units:
+        assert unit.scene_id == unit.picture.scene_id
+        split_of.setdefault(unit.scene_id, set()).add(unit.split)
+    assert all(len(splits) == 1 for splits in split_of.values())
+
+
 @given(pairs=st.integers(1, 60), seed=st.integers(0, 3), textures=st.integers(0, 20))
 def test_scenes_and_photographs_keep_to_one_split(pairs: int, seed: int, textures: int) -> None:
     config = SynthConfig(pairs=pairs, seed=seed)
     photographs = [f"photo{n}" for n in range(textures)]
-    units = plan_scenes(config, scenes={}, textures=photographs)
+    units = plan_scenes(config, procedural(pairs, photographs))
     assert len({unit.pair_id for unit in units}) == pairs
     split_of: dict[str, set[str]] = {}
     for unit in units:
@@ -60,7 +107,7 @@ def test_what_was_held_out_once_is_held_out_from_other_versions() -> None:
     used: dict[str, set[str]] = {}
     for seed, pairs in ((0, 40), (1, 80), (9, 200)):
         config = SynthConfig(seed=seed, pairs=pairs)
-        for unit in plan_scenes(config, scenes={}, textures=photographs):
+        for unit in plan_scenes(config, procedural(pairs, photographs)):
             for name in unit.textures:
                 used.setdefault(name, set()).add(unit.split)
     assert len(used) > 20
@@ -69,10 +116,13 @@ def test_what_was_held_out_once_is_held_out_from_other_versions() -> None:
 
 @pytest.mark.parametrize("pairs", [8, 20, 64, 150])
 def test_pairs_of_a_folder_go_round_its_scenes(pairs: int) -> None:
-    scenes = {f"{n:03d}": (("image", f"{n}_image.png", 1),) for n in range(64)}
-    units = plan_scenes(SynthConfig(source="folder", pairs=pairs), scenes=scenes, textures=())
+    scenes = pictures({f"{n:03d}": f"{n:03d}" for n in range(64)})
+    units = plan_scenes(SynthConfig(source="folder", pairs=pairs), scenes)
     assert len({unit.pair_id for unit in units}) == pairs
-    counts = [sum(unit.scene_id == scene for unit in units) for scene in scenes]
+    counts = [
+        sum(unit.scene_id == scene for unit in units) for scene in {u.scene_id for u in units}
+    ]
+    assert len(counts) == min(pairs, 64)
     assert max(counts) - min(counts) <= 1
     # a choice of few scenes must not be a choice of the held-out ones
     assert sum(unit.split == "train" for unit in units) >= pairs // 2
@@ -81,7 +131,8 @@ def test_pairs_of_a_folder_go_round_its_scenes(pairs: int) -> None:
 
 def test_plan_follows_from_its_settings_alone() -> None:
     photographs = [f"p{n}" for n in range(9)]
-    one = plan_scenes(SynthConfig(pairs=10), scenes={}, textures=photographs)
-    assert one == plan_scenes(SynthConfig(pairs=10, root="x"), scenes={}, textures=photographs)
-    other = plan_scenes(SynthConfig(pairs=10, seed=1), scenes={}, textures=photographs)
+    scenes = procedural(10, photographs)
+    one = plan_scenes(SynthConfig(pairs=10), scenes)
+    assert one == plan_scenes(SynthConfig(pairs=10, root="x"), scenes)
+    other = plan_scenes(SynthConfig(pairs=10, seed=1), scenes)
     assert [u.textures for u in one] != [u.textures for u in other]

@@ -1,7 +1,6 @@
 """The synth step: pairs follow from (seed, pair_id) alone, splits share no scene or photograph."""
 
 import os
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +13,10 @@ from pipelines.dataset.config import SynthConfig
 from pipelines.dataset.images import encode_image
 from pipelines.dataset.publish import REJECTED
 from pipelines.dataset.record import SPLITS, Pair
-from pipelines.dataset.scenes import SceneUnit
+from pipelines.dataset.scene_sources import Picture, SceneUnit
+from pipelines.dataset.scene_sources.procedural import ProceduralReader
 from pipelines.dataset.shards import BadInput
-from pipelines.dataset.synthesize import run
+from pipelines.dataset.synthesize import make
 from pipelines.dataset.synthetic_pairs import SyntheticPairs
 from pipelines.dataset.textures import TextureShelf
 from pipelines.dataset.version import DatasetVersion, open_version
@@ -34,7 +34,7 @@ SMALL: dict[str, Any] = {
 
 
 def synth(root: str, **keys: Any) -> DatasetVersion:
-    result = run(SynthConfig(root=root, **(SMALL | keys)))
+    result = make(SynthConfig(root=root, **(SMALL | keys)))
     return open_version(locate(root), f"{result.dataset}@{result.version}")
 
 
@@ -146,13 +146,20 @@ def test_a_photograph_of_one_column_is_named(root: str, photographs: Path) -> No
 def test_an_error_while_a_scene_is_made_is_a_reject(photographs: Path) -> None:
     config = SynthConfig(**SMALL, textures=str(photographs), max_rejected=1.0)
     producer = SyntheticPairs(
-        config=replace(config, kernels=["butterworth"]),
-        folder=None,
-        shelf=TextureShelf(folder=locate(str(photographs))),
+        config=config,
+        reader=ProceduralReader(
+            seed=0, size=(48, 64), shelf=TextureShelf(folder=locate(str(photographs)))
+        ),
     )
     (photographs / "5.png").unlink()
     (photographs / "5.png").mkdir()
-    unit = SceneUnit(pair_id="p", scene_id="p", split="train", textures=("4.png", "5.png"))
+    unit = SceneUnit(
+        pair_id="p",
+        scene_id="p",
+        split="train",
+        picture=Picture(picture_id="p", scene_id="p"),
+        textures=("4.png", "5.png"),
+    )
     with pytest.raises(BadInput, match="cannot be read") as caught:
         producer(unit)
     assert caught.value.path == "5.png"
@@ -161,7 +168,7 @@ def test_an_error_while_a_scene_is_made_is_a_reject(photographs: Path) -> None:
 
 def test_the_motorcycle_is_found_again(root: str) -> None:
     synth(root, source="motorcycle", pairs=2)
-    assert run(SynthConfig(root=root, **(SMALL | {"source": "motorcycle", "pairs": 2}))).existed
+    assert make(SynthConfig(root=root, **(SMALL | {"source": "motorcycle", "pairs": 2}))).existed
 
 
 def test_folder_of_scenes(root: str, scenes: Path) -> None:

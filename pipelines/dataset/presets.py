@@ -1,0 +1,117 @@
+"""The presets of ``k3dn synth``: what they say of its keys, and which pairs a published set has."""
+
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from pipelines.dataset.record import SPLITS
+from pipelines.dataset.scene_sources import Picture, Scenes, SceneUnit
+from pipelines.dataset.scenes import in_order
+from pipelines.dataset.splits import place_of
+from pipelines.errors import UserError
+
+if TYPE_CHECKING:
+    from synth.presets import PublishedPreset
+
+
+def plan_preset(preset: "PublishedPreset", scenes: Scenes, pairs: int) -> list[SceneUnit]:
+    """Return the pairs of a published set that the source has pictures for, split by split.
+
+    pairs: how many of them; fewer than all are a fixed choice. Raises UserError where the source
+    is another one or has too few pictures.
+    """
+    if scenes.kind != preset.source:
+        raise UserError(
+            f"preset {preset.name} is made from {_SOURCES[preset.source]}, and the source is "
+            f"{scenes.kind}"
+        )
+    pictures: dict[int, list[Picture]] = defaultdict(list)
+    for picture in scenes.pictures:
+        pictures[picture.number].append(picture)
+    units = [
+        SceneUnit(
+            pair_id=part.pair_id(scene, picture.frame),
+            scene_id=preset.scene_id(scene),
+            split=part.split,
+            picture=picture,
+            part=index,
+        )
+        for index, part in enumerate(preset.parts)
+        for scene in part.scenes
+        for picture in pictures[scene]
+    ]
+    if len(units) < pairs:
+        raise UserError(
+            f"the source has pictures for {_counts(units)} of the {sum(preset.pairs.values())} "
+            f"pairs of preset {preset.name}, not for {pairs}; get the rest of it, or make those "
+            f"with pairs={len(units)}"
+        )
+    chosen = sorted(units, key=lambda unit: place_of(f"choose {unit.pair_id}"))[:pairs]
+    return in_order(chosen)
+
+
+def _counts(units: Sequence[SceneUnit]) -> str:
+    found = Counter(unit.split for unit in units)
+    splits = ", ".join(f"{found[split]} {split}" for split in SPLITS if found[split])
+    return f"{len(units)} ({splits})" if units else "none"
+
+
+def published_preset(name: str | None) -> "PublishedPreset | None":
+    """Return the preset of a published set; None for a set of our own."""
+    if name is None:
+        return None
+    from synth.presets import PRESETS, PublishedPreset
+
+    preset = PRESETS.get(name)
+    return preset if isinstance(preset, PublishedPreset) else None
+
+
+def preset_values(name: str) -> dict[str, Any]:
+    """Return the keys of ``k3dn synth`` that a preset has a say in, by name; empty for unknown."""
+    from synth.presets import PRESETS, PublishedPreset
+
+    preset = PRESETS.get(name)
+    if preset is None:
+        return {}
+    if isinstance(preset, PublishedPreset):
+        return {
+            "dataset": name,
+            "pairs": sum(preset.pairs.values()),
+            **fixed_values(name),
+        }
+    ranges = preset.ranges
+    least_px, most_px = ranges.cameras.extreme_coc_px
+    return {
+        "dataset": name,
+        "pairs": preset.pairs,
+        "size": f"{preset.size[0]}x{preset.size[1]}",
+        "kernels": list(ranges.families),
+        "min_coc_px": least_px,
+        "max_coc_px": most_px,
+        "bit_depth": ranges.bit_depth,
+        "radial_distortion": ranges.radial_distortion,
+        "gain": ranges.gain,
+    }
+
+
+def fixed_values(name: str) -> dict[str, Any]:
+    """Return the keys that are what they are in a published set."""
+    preset = published_preset(name)
+    assert preset is not None
+    return {
+        "kernels": [preset.name],
+        "renderer": preset.renderer,
+        "light": preset.light,
+        "size": None,
+        "bit_depth": preset.bit_depth,
+        "max_coc_px": preset.max_coc_px,
+        "shot_noise": 0.0,
+        "read_noise": 0.0,
+        "gain": 0.0,
+    }
+
+
+_SOURCES = {
+    "nyu": "NYU Depth v2's labelled file, source=.../nyu_depth_v2_labeled.mat",
+    "synthia-sf": "SYNTHIA-SF, source=FOLDER with SEQ1/RGBLeft and SEQ1/DepthLeft in it",
+}

@@ -1,0 +1,39 @@
+"""Where the scenes of synthetic pairs come from. A new source is a file and a line here."""
+
+from pipelines.dataset.config import SynthConfig
+from pipelines.dataset.scene_sources.folder import folder_scenes
+from pipelines.dataset.scene_sources.motorcycle import MOTORCYCLE, motorcycle_scenes
+from pipelines.dataset.scene_sources.nyu import nyu_scenes
+from pipelines.dataset.scene_sources.procedural import PROCEDURAL, procedural_scenes
+from pipelines.dataset.scene_sources.source import Picture, SceneReader, Scenes, SceneUnit
+from pipelines.dataset.scene_sources.synthia import synthia_scenes
+from pipelines.errors import UserError
+from pipelines.storage import locate
+
+__all__ = ["PROCEDURAL", "Picture", "SceneReader", "SceneUnit", "Scenes", "open_scenes"]
+
+
+def open_scenes(config: SynthConfig) -> Scenes:
+    """Find what ``source`` names. Raises UserError where it is nothing that can be used."""
+    if config.source == MOTORCYCLE:
+        return motorcycle_scenes()
+    if config.source == PROCEDURAL:
+        assert config.height_width is not None  # the configuration sees to it
+        return procedural_scenes(
+            seed=config.seed,
+            size=config.height_width,
+            pairs=config.pairs,
+            textures=config.textures,
+        )
+    place = locate(config.source)
+    if place.name.lower().endswith(".mat"):
+        return nyu_scenes(place)
+    sizes = place.walk() if place.exists() else {}
+    scenes = synthia_scenes(place, sizes) or folder_scenes(place, sizes, config.depth_unit)
+    if not scenes.pictures:
+        raise UserError(
+            f"there are no RGB-D scenes at {place}; source is {PROCEDURAL}, {MOTORCYCLE}, a "
+            "folder of NNN_image.png with NNN_depth.png, a folder of SYNTHIA-SF "
+            "(SEQ1/RGBLeft, SEQ1/DepthLeft) or NYU Depth v2's labelled .mat file"
+        )
+    return scenes

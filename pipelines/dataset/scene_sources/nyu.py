@@ -1,0 +1,74 @@
+"""NYU Depth v2's labelled pictures: one file, opened once in each process, read by the picture."""
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from pipelines.dataset.record import Source
+from pipelines.dataset.scene_sources.source import Picture, Scenes, SceneUnit, decoding
+from pipelines.dataset.shards import fault_of_input
+from pipelines.errors import UserError
+from pipelines.storage import Location
+
+if TYPE_CHECKING:
+    from synth import Scene
+    from synth.sources.nyu import NyuFile
+
+NYU = "nyu"
+
+
+@dataclass(kw_only=True)
+class NyuReader:
+    """Reads pictures of the file; keeps it open, but travels without it."""
+
+    file: Location
+    _opened: "NyuFile | None" = field(default=None, repr=False)
+
+    def read(self, unit: SceneUnit) -> tuple["Scene", tuple[Source, ...]]:
+        """See SceneReader."""
+        sources = self.sources(unit)
+        with decoding(unit, sources):
+            scene = self.opened().read(unit.picture.number)
+        return scene, sources
+
+    def sources(self, unit: SceneUnit) -> tuple[Source, ...]:
+        """Return the picture and its depth, with the checksum of what the file holds of them."""
+        number = unit.picture.number
+        try:
+            digest = self.opened().sha256(number)
+        except (OSError, ValueError) as error:
+            if not fault_of_input(error):
+                raise
+            digest = ""
+        return (Source(role="image", file=f"{self.file.name}#{number}", sha256=digest),)
+
+    def opened(self) -> "NyuFile":
+        """Open the file where it is not open yet. Raises ValueError if it is no such file."""
+        from synth.sources.nyu import NyuFile
+
+        if self._opened is None:
+            self._opened = NyuFile(self.file.open())
+        return self._opened
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Travel without the open file."""
+        return {"file": self.file, "_opened": None}
+
+
+def nyu_scenes(file: Location) -> Scenes:
+    """List the pictures of the file. Raises UserError where it is not what it should be."""
+    reader = NyuReader(file=file)
+    try:
+        opened = reader.opened()
+        rooms = [opened.scene_id(number) for number in range(1, len(opened) + 1)]
+    except (ValueError, OSError, ModuleNotFoundError) as error:
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+        raise UserError(f"source {file}: {reason}") from error
+    return Scenes(
+        kind=NYU,
+        reader=reader,
+        pictures=[
+            Picture(picture_id=f"nyu-{number:04d}", scene_id=room, number=number)
+            for number, room in enumerate(rooms, start=1)
+        ],
+        locations=[file],
+    )

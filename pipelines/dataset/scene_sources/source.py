@@ -1,0 +1,115 @@
+"""What a source of scenes is to the step ``synth``: what it holds, and a reader for the workers."""
+
+import hashlib
+import io
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, BinaryIO, Protocol
+
+from pipelines.dataset.plan import Reject
+from pipelines.dataset.record import Source
+from pipelines.dataset.shards import BadInput, fault_of_input, file_source, reason_of
+from pipelines.storage import Location
+
+if TYPE_CHECKING:  # importing synth imports torch, which only the workers need
+    from synth import Scene
+
+Files = tuple[tuple[str, str, int], ...]
+"""(role, path below the source, bytes) of each file of a picture."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Picture:
+    """One picture with depth that a source holds."""
+
+    picture_id: str
+    """Unique in the source."""
+    scene_id: str
+    """Pictures of one room, street or table have the same, and never straddle splits."""
+    files: Files = ()
+    """Image and depth; empty for the sources that have no files for each picture."""
+    number: int = 0
+    """By which a preset knows the scene: NYU's image, SYNTHIA's sequence, from 1."""
+    frame: str = ""
+    """SYNTHIA's name of the frame."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SceneUnit:
+    """One synthetic pair to make."""
+
+    pair_id: str
+    scene_id: str
+    split: str
+    picture: Picture
+    """What it is made from."""
+    textures: tuple[str, ...] = ()
+    """Photographs for the surfaces of a procedural scene, all of this pair's split."""
+    part: int | None = None
+    """Which part of a published preset it belongs to."""
+
+    @property
+    def path(self) -> str:
+        """What a table of rejects calls its input."""
+        return self.picture.files[0][1] if self.picture.files else self.picture.picture_id
+
+
+class SceneReader(Protocol):
+    """Reads or makes scenes. Picklable: it travels to the workers."""
+
+    def read(self, unit: SceneUnit) -> tuple["Scene", tuple[Source, ...]]:
+        """Return the scene of a unit, a pure function of it and its files. Raises BadInput."""
+        ...
+
+    def sources(self, unit: SceneUnit) -> tuple[Source, ...]:
+        """Return the files of a unit as they are now, without decoding them."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Scenes:
+    """What a source holds."""
+
+    kind: str
+    """procedural, motorcycle, folder, nyu or synthia-sf."""
+    reader: SceneReader
+    pictures: Sequence[Picture]
+    rejects: Sequence[Reject] = ()
+    """What cannot be a picture, with the reason."""
+    textures: Sequence[str] = ()
+    """Names of the photographs for procedural scenes."""
+    locations: Sequence[Location] = field(default=())
+    """Where the files lie."""
+
+
+def read_files(folder: Location, unit: SceneUnit) -> tuple[list[BinaryIO], tuple[Source, ...]]:
+    """Return a unit's files, whole, with their checksums. Raises BadInput."""
+    files: list[BinaryIO] = []
+    sources: list[Source] = []
+    for role, path, _ in unit.picture.files:
+        try:
+            data = folder.child(path).read_bytes()
+        except OSError as error:
+            if not fault_of_input(error):
+                raise
+            raise BadInput(
+                reason_of(error), path=path, stage="read", sources=files_of(folder, unit)
+            ) from error
+        files.append(io.BytesIO(data))
+        sources.append(Source(role=role, file=path, sha256=hashlib.sha256(data).hexdigest()))
+    return files, tuple(sources)
+
+
+def files_of(folder: Location, unit: SceneUnit) -> tuple[Source, ...]:
+    """Return a unit's files with their checksums, '' for one that cannot be read."""
+    return tuple(file_source(role, p, folder.child(p)) for role, p, _ in unit.picture.files)
+
+
+@contextmanager
+def decoding(unit: SceneUnit, sources: tuple[Source, ...]) -> Iterator[None]:
+    """Turn what `synth` says of unusable files into BadInput."""
+    try:
+        yield
+    except ValueError as error:
+        raise BadInput(str(error), path=unit.path, stage="decode", sources=sources) from error

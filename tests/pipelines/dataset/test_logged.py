@@ -1,0 +1,44 @@
+"""A dataset version in a real MLflow store: once, with its contact sheet; away, and later."""
+
+from pathlib import Path
+
+import pytest
+from mlflow import MlflowClient
+
+from pipelines.dataset.config import SynthConfig
+from pipelines.dataset.logged import EXPERIMENT
+from pipelines.dataset.synthesize import run
+from pipelines.tracking import resolve_tracking_uri
+
+
+@pytest.mark.usefixtures("ray_cluster")
+def test_a_version_is_logged_once_with_its_contact_sheet(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = SynthConfig(
+        root=str(tmp_path), pairs=3, size="32x32", textures="none", pairs_per_shard=3
+    )
+    away = SynthConfig(**{**_fields(config), "tracking_uri": "http://127.0.0.1:9"})
+    result = run(away)
+    assert not result.existed
+    assert "synth@v1 is not in MLflow" in capsys.readouterr().err
+    again = run(config)
+    assert (again.existed, again.digest) == (True, result.digest)
+    run(config)
+    client = MlflowClient(tracking_uri=resolve_tracking_uri(config))
+    experiment = client.get_experiment_by_name(EXPERIMENT)
+    assert experiment is not None
+    (logged,) = client.search_runs([experiment.experiment_id])
+    assert logged.info.run_name == "synth@v1"
+    assert logged.info.status == "FINISHED"
+    assert logged.data.tags["k3dn.digest"] == result.digest
+    assert logged.data.params["size"] == "32x32"
+    assert sum(v for k, v in logged.data.metrics.items() if k.startswith("pairs_")) == 3
+    files = {file.path for file in client.list_artifacts(logged.info.run_id)}
+    assert files == {"preview.png", "_manifest.json"}
+    sheet = Path(client.download_artifacts(logged.info.run_id, "preview.png", str(tmp_path)))
+    assert sheet.read_bytes() == (tmp_path / "synth" / "v1" / "preview.png").read_bytes()
+
+
+def _fields(config: SynthConfig) -> dict[str, object]:
+    return {name: getattr(config, name) for name in type(config).__dataclass_fields__}

@@ -1,0 +1,273 @@
+"""NYU's file, SYNTHIA-SF's folders and measured kernels, through the whole step."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+import cv2
+import h5py
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+from numpy.typing import NDArray
+
+import synth
+from pipelines.dataset.config import BankConfig, SynthConfig
+from pipelines.dataset.publish import REJECTED
+from pipelines.dataset.record import SPLITS, Pair
+from pipelines.dataset.synthesize import make
+from pipelines.dataset.version import DatasetVersion, open_version
+from pipelines.errors import UserError
+from pipelines.storage import locate
+from synth.published_cameras import RDPD_CAMERAS
+from synth.render import render_gather
+from synth.render.interface import Psf
+
+SMALL: dict[str, Any] = {"size": "48x64", "max_coc_px": 4.0, "pairs_per_shard": 4}
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> str:
+    return f"memory://{tmp_path.name}-{os.getpid()}"
+
+
+def made(config: SynthConfig) -> DatasetVersion:
+    result = make(config)
+    return open_version(locate(config.root), f"{result.dataset}@{result.version}")
+
+
+def pairs_of(version: DatasetVersion) -> list[Pair]:
+    return [version.read_pair(s, n) for s in SPLITS for n in range(version.rows(s))]
+
+
+def write_nyu(path: Path, count: int, size: tuple[int, int] = (60, 80)) -> NDArray[np.uint8]:
+    """A file in the form of the published one, two pictures a room; return its pictures."""
+    rng = np.random.default_rng(0)
+    coarse = rng.integers(0, 256, (count, 6, 8, 3), dtype=np.uint8)
+    images = np.stack([cv2.resize(picture, size[::-1]) for picture in coarse]).astype(np.uint8)
+    depths = np.full((count, *size), 3.0, np.float32)
+    depths[:, 20:40, 20:50] = 1.5
+    with h5py.File(path, "w") as file:
+        file["images"] = images.transpose(0, 3, 2, 1)
+        file["depths"] = depths.transpose(0, 2, 1)
+        cells = file.create_dataset("scenes", (1, count), dtype=h5py.ref_dtype)
+        for number in range(count):
+            name = f"#refs#/{number}"
+            file[name] = np.array([[ord(letter)] for letter in f"room_{number // 2}"], np.uint16)
+            cells[0, number] = file[name].ref
+    return images
+
+
+def write_synthia(folder: Path, frames: dict[int, int], size: tuple[int, int] = (60, 80)) -> None:
+    """Sequences with so many frames each, a near box before a far wall."""
+    rng = np.random.default_rng(0)
+    depth_m = np.full(size, 40.0)
+    depth_m[20:40, 20:50] = 3.0
+    code = np.rint(depth_m * (2**24 - 1) / 1000.0).astype(np.int64)
+    bgr = np.stack([code // 65536, code // 256 % 256, code % 256], axis=-1).astype(np.uint8)
+    for sequence, count in frames.items():
+        for kind in ("RGBLeft", "DepthLeft"):
+            (folder / f"SEQ{sequence}" / kind).mkdir(parents=True)
+        for number in range(count):
+            picture = cv2.resize(rng.integers(0, 256, (6, 8, 3), dtype=np.uint8), size[::-1])
+            place = folder / f"SEQ{sequence}"
+            cv2.imwrite(str(place / "RGBLeft" / f"{number:06d}.png"), picture)
+            cv2.imwrite(str(place / "DepthLeft" / f"{number:06d}.png"), bgr)
+
+
+def test_pictures_of_nyu(root: str, tmp_path: Path) -> None:
+    file = tmp_path / "nyu_depth_v2_labeled.mat"
+    images = write_nyu(file, 12)
+    config = SynthConfig(root=root, source=str(file), pairs=24, **SMALL | {"size": None})
+    pairs = pairs_of(made(config))
+    assert len(pairs) == 24
+    rooms: dict[str, set[str]] = {}
+    for pair in pairs:
+        rooms.setdefault(pair.scene_id, set()).add(pair.split)
+        (source,) = pair.provenance.sources
+        number = int(source.file.removeprefix("nyu_depth_v2_labeled.mat#"))
+        assert pair.scene_id == f"nyu-room_{(number - 1) // 2}"
+        assert pair.pair_id.startswith(f"nyu-{number:04d}-")
+        assert len(source.sha256) == 64
+        assert pair.target is not None
+        np.testing.assert_array_equal(pair.target, images[number - 1])
+    assert len(rooms) == 6
+    assert all(len(splits) == 1 for splits in rooms.values())
+    assert make(config).existed
+    with h5py.File(file, "r+") as opened:  # same name, same size
+        opened["images"][0, 0, 0, 0] ^= 1
+    with pytest.raises(UserError, match="content of its input files has changed"):
+        make(config)
+
+
+def test_frames_of_synthia(root: str, tmp_path: Path) -> None:
+    write_synthia(tmp_path, {1: 3, 2: 3, 3: 3, 4: 3})
+    (tmp_path / "SEQ2" / "RGBLeft" / "000001.png").write_bytes(b"\x89PNG")
+    config = SynthConfig(root=root, source=str(tmp_path), pairs=12, max_rejected=0.2, **SMALL)
+    version = made(config)
+    pairs = pairs_of(version)
+    assert len(pairs) == 11
+    assert {pair.scene_id for pair in pairs} == {f"synthia-sf-000{n}" for n in (1, 2, 3, 4)}
+    streets = {(pair.scene_id, pair.split) for pair in pairs}
+    assert len(streets) == 4, "all frames of a street lie in one split"
+    with version.location.child(REJECTED).open() as opened:
+        (rejected,) = pq.read_table(opened).to_pylist()
+    assert rejected["path"] == "SEQ2/RGBLeft/000001.png"
+    assert "SEQ2 000001.png: image is cut off" in rejected["reason"]
+
+
+def test_the_published_rdpd_from_its_frames(root: str, tmp_path: Path) -> None:
+    """Every camera takes every frame; names, splits and pixels are the generator's."""
+    write_synthia(tmp_path, dict.fromkeys(range(1, 7), 2))
+    config = SynthConfig.of_preset("rdpd", root=root, source=str(tmp_path), pairs=60)
+    pairs = {pair.pair_id: pair for pair in pairs_of(made(config))}
+    assert len(pairs) == 60
+    assert {p.scene_id for p in pairs.values() if p.split == "test"} == {"synthia-sf-0003"}
+    assert sum(p.split == "test" for p in pairs.values()) == 10
+    pair = pairs["set_2-016-000001"]
+    assert pair.provenance.kernel_family == "rdpd"
+    names = pair.provenance.parameters["files"]
+    assert [n["left"] for n in names] == [
+        "dd_dp_dataset_synth_vid/train_l/source/seq_016/000001.png"
+    ]
+    tested = pairs["set_0-003-000000"].provenance.parameters["files"]
+    assert [n["left"].split("/")[1] for n in tested] == ["test_l", "val_l"]
+    # The camera's radii, gathered from gamma-encoded values, without noise.
+    camera = RDPD_CAMERAS["set_2"]
+    picture = cv2.imread(str(tmp_path / "SEQ4" / "RGBLeft" / "000001.png"))[..., ::-1]
+    depth_m = np.full((60, 80), 40.0)
+    depth_m[20:40, 20:50] = 3.0
+    coc_px = camera.coc_px(depth_m)
+    assert pair.coc is not None
+    np.testing.assert_array_equal(pair.coc, coc_px.astype(np.float16))
+    part = next(
+        part
+        for part in synth.PRESETS["rdpd"].parts
+        if part.camera.name == "set_2" and 4 in part.scenes
+    )
+    psf: Psf = part.kernels
+    left, _ = render_gather(picture / np.float32(255.0), coc_px, psf, border="reflect")
+    np.testing.assert_allclose(pair.left, 255.0 * left, atol=0.6)
+
+
+def test_the_published_ddd_syn_from_its_pictures(root: str, tmp_path: Path) -> None:
+    file = tmp_path / "labelled.mat"
+    write_nyu(file, 6, size=(96, 128))
+    config = SynthConfig.of_preset("ddd-syn", root=root, source=str(file), pairs=30)
+    pairs = pairs_of(made(config))
+    assert {pair.pair_id for pair in pairs} == {
+        f"idx{camera}-{1000 * camera + number:04d}" for camera in range(5) for number in range(1, 7)
+    }
+    for pair in pairs:
+        assert pair.left.shape == (480, 640, 3)
+        assert pair.coc is not None
+        assert pair.coc.min() > 0, "all blur is of one side"
+        assert pair.provenance.parameters["shot_noise"] == 0.0
+    wanted = pairs[0].provenance.parameters["files"][0]
+    assert wanted["disparity"].startswith("NYU/training/disp/")
+
+
+def test_a_preset_without_its_pictures_says_how_many_there_are(root: str, tmp_path: Path) -> None:
+    write_synthia(tmp_path, {3: 2})
+    config = SynthConfig.of_preset("rdpd", root=root, source=str(tmp_path))
+    with pytest.raises(
+        UserError, match=r"pictures for 10 \(10 test\) of the 11120 pairs.*with pairs=10"
+    ):
+        make(config)
+    other = SynthConfig.of_preset("ddd-syn", root=root, source=str(tmp_path), pairs=1)
+    with pytest.raises(UserError, match=r"made from NYU Depth v2's labelled file.*is synthia-sf"):
+        make(other)
+
+
+def test_our_preset_draws_from_its_ranges(root: str) -> None:
+    config = SynthConfig.of_preset("k3dn", root=root, pairs=8, size="32x48", textures="none")
+    assert (config.bit_depth, config.max_coc_px, config.min_coc_px) == (16, 16.0, 1.0)
+    pairs = pairs_of(made(config))
+    assert all(pair.left.dtype == np.uint16 for pair in pairs)
+    gains = [pair.provenance.parameters["gain"][0] for pair in pairs]
+    assert len(set(gains)) == 8
+    assert all(0.95 <= gain <= 1.05 for gain in gains)
+    assert all(pair.provenance.parameters["radial_distortion"] for pair in pairs)
+    assert max(float(np.abs(pair.coc).max()) for pair in pairs if pair.coc is not None) > 8
+
+
+def test_measured_kernels(root: str, tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    file = tmp_path / "bank.npz"
+    np.savez(file, kernels=rng.random((2, 3, 2, 7, 7)), notes=np.zeros(3))
+    bank = BankConfig(file=str(file), radius_px=3.0)
+    keys = SMALL | {"pairs": 3, "textures": "none", "kernels": ["measured"], "bank": bank}
+    version = made(SynthConfig(root=root, **keys))
+    for pair in pairs_of(version):
+        assert pair.provenance.kernel_family == "measured"
+        (source,) = pair.provenance.sources
+        assert (source.role, source.file) == ("kernels", "bank.npz")
+        assert source.sha256 == locate(str(file)).sha256()
+    with pytest.raises(UserError, match="made from other input or settings"):
+        make(SynthConfig(root=root, **keys | {"bank": BankConfig(file=str(file), radius_px=2.0)}))
+    np.savez(file, kernels=rng.random((2, 3, 2, 7, 7)), notes=np.zeros(3))
+    with pytest.raises(UserError, match="content of its input files has changed"):
+        make(SynthConfig(root=root, **keys))
+
+
+@pytest.mark.parametrize(
+    ("array", "words"),
+    [
+        (None, "no such file or directory; name an .npy or .npz file"),
+        (np.zeros((2, 2)), r"must be \(rows, columns, 2, k, k\)"),
+        (np.zeros((1, 1, 2, 3, 3)), "is all zero"),
+    ],
+)
+def test_unusable_measured_kernels(
+    root: str, tmp_path: Path, array: NDArray[np.float64] | None, words: str
+) -> None:
+    file = tmp_path / "bank.npy"
+    if array is not None:
+        np.save(file, array)
+    config = SynthConfig(root=root, kernels=["measured"], bank=BankConfig(file=str(file)))
+    with pytest.raises(UserError, match=rf"bank\.file .*bank\.npy: .*{words}"):
+        make(config)
+
+
+def test_a_file_that_is_not_nyu_s(root: str, tmp_path: Path) -> None:
+    file = tmp_path / "other.mat"
+    for content in (b"", b"MATLAB 5.0 MAT-file, and no HDF5 at all" * 20):
+        file.write_bytes(content)
+        with pytest.raises(UserError, match=r"source .*other\.mat: NYU Depth v2 file"):
+            make(SynthConfig(root=root, source=str(file)))
+    with pytest.raises(UserError, match=r"source .*gone\.mat: No such file"):
+        make(SynthConfig(root=root, source=str(tmp_path / "gone.mat")))
+
+
+@pytest.mark.parametrize(
+    ("keys", "words"),
+    [
+        ({"preset": "rdpd2"}, "preset is one of ddd-syn, rdpd, k3dn, not 'rdpd2'"),
+        ({"kernels": ["measured"]}, "kernels=measured and bank.file"),
+        ({"bank": BankConfig(file="x.npy")}, "kernels=measured and bank.file"),
+        ({"renderer": "scatter"}, "give kernels=integral with it"),
+        ({"renderer": "gather", "composite": "sum"}, "composite=sum goes with renderer=layered"),
+        ({"max_coc_px": None}, "max_coc_px: none is for preset ddd-syn"),
+        ({"min_coc_px": 9.0}, "min_coc_px is above 0 and at most max_coc_px"),
+        ({"gain": -0.1}, "gain is from 0 to 0.9"),
+        ({"radial_distortion": 1.0}, "radial_distortion is from 0 to 0.2"),
+        ({"device": "tpu"}, "device is cpu or cuda, not 'tpu'"),
+    ],
+)
+def test_impossible_settings(keys: dict[str, Any], words: str) -> None:
+    with pytest.raises(ValueError, match=words):
+        SynthConfig(**keys)
+
+
+def test_what_a_published_preset_fixes_stays_as_it_is() -> None:
+    with pytest.raises(ValueError, match=r"preset rdpd has renderer=gather, not layered; leave"):
+        SynthConfig.of_preset("rdpd", source="x", renderer="layered")
+    with pytest.raises(ValueError, match=r"preset ddd-syn has size=none, not 256x256"):
+        SynthConfig.of_preset("ddd-syn", source="x", size="256x256")
+
+
+@pytest.mark.usefixtures("ray_cluster")
+def test_a_gpu_that_is_not_there_is_not_waited_for(tmp_path: Path) -> None:
+    config = SynthConfig(root=str(tmp_path), device="cuda", pairs=2, textures="none", **SMALL)
+    with pytest.raises(UserError, match="device=cuda: no node of the Ray cluster has a GPU"):
+        make(config)
