@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from pipelines.config import StepConfig, config_digest, describe_keys
 from pipelines.config_loader import Loaded, load_config
+from pipelines.dataset.config import RegenerateConfig, SynthConfig
 from pipelines.errors import UserError
 from pipelines.steps import STEPS
 
@@ -215,6 +216,21 @@ def test_what_a_step_refuses_is_said_in_its_own_words() -> None:
         load("count=-3")
     with pytest.raises(UserError, match="precision"):
         load("precision=fp8")
+
+
+def test_a_preset_stands_above_defaults_and_below_what_is_given(tmp_path: Path) -> None:
+    file = write(tmp_path, "synth:\n  preset: k3dn\n  bit_depth: 8\n")
+    given = [("pairs", "12"), ("size", "256x256")]
+    loaded = load_config(SynthConfig, "synth", file=file, overrides=given, sections=list(STEPS))
+    config = loaded.config
+    assert (config.bit_depth, config.pairs, config.size) == (8, 12, "256x256")
+    assert (config.dataset, config.max_coc_px, config.gain) == ("k3dn", 16.0, 0.05)
+    assert loaded.origins["max_coc_px"] == "preset k3dn"
+    assert loaded.origins["bit_depth"].endswith(":3")
+    inside = [("synth.preset", "rdpd"), ("synth.source", "frames")]
+    nested = load_config(RegenerateConfig, "regenerate", overrides=inside).config.synth
+    assert nested is not None
+    assert (nested.renderer, nested.kernels, nested.pairs) == ("gather", ["rdpd"], 11120)
 
 
 def test_an_empty_file_changes_nothing(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ import itertools
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
@@ -414,3 +415,10 @@ def test_an_unknown_composite_is_refused():
         render_layered(
             np.zeros((4, 4, 3)), np.zeros((4, 4)), PSF_FAMILIES["integral"], composite="under"
         )
+
+
+def test_transforms_run_on_the_default_device():
+    """There is one device here; the one without memory tells whether it was asked."""
+    planes, kernel = np.ones((3, 16, 16), np.float32), np.full((5, 5), 0.04)
+    with torch.device("meta"), pytest.raises(NotImplementedError, match="meta"):
+        convolve_views(planes, kernel, kernel)
