@@ -9,7 +9,8 @@ def check_views(left: Tensor, right: Tensor) -> None:
 
     left, right: ``(B, 3, H, W)``, floating point, H and W at least 16 px.
     Raises ValueError that says what was expected and what came. Values are looked at, so that a
-    GPU waits once a view; a compiled network does not look.
+    GPU waits once a view. Under ``torch.compile`` they are not: a graph would end there, and NaN
+    shows in the answer.
     """
     for name, view in (("left", left), ("right", right)):
         check_picture(name, view)
@@ -23,6 +24,8 @@ def check_views(left: Tensor, right: Tensor) -> None:
 
 def check_picture(name: str, picture: Tensor) -> None:
     """Check one batch of pictures, ``(B, 3, H, W)`` floating point; raises ValueError."""
+    if not isinstance(picture, Tensor):
+        raise ValueError(f"{name} must be a torch.Tensor, got a {type(picture).__name__}")
     if picture.ndim != 4 or picture.shape[1] != 3:
         raise ValueError(f"{name} must be (B, 3, H, W), got {tuple(picture.shape)}")
     if not picture.is_floating_point():

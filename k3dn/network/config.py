@@ -64,7 +64,8 @@ class K3DNConfig:
     refined_query: bool = False
     """Add r to the query of Eq. 8 and send it through one more layer, as the authors do."""
     bounded_inverse: bool = True
-    """Kernels, weights and mixing have inverses of bounded gain; off, the authors' division."""
+    """Kernels and weights have inverses of bounded gain, and mixing a bounded diagonal; off, the
+    authors' division."""
     gated_values: bool = True
     """Phi_v of Eq. 15 and 16 ends in a gate (0 to 2), and a leaky ReLU follows the values."""
     mean_residual: bool = True

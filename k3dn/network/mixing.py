@@ -5,7 +5,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from k3dn.network.kernels import MAX_LOG_GAIN
-from k3dn.network.precision import full_precision
+from k3dn.network.precision import at_least_float32, full_precision
 
 
 class InvertibleMixing(nn.Module):
@@ -13,7 +13,8 @@ class InvertibleMixing(nn.Module):
 
     P is a fixed permutation, L unit lower triangular, U upper triangular with a diagonal of
     fixed sign and trained magnitude, so W never becomes singular. Starts as a rotation. With
-    ``bounded`` the diagonal of U stays between 1 / 10 and 10, so that W stays far from singular.
+    ``bounded`` the diagonal of U stays between 1 / 10 and 10. What stands beside the diagonals is
+    free, so that the inverse's gain is finite but not bounded by a number.
     """
 
     permutation: Tensor
@@ -35,30 +36,33 @@ class InvertibleMixing(nn.Module):
         self.register_buffer("permutation", permutation)
         self.register_buffer("diagonal_sign", diagonal.sign())
 
-    def factors(self) -> tuple[Tensor, Tensor]:
-        """L and U, each ``(C, C)``."""
-        identity = torch.eye(self.lower.shape[0], device=self.lower.device, dtype=self.lower.dtype)
-        log_diagonal: Tensor = self.log_diagonal
+    def factors(self) -> tuple[Tensor, Tensor, Tensor]:
+        """P, L and U, each ``(C, C)``, in float32 also where parameters are held in bfloat16."""
+        lower, upper = at_least_float32(self.lower), at_least_float32(self.upper)
+        log_diagonal = at_least_float32(self.log_diagonal)
         if self.bounded:
             log_diagonal = MAX_LOG_GAIN * torch.tanh(log_diagonal / MAX_LOG_GAIN)
         diagonal = self.diagonal_sign * log_diagonal.exp()
-        return self.lower.tril(-1) + identity, self.upper.triu(1) + diagonal.diag()
+        identity = torch.eye(len(lower), device=lower.device, dtype=lower.dtype)
+        permutation = at_least_float32(self.permutation)
+        return permutation, lower.tril(-1) + identity, upper.triu(1) + diagonal.diag()
 
     def weight(self) -> Tensor:
         """W = P L U, ``(C, C)``."""
         with full_precision(self.lower.device):
-            lower, upper = self.factors()
-            return self.permutation @ lower @ upper
+            permutation, lower, upper = self.factors()
+            return permutation @ lower @ upper
 
     def inverse_weight(self) -> Tensor:
         """W^-1, ``(C, C)``."""
         with full_precision(self.lower.device):
-            lower, upper = self.factors()
+            permutation, lower, upper = self.factors()
             half = torch.linalg.solve_triangular(
-                lower, self.permutation.T, upper=False, unitriangular=True
+                lower, permutation.T, upper=False, unitriangular=True
             )
             return torch.linalg.solve_triangular(upper, half, upper=True)
 
     def forward(self, x_BCHW: Tensor, *, inverse: bool = False) -> Tensor:
+        """W x at each position, or W^-1 x; ``(B, C, H, W)`` kept."""
         weight = self.inverse_weight() if inverse else self.weight()
         return F.conv2d(x_BCHW, weight[:, :, None, None].to(x_BCHW.dtype))

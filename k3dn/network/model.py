@@ -13,7 +13,7 @@ from k3dn.network.dense import DensePSFBlock
 from k3dn.network.disparity import DisparityEstimator, SinglePictureEstimator
 from k3dn.network.encoder import Encoder
 from k3dn.network.fitting import fit_to_grid, unfit
-from k3dn.network.precision import at_least_float32
+from k3dn.network.precision import at_least_float32, autocasts
 from k3dn.network.psf import PSFBlock, SparsePSFBlock
 from k3dn.network.query import KernelQuery
 from k3dn.network.srp import SRPBlock
@@ -40,6 +40,11 @@ class K3DN(nn.Module):
     ``forward(left, right)`` takes two views ``(B, 3, H, W)``, sRGB in [0, 1], of any size from
     16 px, and returns the restored picture of that size. With ``single_picture`` the second one
     may be left out; given two, the network sees their mean.
+
+    Views have the type of the parameters. A network held in bfloat16 takes views in float32 too,
+    and adds what it found to them in that type. Raises ValueError on views of another size, type or
+    channel count and on NaN; under ``torch.compile`` values are not looked at, and NaN in a
+    view becomes NaN in the picture, which ``deblur`` refuses.
     """
 
     def __init__(self, config: K3DNConfig = VARIANTS["tiny"]) -> None:
@@ -82,7 +87,7 @@ class K3DN(nn.Module):
         left, right = self._fit(left), self._fit(right)
         weights = self._kernel_weights(left, right)
         views = torch.cat((left, right), dim=1) - 0.5
-        half, quarter, features = self.encoder(views)
+        half, quarter, features = self.encoder(views.to(self._type))
         deblurred = self._through_blocks(features, weights, reblur=False)
         image = self._decode(deblurred, quarter, half, views)
         return Restoration(self._unfit(image, height, width), weights, features, deblurred)
@@ -95,24 +100,16 @@ class K3DN(nn.Module):
         weights of another network or of a pair of another size.
         """
         check_picture("sharp", sharp)
+        self._check_type("sharp", sharp)
         height, width = sharp.shape[-2:]
         fitted = self._fit(sharp)
         self._check_weights(kernel_weights, fitted)
         views = torch.cat((fitted, fitted), dim=1) - 0.5
-        half, quarter, features = self.encoder(views)
+        half, quarter, features = self.encoder(views.to(self._type))
         blurred = self._through_blocks(features, kernel_weights, reblur=True)
         return self._unfit(self._decode(blurred, quarter, half, views), height, width)
 
     def _views(self, left: Tensor, right: Tensor | None) -> tuple[Tensor, Tensor]:
-        own = self.encoder.to_half.down.weight.dtype
-        if (
-            left.is_floating_point()
-            and left.dtype != own
-            and not torch.is_autocast_enabled(
-                left.device.type if left.device.type != "meta" else "cpu"
-            )
-        ):
-            raise ValueError(f"the network computes in {own}, the views are {left.dtype}")
         if right is None and not self.config.single_picture:
             raise ValueError(
                 "this network needs the left and the right view; one that restores a single "
@@ -120,11 +117,22 @@ class K3DN(nn.Module):
             )
         if right is None:
             check_picture("picture", left)
+            self._check_type("picture", left)
             return left, left
         check_views(left, right)
+        self._check_type("left", left)
         if self.config.single_picture:
             left = right = 0.5 * (left + right)
         return left, right
+
+    @property
+    def _type(self) -> torch.dtype:
+        return self.encoder.to_half.down.weight.dtype
+
+    def _check_type(self, name: str, picture: Tensor) -> None:
+        allowed = (self._type, torch.promote_types(self._type, torch.float32))
+        if picture.dtype not in allowed and not autocasts(picture.device):
+            raise ValueError(f"the network computes in {self._type}, {name} is {picture.dtype}")
 
     def _check_weights(self, kernel_weights: list[Tensor], sharp: Tensor) -> None:
         if len(kernel_weights) != len(self.psf_blocks):
@@ -151,7 +159,7 @@ class K3DN(nn.Module):
         if self.disparity is None:
             return []
         views = (left,) if self.config.single_picture else (left, right)
-        disparity = self.disparity(*(view - 0.5 for view in views))
+        disparity = self.disparity(*((view - 0.5).to(self._type) for view in views))
         return [
             query(disparity, block.query_kernels())
             for query, block in zip(self.kernel_queries, self._blocks(), strict=True)
@@ -164,9 +172,10 @@ class K3DN(nn.Module):
         return x
 
     def _decode(self, x: Tensor, quarter: Tensor, half: Tensor, views: Tensor) -> Tensor:
-        # Under autocast the decoder ends in bfloat16, whose steps near 0.5 are coarser than 8 bit.
-        image = at_least_float32(self.decoder(x, quarter, half, views)) + 0.5
+        # The decoder may end in bfloat16, whose steps near 0.5 are coarser than 8 bit.
+        image = at_least_float32(self.decoder(x, quarter, half, views.to(self._type))) + 0.5
         if self.config.mean_residual:
+            views = at_least_float32(views)
             image = image + 0.5 * (views[:, :3] + views[:, 3:])
         return image
 

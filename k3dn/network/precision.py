@@ -13,6 +13,11 @@ def full_precision(device: torch.device) -> AbstractContextManager[object]:
     return torch.autocast(device.type, enabled=False)
 
 
+def autocasts(device: torch.device) -> bool:
+    """Whether autocast chooses the type of what is computed on a device."""
+    return device.type != "meta" and torch.is_autocast_enabled(device.type)
+
+
 def at_least_float32(x: Tensor) -> Tensor:
     """A half-precision tensor as float32; float32 and float64 as they are."""
     return x.to(torch.promote_types(x.dtype, torch.float32))

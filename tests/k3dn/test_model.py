@@ -197,6 +197,27 @@ def test_bfloat16_autocast_trains_and_stays_near(options):
     assert all(torch.isfinite(p.grad).all() for p in model.parameters())
 
 
+@pytest.mark.parametrize(
+    "options", [{}, {"bounded_inverse": False}, {"dense_kernels": 6, "window_px": 32}], ids=str
+)
+def test_a_network_held_in_bfloat16_trains_and_stays_near(options):
+    """Also on views in float32, whose precision the answer keeps."""
+    model = awake(small(**options))
+    torch.nn.init.normal_(model.decoder.to_image.weight, std=0.01)
+    left, right, target = torch.rand(3, 1, 3, 40, 48)
+    with torch.no_grad():
+        expected = model(left, right)
+        found = model.bfloat16()(left, right)
+        rounded = model(left.bfloat16(), right.bfloat16())
+    assert found.dtype == rounded.dtype == torch.float32
+    assert (found - expected).abs().max() < 0.2 * (expected - 0.5 * (left + right)).abs().max()
+    assert (rounded - expected).abs().max() < 0.01
+    TrainingObjective(model)(left, right, target).total.backward()
+    for name, parameter in model.named_parameters():
+        assert parameter.grad is not None, name
+        assert torch.isfinite(parameter.grad).all(), name
+
+
 def test_widths_follow_the_design():
     assert [VARIANTS[n].num_kernels for n in ("nano", "tiny", "lightweight", "large")] == [
         32, 96, 128, 192,
@@ -213,6 +234,7 @@ def test_widths_follow_the_design():
         (torch.rand(1, 3, 8, 32),) * 2 + ("at least 16",),
         (torch.rand(1, 3, 32, 32), torch.rand(1, 3, 32, 32).double(), "one type"),
         (torch.rand(1, 3, 32, 32).double(),) * 2 + ("computes in torch.float32",),
+        (torch.rand(1, 3, 32, 32).numpy(),) * 2 + ("torch.Tensor, got a ndarray",),
     ],
 )
 def test_exception_bad_views(left, right, words):
