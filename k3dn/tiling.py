@@ -48,9 +48,12 @@ def deblur(
     down, across = model.config.grid_px if isinstance(model, K3DN) else (_GRID_PX, _GRID_PX)
     if isinstance(model, K3DN) and not model.config.pad_to_grid:
         tile_px = max(left.shape)  # it resizes what it gets: each tile would be resized otherwise
+    # A second pass on the mirrored picture counts its windows from the right edge.
+    mirrored = isinstance(model, K3DN) and model.config.mirror_whole
+    beyond = left.shape[1] % across if mirrored else 0
     tile_rows = list(_spans(left.shape[0], _round_up(tile_px, down), _round_up(halo_px, down)))
     tile_columns = list(
-        _spans(left.shape[1], _round_up(tile_px, across), _round_up(halo_px, across))
+        _spans(left.shape[1], _round_up(tile_px, across), _round_up(halo_px, across), beyond)
     )
     device = next(model.parameters(), torch.empty(0)).device
     image = np.empty_like(left)
@@ -102,8 +105,12 @@ class _Band:
         return self._total[rows] / self._weight[rows]
 
 
-def _spans(length: int, tile: int, halo: int) -> Iterator[tuple[slice, NDArray[np.float32]]]:
+def _spans(
+    length: int, tile: int, halo: int, beyond: int = 0
+) -> Iterator[tuple[slice, NDArray[np.float32]]]:
     """Cut a length into tiles with halo, and the blending weight of each sample.
+
+    beyond: this much more of the halo at a tile's end.
 
     Weights rise linearly from a quarter of the halo outside the tile to as far inside, so that
     the outer rim, which sees the least of its surroundings, does not count.
@@ -112,7 +119,7 @@ def _spans(length: int, tile: int, halo: int) -> Iterator[tuple[slice, NDArray[n
         if start and length - start < _SMALLEST_PX:
             break  # a sliver: the tile before takes it along
         stop = start + tile if length - start - tile >= _SMALLEST_PX else length
-        first, last = max(start - halo, 0), min(stop + halo, length)
+        first, last = max(start - halo, 0), min(stop + halo + beyond, length)
         positions = np.arange(first, last, dtype=np.float32)
         inside = np.full_like(positions, np.inf)  # px to the nearer cut, negative beyond it
         if first > 0:

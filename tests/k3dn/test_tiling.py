@@ -33,16 +33,35 @@ def test_feature_tiled_equals_whole(model, shape):
     assert np.abs(whole - mean).max() > 100, "the network must do more than its residual"
 
 
-def test_tiles_keep_to_larger_windows():
+@pytest.mark.parametrize(
+    ("name", "options", "halo_px"),
+    [
+        ("tiny", {}, 256),
+        ("large", {}, 384),
+        ("nano", {"window_px": 64}, 192),
+        ("nano", {"dense_kernels": 4, "window_px": 32}, 192),
+        ("nano", {"mirror_whole": True}, 192),
+        ("nano", {"local_norm": False}, 192),
+        ("nano", {"form": "paper", "pad_to_grid": True, "authors_disparity": False}, 192),
+        ("nano", {"single_picture": True}, 192),
+    ],
+    ids=str,
+)
+def test_other_variants_and_readings_tiled_equal_whole(name, options, halo_px):
+    """One tile high and many wide; the width is no multiple of any grid."""
     torch.manual_seed(0)
-    options = {"width": 4, "disparity_channels": 8, "window_px": 64}
-    model = build_model("nano", options)
+    sizes = {"width": 2, "disparity_width": 4, "disparity_channels": 8}
+    if options.get("form") == "paper":
+        options = {**options, "window_px": 64}
+    model = build_model(name, {**sizes, **options}).eval()
     torch.nn.init.normal_(model.decoder.to_image.weight, std=0.05)
-    rng = np.random.default_rng(0)
-    left, right = rng.integers(0, 65536, (2, 300, 330, 3)).astype(np.uint16)
-    whole = deblur(model, left, right, tile_px=1024)
-    tiled = deblur(model, left, right, tile_px=100, halo_px=192)
+    views = np.random.default_rng(0).integers(0, 65536, (2, 48, 1003, 3)).astype(np.uint16)
+    given = views[:1] if model.config.single_picture else views
+    whole = deblur(model, *given, tile_px=1024)
+    tiled = deblur(model, *given, tile_px=64, halo_px=halo_px)
     assert np.abs(whole.astype(int) - tiled).max() <= 1
+    mean = given.astype(int).mean(0)
+    assert np.abs(whole - mean).max() > 100, "the network must do more than its residual"
 
 
 def test_the_authors_form_takes_a_picture_whole():
@@ -52,13 +71,6 @@ def test_the_authors_form_takes_a_picture_whole():
     view = np.random.default_rng(0).integers(0, 256, (64, 100, 3)).astype(np.uint8)
     whole = deblur(model, view, view, tile_px=1024)
     assert np.array_equal(deblur(model, view, view, tile_px=32, halo_px=16), whole)
-
-
-def test_a_single_picture_by_tiles():
-    options = {"width": 4, "disparity_channels": 8, "single_picture": True}
-    model = build_model("nano", options)
-    picture = np.random.default_rng(0).integers(0, 256, (120, 90, 3)).astype(np.uint8)
-    assert np.array_equal(deblur(model, picture, tile_px=64), picture)
 
 
 @settings(max_examples=60, deadline=None)
