@@ -127,6 +127,14 @@ _ROWS = (
         ("read the manifests under {root}; change nothing",),
     ),
     Step(
+        "export",
+        _DATA,
+        "pipelines.dataset.config:ExportConfig",
+        "pipelines.dataset.export:run",
+        "Write the pairs of a dataset version as pictures.",
+        ("write the {splits} pairs of {dataset} under {root} as PNG files into {to}",),
+    ),
+    Step(
         "train",
         _LEARN,
         "pipelines.training.config:TrainConfig",

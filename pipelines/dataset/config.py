@@ -234,6 +234,24 @@ class DatasetsConfig(StepConfig):
     """Check every file of the versions shown against its checksum."""
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ExportConfig(StepConfig):
+    """Write the pairs of a dataset version as pictures."""
+
+    dataset: str
+    """Dataset or name@version."""
+    to: str
+    """Folder or URL to write into."""
+    splits: list[str] = field(default_factory=lambda: ["train", "val", "test"])
+    """Which of train, val, test."""
+
+    def __post_init__(self) -> None:
+        """Refuse impossible values."""
+        for split in self.splits:
+            if split not in ("train", "val", "test"):
+                raise ValueError(f"splits: '{split}' is none of train, val, test")
+
+
 def _at_least(value: int, least: int, key: str) -> None:
     if value < least:
         raise ValueError(f"{key} is at least {least}, not {value}")

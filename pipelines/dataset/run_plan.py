@@ -1,11 +1,10 @@
 """Carry a plan out: one Ray Data row is one item is one task is one whole shard."""
 
-import pickle
-from collections.abc import Generator, Iterator
+from collections.abc import Iterator
 from contextlib import closing
-from typing import Any, cast
 
-from pipelines.dataset.plan import Plan
+from pipelines.dataset.plan import Plan, PlanItem
+from pipelines.dataset.ray_tasks import each_on_ray
 from pipelines.dataset.shards import Claim, Producer, ShardResult, write_shard
 from pipelines.errors import UserError
 from pipelines.progress import progress, say
@@ -36,36 +35,12 @@ def run_plan(
         gpus = 0 if device == "cpu" else 1
         if gpus:
             _check_gpu()
-        with closing(_on_ray(plan, version, producer, claim, gpus)) as stream:
+
+        def work(item: PlanItem) -> ShardResult:
+            return write_shard(version, item, producer, claim=claim)
+
+        with closing(each_on_ray(plan.items, work, gpus=gpus)) as stream:
             return _collect(plan, version, stream)
-
-
-def _on_ray(
-    plan: Plan, version: Location, producer: Producer, claim: Claim, gpus: int
-) -> Generator[ShardResult, None, None]:
-    import logging
-
-    import ray.data
-
-    # Its own lines and ours would say the same thing twice.
-    logging.getLogger("ray.data").setLevel(logging.ERROR)
-    context = ray.data.DataContext.get_current()
-    context.enable_progress_bars = False
-    context.print_on_execution_start = False
-
-    def carry_out(row: dict[str, Any]) -> dict[str, Any]:
-        item = pickle.loads(row["item"])
-        result = write_shard(version, item, producer, claim=claim)
-        return {"result": pickle.dumps(result)}
-
-    items = [{"item": pickle.dumps(item)} for item in plan.items]
-    # One item, one row, one block, one task: a task that dies is run again, as a whole.
-    blocks = ray.data.from_items(items, override_num_blocks=len(items))
-    tasks = blocks.map(carry_out, num_cpus=1, num_gpus=gpus or None)
-    # Closed while the cluster is there: left to the garbage collector, Ray would start another.
-    with closing(cast("Generator[dict[str, Any], None, None]", iter(tasks.iter_rows()))) as rows:
-        for row in rows:
-            yield pickle.loads(row["result"])
 
 
 def _check_gpu() -> None:

@@ -21,6 +21,7 @@ COMMANDS = [
     "synth",
     "regenerate",
     "datasets",
+    "export",
     "train",
     "tune",
     "evaluate",
