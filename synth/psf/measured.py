@@ -168,7 +168,9 @@ def _read_array(source: BinaryIO, key: str | None) -> np.ndarray:
     fitting = [name for name, array in arrays.items() if array.ndim == 5]
     if key is None and len(fitting) == 1:
         key = fitting[0]
-    if key not in arrays:
-        asked = "none is named" if key is None else f"{key!r} is none of them"
-        raise ValueError(f"the file holds the arrays {', '.join(arrays)}; {asked}: give its key")
-    return arrays[key]
+    if key in arrays:
+        return arrays[key]
+    if not fitting:
+        raise ValueError("the file holds no array (rows, columns, 2, k, k), left view first")
+    asked = "none is named" if key is None else f"{key!r} is none of them"
+    raise ValueError(f"the file holds the banks {', '.join(fitting)}; {asked}: give its key")

@@ -32,7 +32,11 @@ COMMANDS = [
     "summary",
 ]
 FLAGS = {"--config", "-c", "--json", "--dry-run", "--verbose", "-v", "--help", "-h"}
-REQUIRED = {"ingest": ["source=pictures"], "deblur": ["left=l.png", "right=r.png"]}
+REQUIRED = {
+    "ingest": ["source=pictures"],
+    "deblur": ["left=l.png", "right=r.png"],
+    "export": ["dataset=synth", "to=pictures"],
+}
 
 
 def _flags_of(command: str) -> set[str]:

@@ -187,6 +187,7 @@ GOOD = np.ones((2, 2, 2, 5, 5))
         (io.BytesIO(npz(a=GOOD).getvalue()[:100]), {}, "npy or .npz"),
         (npz(a=GOOD, b=GOOD), {}, "a, b; none is named"),
         (npz(a=GOOD), {"key": "c"}, "'c' is none of them"),
+        (npz(a=GOOD[0]), {}, r"holds no array \(rows, columns, 2, k, k\)"),
     ],
 )
 def test_what_is_no_bank_is_refused(source, options, message):
