@@ -1,5 +1,6 @@
 """The training loss (Eq. 18) and its terms."""
 
+import math
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -7,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from k3dn.network.model import K3DN
+from k3dn.network.model import as_k3dn
 from k3dn.network.precision import at_least_float32, full_precision
 from k3dn.shapes import check_picture
 
@@ -64,8 +65,10 @@ class TrainingObjective(nn.Module):
     """A model and its loss in one module, so that data-parallel wrappers see one forward.
 
     ``forward(left, right, target)`` takes ``(B, 3, H, W)`` each, sRGB in [0, 1].
-    lambda_1: weight of the reblurring loss (Eq. 18); 0 leaves reblurring out, and so does a
-    model that has none.
+    model: a K3DN, or anybody's. One behind ``torch.compile`` reblurs uncompiled: compile the
+    objective instead.
+    lambda_1: weight of the reblurring loss (Eq. 18), 0 or more; 0 leaves reblurring out, and so
+    does a model that has none: anybody else's, and K3DN without PSF blocks.
     deblur_loss, reblur_loss: names in ``LOSSES``. Raises ValueError for another one.
     """
 
@@ -81,20 +84,26 @@ class TrainingObjective(nn.Module):
         for name in (deblur_loss, reblur_loss):
             if name not in LOSSES:
                 raise ValueError(f"unknown loss {name!r}; known are {', '.join(LOSSES)}")
+        if not 0 <= lambda_1 < math.inf:
+            raise ValueError(f"lambda_1 must be finite and not negative, got {lambda_1}")
         self.model = model
         self.lambda_1 = lambda_1
         self.deblur_loss, self.reblur_loss = LOSSES[deblur_loss], LOSSES[reblur_loss]
 
     def forward(self, left: Tensor, right: Tensor, target: Tensor, *, reblur: bool = True) -> Loss:
-        """reblur: False leaves the reblurring pass, half of the work, out of this step."""
+        """reblur: False leaves the reblurring pass, half of the work, out of this step.
+
+        Raises ValueError for a target or views that are no pictures of one size.
+        """
         check_picture("target", target)
         if target.shape != left.shape:
             raise ValueError(
                 f"target must have the views' shape {tuple(left.shape)}, got {tuple(target.shape)}"
             )
-        if isinstance(self.model, K3DN) and self.lambda_1 > 0 and reblur:
-            restored = self.model.restore(left, right)
-            blurred = self.model.reblur(target, restored.kernel_weights)
+        network = as_k3dn(self.model)
+        if network is not None and network.psf_blocks and self.lambda_1 > 0 and reblur:
+            restored = network.restore(left, right)
+            blurred = network.reblur(target, restored.kernel_weights)
             deblurring = _compare(self.deblur_loss, restored.image, target)
             reblurring = _compare(self.reblur_loss, blurred, 0.5 * (left + right))
         else:

@@ -7,7 +7,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from k3dn.network.model import K3DN
+from k3dn.modes import evaluating
+from k3dn.network.model import as_k3dn
 
 Image = NDArray[np.uint8] | NDArray[np.uint16] | NDArray[np.float32]
 
@@ -32,7 +33,8 @@ def deblur(
     overlaps are blended. Both lengths are rounded up to the network's grid, so that a tile has
     the windows of the whole picture. Beside the pictures themselves, memory is taken for one
     tile and one row of tiles; a network that resizes (``pad_to_grid=false``) takes them whole.
-    Raises ValueError for views that do not fit each other or are no pictures.
+    The model works in evaluation mode and is left in the mode it came in. Raises ValueError for
+    views that do not fit each other or are no pictures, and for a model whose answer is none.
     """
     views = [left] if right is None else [left, right]
     if any(view.shape != left.shape or view.dtype != left.dtype for view in views):
@@ -43,14 +45,17 @@ def deblur(
     if left.ndim != 3 or left.shape[2] != 3:
         raise ValueError(f"views must be (H, W, 3), got {left.shape}")
     if tile_px < 2 * _GRID_PX or halo_px < 0:
-        raise ValueError(f"tile_px must be at least {2 * _GRID_PX} and halo_px not negative")
+        raise ValueError(
+            f"tile_px must be at least {2 * _GRID_PX} and halo_px not negative, got "
+            f"{tile_px} and {halo_px}"
+        )
     peak = _peak(left)
-    down, across = model.config.grid_px if isinstance(model, K3DN) else (_GRID_PX, _GRID_PX)
-    if isinstance(model, K3DN) and not model.config.pad_to_grid:
+    network = as_k3dn(model)
+    down, across = network.config.grid_px if network else (_GRID_PX, _GRID_PX)
+    if network and not network.config.pad_to_grid:
         tile_px = max(left.shape)  # it resizes what it gets: each tile would be resized otherwise
     # A second pass on the mirrored picture counts its windows from the right edge.
-    mirrored = isinstance(model, K3DN) and model.config.mirror_whole
-    beyond = left.shape[1] % across if mirrored else 0
+    beyond = left.shape[1] % across if network and network.config.mirror_whole else 0
     tile_rows = list(_spans(left.shape[0], _round_up(tile_px, down), _round_up(halo_px, down)))
     tile_columns = list(
         _spans(left.shape[1], _round_up(tile_px, across), _round_up(halo_px, across), beyond)
@@ -58,13 +63,12 @@ def deblur(
     device = next(model.parameters(), torch.empty(0)).device
     image = np.empty_like(left)
     band = _Band(left.shape[1])
-    model.eval()
-    with torch.inference_mode():
+    with evaluating(model):
         for index, (rows, row_weight) in enumerate(tile_rows):
             band.move_to(rows)
             for columns, column_weight in tile_columns:
                 tiles = [_to_tensor(view[rows, columns], peak, device) for view in views]
-                restored = model(*tiles)[0].float().movedim(0, -1).cpu().numpy()
+                restored = _to_picture(model(*tiles), tiles[0].shape)
                 band.add(columns, restored, (row_weight[:, None] * column_weight)[..., None])
             last = index + 1 == len(tile_rows)
             done = rows.stop if last else tile_rows[index + 1][0].start
@@ -143,6 +147,13 @@ def _peak(image: Image) -> float:
 def _to_tensor(view: Image, peak: float, device: torch.device) -> Tensor:
     scaled = np.asarray(view, np.float32) / np.float32(peak)
     return torch.from_numpy(scaled).movedim(-1, 0)[None].contiguous().to(device)
+
+
+def _to_picture(restored: object, expected: torch.Size) -> NDArray[np.float32]:
+    if not isinstance(restored, Tensor) or restored.shape != expected:
+        found = tuple(restored.shape) if isinstance(restored, Tensor) else type(restored).__name__
+        raise ValueError(f"the network must return a tensor {tuple(expected)}, got {found}")
+    return restored[0].float().movedim(0, -1).cpu().numpy()
 
 
 def _from_unit(image: NDArray[np.float32], peak: float, dtype: np.dtype[np.generic]) -> Image:

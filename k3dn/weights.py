@@ -5,11 +5,12 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 
+import torch
 from torch import nn
 
 from k3dn.factory import build_model
 from k3dn.network.config import variant
-from k3dn.network.model import K3DN
+from k3dn.network.model import as_k3dn
 
 FORMAT = "k3dn-weights-1"
 
@@ -29,11 +30,16 @@ def save_weights(
     """
     from safetensors.torch import save_file
 
-    if isinstance(model, K3DN):
-        if variant(name, options or {}) != model.config:
+    network = as_k3dn(model)
+    if network is not None:
+        if variant(name, options or {}) != network.config:
             raise ValueError(f"the model is not what {name!r} with options {options or {}} builds")
-        options = asdict(model.config)
-    tensors = {key: value.detach().cpu().contiguous() for key, value in model.state_dict().items()}
+        model, options = network, asdict(network.config)
+    # Clones: tensors that share memory, as tied weights do, are refused by the format.
+    tensors = {
+        key: value.detach().cpu().clone(memory_format=torch.contiguous_format)
+        for key, value in model.state_dict().items()
+    }
     metadata = {"format": FORMAT, "model": name, "options": json.dumps(dict(options or {}))}
     save_file(tensors, str(path), metadata=metadata)
 
@@ -41,7 +47,9 @@ def save_weights(
 def load_weights(path: str | Path) -> nn.Module:
     """Build the network that a weights file is for and load it, in evaluation mode.
 
-    Raises ValueError when the file is no weights file of ours or does not fit its network.
+    Raises ValueError when the file is no weights file of ours or does not fit its network. A file
+    for another network than K3DN names a factory, which is imported and called as by
+    ``build_model``: load such files only from whom you would take code.
     """
     from safetensors import SafetensorError, safe_open
 
@@ -59,8 +67,13 @@ def load_weights(path: str | Path) -> nn.Module:
     try:
         name, options = metadata["model"], json.loads(metadata["options"])
     except (KeyError, ValueError) as error:
-        raise ValueError(f"{path} does not say which network it is for: {error}") from error
-    model = build_model(name, options)
+        raise ValueError(f"{path} does not say which network it is for: {error!r}") from error
+    if not isinstance(options, dict):
+        raise ValueError(f"{path}: options must be a JSON object, got {metadata['options']}")
+    try:
+        model = build_model(name, options)
+    except ValueError as error:
+        raise ValueError(f"{path} is for a network that cannot be built here: {error}") from error
     try:
         model.load_state_dict(tensors)
     except RuntimeError as error:

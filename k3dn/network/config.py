@@ -1,6 +1,7 @@
 """The sizes of the network, and the readings of the paper that are options."""
 
-from collections.abc import Mapping
+import difflib
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields, replace
 from typing import Any, Literal
 
@@ -183,8 +184,21 @@ def variant(name: str, options: Mapping[str, Any]) -> K3DNConfig:
     """The configuration of a named variant with some of its fields replaced.
 
     options: fields of K3DNConfig, and ``form``: ``k3dn`` or ``paper``, whose switches hold where
-    the options do not say otherwise. Raises ValueError for another form or a value out of range.
+    the options do not say otherwise. Raises ValueError for an unknown name or option, with the
+    nearest known one, for another form, and for a value out of range.
     """
+    if name not in VARIANTS:
+        raise ValueError(
+            f"unknown model {name!r}{_nearest(name, VARIANTS)}; known are "
+            f"{', '.join(VARIANTS)}, or package.module:factory"
+        )
+    known = ["form", *(field.name for field in fields(K3DNConfig))]
+    for key in options:
+        if key not in known:
+            raise ValueError(
+                f"unknown network option {key!r}{_nearest(key, known)}; "
+                f"options of {name} are {', '.join(known)}"
+            )
     options = dict(options)
     form = options.pop("form", "k3dn")
     if form not in ("k3dn", "paper"):
@@ -193,3 +207,8 @@ def variant(name: str, options: Mapping[str, Any]) -> K3DNConfig:
     if form == "paper" and options.get("single_picture"):
         switches["window_px"] = 128  # near the authors' 144 x 112; their estimator is not there
     return replace(VARIANTS[name], **{**switches, **options})
+
+
+def _nearest(word: object, known: Iterable[str]) -> str:
+    close = difflib.get_close_matches(str(word), known, n=1)
+    return f" (did you mean {close[0]!r}?)" if close else ""

@@ -27,9 +27,9 @@ class Restoration:
     image: Tensor
     """Restored picture, ``(B, 3, H, W)``, sRGB; not clipped to [0, 1]."""
     kernel_weights: list[Tensor]
-    """a of Eq. 8 for each PSF block, ``(B, N, h, w)``: one for each window."""
+    """a of Eq. 8 for each PSF block, ``(B, N, h, w)``, h x w windows; none without PSF blocks."""
     features: Tensor
-    """F_B, ``(B, C_f, H / 8, W / 8)``."""
+    """F_B, ``(B, C_f, h, w)``, an eighth of the height and width brought to whole windows."""
     deblurred_features: Tensor
     """F_B behind the PSF blocks, same shape."""
 
@@ -68,7 +68,8 @@ class K3DN(nn.Module):
                 elif isinstance(module, KernelQuery):
                     module.start_even()
         if self.config.mean_residual:
-            nn.init.zeros_(self.decoder.to_image.weight)
+            for parameter in self.decoder.to_image.parameters():
+                nn.init.zeros_(parameter)
 
     def forward(self, left: Tensor, right: Tensor | None = None) -> Tensor:
         return self.restore(left, right).image
@@ -97,8 +98,10 @@ class K3DN(nn.Module):
 
         sharp: ``(B, 3, H, W)``; kernel_weights: of ``restore`` on the pair. Returns the mean
         of the two blurred views as the network sees it, ``(B, 3, H, W)``. Raises ValueError for
-        weights of another network or of a pair of another size.
+        weights of another network or of a pair of another size, and where there are no PSF blocks.
         """
+        if not self.psf_blocks:
+            raise ValueError("a network without PSF blocks has no kernels to blur by")
         check_picture("sharp", sharp)
         self._check_type("sharp", sharp)
         height, width = sharp.shape[-2:]
@@ -143,10 +146,11 @@ class K3DN(nn.Module):
         down, across = self.config.vector_px
         grid = (sharp.shape[-2] // down, sharp.shape[-1] // across)
         for weights in kernel_weights:
-            if (weights.shape[0], *weights.shape[-2:]) != (sharp.shape[0], *grid):
+            expected = (sharp.shape[0], self.config.num_kernels, *grid)
+            if weights.shape != expected:
                 raise ValueError(
-                    "kernel_weights must be of a pair of the sharp picture's size: batch "
-                    f"{sharp.shape[0]} and {grid} windows, got {tuple(weights.shape)}"
+                    "kernel_weights must be of this network and of a pair of the sharp picture's "
+                    f"size, {expected}, got {tuple(weights.shape)}"
                 )
 
     def _fit(self, picture: Tensor) -> Tensor:
@@ -162,11 +166,11 @@ class K3DN(nn.Module):
         disparity = self.disparity(*((view - 0.5).to(self._type) for view in views))
         return [
             query(disparity, block.query_kernels())
-            for query, block in zip(self.kernel_queries, self._blocks(), strict=True)
+            for query, block in zip(self.kernel_queries, self.blocks(), strict=True)
         ]
 
     def _through_blocks(self, x: Tensor, weights: list[Tensor], *, reblur: bool) -> Tensor:
-        pairs = list(zip(self._blocks(), weights, strict=True))
+        pairs = list(zip(self.blocks(), weights, strict=True))
         for block, grid in reversed(pairs) if reblur else pairs:
             x = block(x, grid, reblur=reblur)
         return x
@@ -179,8 +183,15 @@ class K3DN(nn.Module):
             image = image + 0.5 * (views[:, :3] + views[:, 3:])
         return image
 
-    def _blocks(self) -> list[PSFBlock]:
+    def blocks(self) -> list[PSFBlock]:
+        """The PSF blocks in the order of deblurring."""
         return [block for block in self.psf_blocks if isinstance(block, PSFBlock)]
+
+
+def as_k3dn(model: nn.Module) -> K3DN | None:
+    """The K3DN that a module is, also behind ``torch.compile``; None for somebody else's."""
+    model = getattr(model, "_orig_mod", model)
+    return model if isinstance(model, K3DN) else None
 
 
 def _estimator(config: K3DNConfig) -> nn.Module:

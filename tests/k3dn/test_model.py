@@ -21,9 +21,10 @@ def awake(model):
     return model.eval()
 
 
-def test_smoke_untrained_network_returns_the_mean_view():
+@pytest.mark.parametrize("options", [{}, {"scaled_start": False}, {"bounded_inverse": False}])
+def test_smoke_untrained_network_returns_the_mean_view(options):
     left, right = torch.rand(2, 1, 3, 32, 48)
-    torch.testing.assert_close(small()(left, right), (left + right) / 2)
+    torch.testing.assert_close(small(**options)(left, right), (left + right) / 2)
 
 
 @settings(max_examples=12, deadline=None)
@@ -155,10 +156,26 @@ def test_reblurring_wants_the_weights_of_its_own_pair():
     model = awake(small())
     left, right = torch.rand(2, 1, 3, 32, 48)
     weights = model.restore(left, right).kernel_weights
-    with pytest.raises(ValueError, match="of a pair of the sharp picture's size"):
+    expected = r"pair of the sharp picture's size, \(1, 16, 3, 3\), got \(1, 16, 2, 3\)"
+    with pytest.raises(ValueError, match=expected):
         model.reblur(torch.rand(1, 3, 48, 48), weights)
+    with pytest.raises(ValueError, match=r"got \(1, 5, 2, 3\)"):
+        model.reblur(left, [w[:, :5] for w in weights])
+    with pytest.raises(ValueError, match=r"computes in torch.float32, sharp is torch.float64"):
+        model.reblur(left.double(), weights)
     with pytest.raises(ValueError, match="of 2 PSF blocks, got 1"):
         model.reblur(left, weights[:1])
+
+
+def test_without_psf_blocks_there_is_no_reblurring():
+    """Encoder and decoder alone cannot both sharpen and blur: such a loss would fight itself."""
+    model = awake(small(psf=False))
+    left, right, sharp = torch.rand(3, 1, 3, 32, 48)
+    loss = TrainingObjective(model)(left, right, sharp)
+    assert loss.reblur == 0
+    assert loss.total == loss.deblur
+    with pytest.raises(ValueError, match="no kernels to blur by"):
+        model.reblur(sharp, [])
 
 
 def test_output_under_autocast_is_not_quantised():
@@ -224,13 +241,22 @@ def test_widths_follow_the_design():
     ]  # fmt: skip
 
 
+def _with(*values):
+    """A view with single bad values."""
+    view = torch.rand(1, 3, 32, 32)
+    view[0, 1, 5, : len(values)] = torch.tensor(values)
+    return view
+
+
 @pytest.mark.parametrize(
     ("left", "right", "words"),
     [
         (torch.rand(1, 3, 32, 32), torch.rand(1, 3, 32, 40), "one shape"),
         (torch.rand(1, 1, 32, 32), torch.rand(1, 1, 32, 32), r"\(B, 3, H, W\)"),
         (torch.zeros(1, 3, 32, 32, dtype=torch.uint8),) * 2 + ("floating point",),
-        (torch.full((1, 3, 32, 32), torch.nan),) * 2 + ("NaN",),
+        (torch.rand(1, 3, 32, 32), _with(torch.nan), "right has NaN"),
+        (_with(torch.inf), torch.rand(1, 3, 32, 32), "left has NaN or inf"),
+        (_with(torch.inf, -torch.inf), torch.rand(1, 3, 32, 32), "left has NaN or inf"),
         (torch.rand(1, 3, 8, 32),) * 2 + ("at least 16",),
         (torch.rand(1, 3, 32, 32), torch.rand(1, 3, 32, 32).double(), "one type"),
         (torch.rand(1, 3, 32, 32).double(),) * 2 + ("computes in torch.float32",),
@@ -257,7 +283,9 @@ def test_exception_bad_views(left, right, words):
         ("nano", {"authors_disparity": True}, "two_sided=false local_norm=false"),
         ("no.such.module:factory", {}, "cannot find the model"),
         ("k3dn:build_model", {"nonsense": 1}, "does not take these options"),
+        ("nano", {1: 2}, "unknown network option 1"),
         ("builtins:dict", {}, "expected torch.nn.Module"),
+        ("k3dn:VARIANTS", {}, "is a dict, expected a callable"),
     ],
 )
 def test_exception_unknown_model(name, options, words):

@@ -117,10 +117,46 @@ def test_type_is_kept(model, dtype):
     assert deblur(model, view, view).dtype == dtype
 
 
+class Halved(torch.nn.Module):
+    """Somebody's network that answers in another size, or with two tensors."""
+
+    def __init__(self, twice):
+        super().__init__()
+        self.twice = twice
+
+    def forward(self, left, right):
+        return (left, right) if self.twice else left[..., ::2, ::2]
+
+
+def test_a_model_is_left_in_the_mode_it_came_in():
+    view = np.zeros((32, 32, 3), np.uint8)
+    own = build_model("nano", {"width": 2, "disparity_channels": 4, "local_norm": False}).train()
+    own.decoder.eval()  # a frozen part
+    before = [module.training for module in own.modules()]
+    statistics = [buffer.clone() for buffer in own.buffers()]
+    deblur(own, view, view)
+    assert [module.training for module in own.modules()] == before
+    assert all(map(torch.equal, own.buffers(), statistics))
+
+
 def test_exception(model):
     view = np.zeros((32, 32, 3), np.uint8)
     with pytest.raises(ValueError, match="one size and type"):
         deblur(model, view, view[:16])
+    with pytest.raises(ValueError, match="at least 32 and halo_px not negative, got 8 and -1"):
+        deblur(model, view, view, tile_px=8, halo_px=-1)
+    with pytest.raises(ValueError, match=r"return a tensor \(1, 3, 32, 32\), got \(1, 3, 16, 16\)"):
+        deblur(Halved(twice=False), view, view)
+    with pytest.raises(ValueError, match="got tuple"):
+        deblur(Halved(twice=True), view, view)
+    with pytest.raises(ValueError, match="at least 16 x 16 px"):
+        deblur(model, view[:8], view[:8])
+    with pytest.raises(ValueError, match="needs the left and the right view"):
+        deblur(model, view)
+    with pytest.raises(ValueError, match="left has NaN"):
+        deblur(model, *np.full((2, 32, 32, 3), np.nan, np.float32))
+    with pytest.raises(ValueError, match="returned NaN"):
+        deblur(Darker(), *np.full((2, 32, 32, 3), np.nan, np.float32))
     with pytest.raises(ValueError, match="uint8, uint16 or floating"):
         deblur(model, view.astype(np.int64), view.astype(np.int64))
     with pytest.raises(ValueError, match=r"\(H, W, 3\)"):

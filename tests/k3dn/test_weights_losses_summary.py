@@ -49,10 +49,54 @@ def test_weights_of_another_network_are_refused(tmp_path):
     save_file({}, str(path), metadata={"format": FORMAT})
     with pytest.raises(ValueError, match="does not say which network"):
         load_weights(path)
+    save_file({}, str(path), metadata={"format": FORMAT, "model": "nano", "options": "[1]"})
+    with pytest.raises(
+        ValueError, match=r"w.safetensors: options must be a JSON object, got \[1\]"
+    ):
+        load_weights(path)
+    metadata = {"format": FORMAT, "model": "nano", "options": '{"later": 1}'}
+    save_file({}, str(path), metadata=metadata)
+    with pytest.raises(ValueError, match=r"w.safetensors is for a network .* option 'later'"):
+        load_weights(path)
+    with pytest.raises(ValueError, match="did you mean 'nano'"):
+        save_weights(path, build_model("nano"), name="nanno")
+    with pytest.raises(ValueError, match="did you mean 'width'"):
+        save_weights(path, build_model("nano"), name="nano", options={"widht": 4})
     save_weights(path, build_model("nano"), name="nano")
     path.write_bytes(path.read_bytes()[:100])
     with pytest.raises(ValueError, match="cannot be read"):
         load_weights(path)
+
+
+def test_weights_of_another_form_are_refused(tmp_path):
+    """Both sizes are named: what the file holds and what the network has."""
+    path = tmp_path / "w.safetensors"
+    metadata = {"format": FORMAT, "model": "nano", "options": "{}"}
+    save_file(build_model("nano", {"form": "paper"}).state_dict(), str(path), metadata=metadata)
+    with pytest.raises(
+        ValueError, match=r"does not fit 'nano'.*\[32, 64, 1, 1\].*\[32, 32, 1, 1\]"
+    ):
+        load_weights(path)
+
+
+class Tied(torch.nn.Module):
+    """Somebody's network with one tensor under two names."""
+
+    def __init__(self):
+        super().__init__()
+        self.first, self.second = torch.nn.Conv2d(3, 3, 1), torch.nn.Conv2d(3, 3, 1)
+        self.second.weight = self.first.weight
+
+    def forward(self, left, right):
+        return self.second(self.first(left))
+
+
+def test_somebodys_tied_weights_round_trip(tmp_path):
+    model = Tied()
+    save_weights(tmp_path / "w", model, name=f"{Tied.__module__}:Tied")
+    again = load_weights(tmp_path / "w")
+    assert again.first.weight is again.second.weight
+    assert torch.equal(again.first.weight, model.first.weight)
 
 
 def test_charbonnier_closed_form():
@@ -82,6 +126,9 @@ def test_exception_target_of_another_size_or_unknown_loss():
         objective(view, view, view[:1])
     with pytest.raises(ValueError, match="unknown loss 'l3'"):
         TrainingObjective(build_model("nano"), deblur_loss="l3")
+    for lambda_1 in (-0.5, float("nan"), float("inf")):
+        with pytest.raises(ValueError, match="lambda_1 must be finite and not negative"):
+            TrainingObjective(build_model("nano"), lambda_1)
 
 
 def test_edges_of_a_flat_picture_are_zero():
