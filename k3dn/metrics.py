@@ -60,7 +60,7 @@ def ssim(image: Picture, target: Picture) -> float:
 
 
 def _check(image: Picture, target: Picture) -> None:
-    if image.shape != target.shape or image.ndim != 3:
+    if image.shape != target.shape or image.ndim != 3 or image.shape[2] != 3:
         raise ValueError(
             f"expected two (H, W, 3) pictures of one size, got {image.shape} and {target.shape}"
         )

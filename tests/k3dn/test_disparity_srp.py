@@ -8,6 +8,7 @@ from k3dn.network.authors_disparity import AuthorsDisparityEstimator
 from k3dn.network.config import K3DNConfig
 from k3dn.network.convolutions import leaky_relu
 from k3dn.network.disparity import DisparityEstimator, SinglePictureEstimator, cost_volume
+from k3dn.network.encoder import Encoder
 from k3dn.network.srp import SRPBlock
 
 AUTHORS = K3DNConfig(
@@ -43,6 +44,29 @@ def test_a_larger_window_has_the_mean_of_its_vectors():
     assert vectors.shape == (1, 5, 8, 12)
     expected = vectors[:, :, 4:8, 8:12].mean((-2, -1))
     torch.testing.assert_close(coarse(*views)[:, :, 1, 2], expected)
+
+
+def _where_from(picture, value):
+    """Centre of what moves a value in a picture, in px down and across."""
+    (gradient,) = torch.autograd.grad(value.square().sum(), picture)
+    energy = gradient.square().sum((0, 1))
+    down, across = energy.sum(1), energy.sum(0)
+    rows, columns = torch.arange(len(down)), torch.arange(len(across))
+    return torch.stack(((down * rows).sum(), (across * columns).sum())) / energy.sum()
+
+
+@pytest.mark.parametrize("mirror", [True, False])
+def test_a_vector_comes_from_the_place_of_the_features_that_it_governs(mirror):
+    """To less than half a window; strides alone shift them by some px against each other."""
+    torch.manual_seed(0)
+    config = K3DNConfig(width=4, disparity_width=8, mirror_disparity=mirror)
+    estimator, encoder = DisparityEstimator(config), Encoder(config)
+    view = torch.rand(1, 3, 192, 256, requires_grad=True)
+    vectors, features = estimator(view, view), encoder(torch.cat((view, view), dim=1))[2]
+    assert (vectors.shape[-2:], features.shape[-2:]) == ((12, 16), (24, 32))
+    ours = _where_from(view, vectors[0, :, 4, 9])
+    theirs = _where_from(view, features[0, :, 8:10, 18:20])
+    assert (ours - theirs).abs().max() < 8
 
 
 def test_authors_estimator_has_a_vector_for_144_x_112_px():

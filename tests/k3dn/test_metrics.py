@@ -39,5 +39,7 @@ def test_mae_closed_form():
 def test_exception_integers_and_sizes():
     with pytest.raises(ValueError, match="floating point"):
         metrics.psnr(np.zeros((8, 8, 3), np.uint8), np.zeros((8, 8, 3), np.uint8))
+    with pytest.raises(ValueError, match=r"got \(8, 8, 4\)"):
+        metrics.mae(np.zeros((8, 8, 4)), np.zeros((8, 8, 4)))
     with pytest.raises(ValueError, match="one size"):
         metrics.ssim(np.zeros((8, 8, 3)), np.zeros((8, 9, 3)))

@@ -2,6 +2,7 @@
 
 from dataclasses import fields
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
@@ -29,10 +30,15 @@ def test_smoke_untrained_network_returns_the_mean_view(options):
 
 @settings(max_examples=12, deadline=None)
 @given(height=st.integers(16, 70), width=st.integers(16, 70))
-def test_shape_any_size(height, width):
-    left, right = torch.rand(2, 1, 3, height, width)
+def test_any_size_is_restored_as_if_its_border_went_on_to_whole_windows(height, width):
+    views = torch.rand(2, 1, 3, height, width)
+    margin = ((0, 0),) * 3 + ((0, -height % 16), (0, -width % 16))
+    padded = torch.from_numpy(np.pad(views.numpy(), margin, mode="edge"))
+    model = awake(small())
     with torch.no_grad():
-        assert awake(small())(left, right).shape == left.shape
+        found, expected = model(*views), model(*padded)
+    assert found.shape == views[0].shape
+    torch.testing.assert_close(found, expected[..., :height, :width])
 
 
 SWITCHES = [
