@@ -57,16 +57,19 @@ def _where_from(picture, value):
 
 @pytest.mark.parametrize("mirror", [True, False])
 def test_a_vector_comes_from_the_place_of_the_features_that_it_governs(mirror):
-    """To less than half a window; strides alone shift them by some px against each other."""
-    torch.manual_seed(0)
+    """To less than half a window in the mean over first weights, each of which looks askew."""
     config = K3DNConfig(width=4, disparity_width=8, mirror_disparity=mirror)
-    estimator, encoder = DisparityEstimator(config), Encoder(config)
-    view = torch.rand(1, 3, 192, 256, requires_grad=True)
-    vectors, features = estimator(view, view), encoder(torch.cat((view, view), dim=1))[2]
-    assert (vectors.shape[-2:], features.shape[-2:]) == ((12, 16), (24, 32))
-    ours = _where_from(view, vectors[0, :, 4, 9])
-    theirs = _where_from(view, features[0, :, 8:10, 18:20])
-    assert (ours - theirs).abs().max() < 8
+    gaps = []
+    for seed in range(5):
+        torch.manual_seed(seed)
+        estimator, encoder = DisparityEstimator(config), Encoder(config)
+        view = torch.rand(1, 3, 160, 192, requires_grad=True)
+        vectors, features = estimator(view, view), encoder(torch.cat((view, view), dim=1))[2]
+        assert (vectors.shape[-2:], features.shape[-2:]) == ((10, 12), (20, 24))
+        ours = _where_from(view, vectors[0, :, 4, 6])
+        theirs = _where_from(view, features[0, :, 8:10, 12:14])
+        gaps.append(ours - theirs)
+    assert torch.stack(gaps).mean(0).abs().max() < 8
 
 
 def test_authors_estimator_has_a_vector_for_144_x_112_px():
