@@ -14,6 +14,8 @@ import numpy as np
 _EDGE_PX = 1.0  # neighbours whose blur radii differ by more lie on two surfaces
 _LEAST_SHARE = 0.02  # smaller shares are left where they are
 _LEAST_CONTRAST = 1e-4  # squared difference in light below which there is nothing to take apart
+_BEYOND = 0.2  # a mixture may lie this far beyond its two colours, as a share of their distance
+_BESIDE = 0.3  # and so far beside their line, squared
 _MIXED_WEIGHT = 1e-3  # a mixed pixel says this little of the colour of its surface
 
 
@@ -46,8 +48,9 @@ def separate_edges(linear_image: np.ndarray, coc_px: np.ndarray) -> Fragments:
     """Split the pixels on depth edges in two; the others stay whole.
 
     The share is where a pixel's colour lies between the means of the unmixed pixels nearby, in
-    front and behind; it stays on the side of one half that the pixel's own depth says. The two
-    pieces make up the pixel's light again, as far as colours found nearby can.
+    front and behind; it stays on the side of one half that the pixel's own depth says. A pixel whose
+    colour is no mixture of the two, such as a light of its own, stays whole. The two pieces make up
+    the pixel's light again, as far as colours found nearby can.
     """
     whole = whole_pixels(linear_image, coc_px)
     near_most, far_most = _extremes(coc_px, np.maximum), _extremes(coc_px, np.minimum)
@@ -76,9 +79,11 @@ def separate_edges(linear_image: np.ndarray, coc_px: np.ndarray) -> Fragments:
     own = whole.light[pixel]
     contrast = ((front - back) ** 2).sum(axis=1)
     cover = ((own - back) * (front - back)).sum(axis=1) / np.maximum(contrast, _LEAST_CONTRAST)
+    beside = ((own - back - cover[:, None] * (front - back)) ** 2).sum(axis=1)
+    mixture = (np.abs(cover - 0.5) <= 0.5 + _BEYOND) & (beside <= _BESIDE * contrast)
     cover = np.where(in_front, np.clip(cover, 0.5, 1.0), np.clip(cover, 0.0, 0.5))
     other_share = np.where(in_front, 1.0 - cover, cover)
-    other_share[(other_share < _LEAST_SHARE) | (contrast < _LEAST_CONTRAST)] = 0.0
+    other_share[~mixture | (other_share < _LEAST_SHARE) | (contrast < _LEAST_CONTRAST)] = 0.0
 
     other = np.where(in_front[:, None], back, front)
     rest = (own - other_share[:, None] * other) / (1.0 - other_share[:, None])

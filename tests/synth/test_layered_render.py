@@ -230,6 +230,18 @@ def test_mixed_pixels_are_found_and_their_pieces_make_up_the_pixel():
     np.testing.assert_allclose(in_front, layers[0][1].ravel(), atol=0.021)
 
 
+def test_a_light_of_its_own_on_an_edge_stays_whole():
+    """One white pixel of the background beside an object: no mixture of orange and black."""
+    image = np.full((9, 9, 3), 0.02, np.float32)
+    coc = np.full((9, 9), -9.0, np.float32)
+    image[:, 5:], coc[:, 5:] = (0.9, 0.17, 0.01), 0.0
+    image[4, 4] = 1.0
+    pieces = separate_edges(image, coc)
+    light = pieces.pixel == 4 * 9 + 4
+    assert (pieces.share[light].tolist(), pieces.coc_px[light].tolist()) == ([1.0], [-9.0])
+    np.testing.assert_allclose(pieces.light[light], 1.0)
+
+
 def test_without_depth_edges_pixels_stay_whole():
     image = picture(8)
     coc = np.tile(np.linspace(-3.0, 3.0, 28), (24, 1))
