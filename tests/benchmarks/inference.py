@@ -4,53 +4,50 @@
 
 Times of the two forms of a variant are taken alternately in one process, so that their ratio
 holds on a noisy machine. The authors' form runs with its plain loop for the local correlation.
-Memory is what one restoration adds to a process of its own (its peak resident size, from /proc).
+Memory is what one restoration adds to the peak resident size of a process of its own that has the
+weights already.
 """
 
 import argparse
 import multiprocessing
 import statistics
 import time
-from pathlib import Path
+from unittest.mock import patch
 
 import torch
+from torch import nn
 
 import k3dn
 from k3dn.network import srp
 from k3dn.summary import summarize
 from tests.benchmarks.correlation import plain_loop
+from tests.benchmarks.memory import now_mib, peak_mib
 
 FORMS = ("paper", "k3dn")
 
 
-def restore(name: str, form: str, height: int, width: int) -> float:
-    """Seconds of one restoration with random weights."""
-    model = k3dn.build_model(name, {"form": form}).eval()
+def build(name: str, form: str) -> nn.Module:
+    """A network with random weights."""
+    return k3dn.build_model(name, {"form": form}).eval()
+
+
+def restore(model: nn.Module, form: str, height: int, width: int) -> float:
+    """Seconds of one restoration."""
     views = torch.rand(2, 1, 3, height, width)
-    ours = srp.local_correlation
-    if form == "paper":
-        srp.local_correlation = plain_loop
-    try:
-        with torch.inference_mode():
-            start = time.perf_counter()
-            model(*views)
-            return time.perf_counter() - start
-    finally:
-        srp.local_correlation = ours
+    way = plain_loop if form == "paper" else srp.local_correlation
+    with patch.object(srp, "local_correlation", way), torch.inference_mode():
+        start = time.perf_counter()
+        model(*views)
+        return time.perf_counter() - start
 
 
-def peak_mib(name: str, form: str, height: int, width: int) -> float:
-    """Most memory that one restoration adds to the process."""
-    restore(name, form, 32, 32)
-    before = _status_kib("VmRSS")
-    restore(name, form, height, width)
-    return (_status_kib("VmHWM") - before) / 1024
-
-
-def _status_kib(field: str) -> int:
-    # Not getrusage: a child inherits its parent's peak there.
-    lines = Path("/proc/self/status").read_text().splitlines()
-    return next(int(line.split()[1]) for line in lines if line.startswith(f"{field}:"))
+def added_mib(name: str, form: str, height: int, width: int) -> float:
+    """Most memory that one restoration adds to the process, beside libraries and weights."""
+    restore(build("nano", "k3dn"), "k3dn", 32, 32)  # not the authors' form: it resizes upwards
+    model = build(name, form)
+    before = now_mib()
+    restore(model, form, height, width)
+    return peak_mib() - before
 
 
 def main() -> None:
@@ -68,17 +65,17 @@ def main() -> None:
     for name in arguments.models:
         seconds: dict[str, list[float]] = {form: [] for form in FORMS}
         for form in FORMS:
-            restore(name, form, 64, 64)  # to warm up
+            restore(build(name, form), form, 64, 64)  # to warm up
         for _ in range(arguments.repeats):
             for form in FORMS:
-                seconds[form].append(restore(name, form, height, width))
+                seconds[form].append(restore(build(name, form), form, height, width))
         ratio = statistics.median(
             ours / theirs for theirs, ours in zip(*seconds.values(), strict=True)
         )
         for form in FORMS:
-            macs = summarize(k3dn.build_model(name, {"form": form}), height, width).macs
+            macs = summarize(build(name, form), height, width).macs
             with spawn.Pool(1) as pool:
-                memory = pool.apply(peak_mib, (name, form, height, width))
+                memory = pool.apply(added_mib, (name, form, height, width))
             cells = (
                 name,
                 form,

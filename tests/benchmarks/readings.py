@@ -198,16 +198,18 @@ def measure(
 
 
 def table(results: dict[str, list[float]]) -> str:
-    """The results as a Markdown table."""
-    default = np.array(results[DEFAULT])
+    """The results as a Markdown table; without the default's there is nothing to compare with."""
+    default = np.array(results.get(DEFAULT, []))
     lines = ["| reading | gain over the input, dB | against the default, dB |", "|---|---|---|"]
     for name, values in results.items():
         if not values:
             lines.append(f"| {name} | diverged | |")
             continue
-        difference = np.array(values) - default
-        error = difference.std(ddof=1) / len(difference) ** 0.5
-        against = "" if name == DEFAULT else f"{difference.mean():+.3f} ± {error:.3f}"
+        against = ""
+        if name != DEFAULT and len(default):
+            difference = np.array(values) - default
+            error = difference.std(ddof=1) / len(difference) ** 0.5
+            against = f"{difference.mean():+.3f} ± {error:.3f}"
         lines.append(f"| {name} | {np.mean(values):+.3f} | {against} |")
     return "\n".join(lines)
 

@@ -2,17 +2,18 @@
 
     python -m tests.benchmarks.training_step --model tiny --patch 256 --batch 16 --device cuda
 
-On a GPU in bfloat16, else in float32. Median of several steps after one to warm up.
+On a GPU in bfloat16, else in float32. Median of several steps after one to warm up. Memory is the
+GPU's in a row's steps, or all that the process ever held up to there.
 """
 
 import argparse
-import resource
 import statistics
 import time
 
 import torch
 
 import k3dn
+from tests.benchmarks.memory import peak_mib
 
 
 def main() -> None:
@@ -36,6 +37,8 @@ def main() -> None:
     print("|---|---|---|---|")
     for reblur in (False, True):
         times = []
+        if on_gpu:
+            torch.cuda.reset_peak_memory_stats()
         for _ in range(arguments.steps + 1):
             start = time.perf_counter()
             with torch.autocast(device.type, dtype=torch.bfloat16, enabled=on_gpu):
@@ -47,11 +50,7 @@ def main() -> None:
                 torch.cuda.synchronize()
             times.append(time.perf_counter() - start)
         seconds = statistics.median(times[1:])
-        peak = (
-            torch.cuda.max_memory_allocated() / 2**20
-            if on_gpu
-            else resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-        )
+        peak = torch.cuda.max_memory_allocated() / 2**20 if on_gpu else peak_mib()
         cells = (
             "yes" if reblur else "no",
             f"{seconds:.2f}",
