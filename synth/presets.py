@@ -141,6 +141,11 @@ class PublishedPreset:
     unverified: tuple[str, ...]
     """Steps that no array of the published generator covers."""
 
+    @property
+    def distorts(self) -> bool:
+        """Whether its generator has a radial distortion, on demand."""
+        return all(isinstance(part.camera, RdpdCamera) for part in self.parts)
+
     def scene_id(self, scene: int) -> str:
         """Name of a scene of the source; equal names never straddle splits."""
         return f"{self.source}-{scene:04d}"

@@ -98,11 +98,14 @@ def fixed_values(name: str) -> dict[str, Any]:
     """Return the keys that are what they are in a published set."""
     preset = published_preset(name)
     assert preset is not None
-    return {
+    fixed: dict[str, Any] = {} if preset.distorts else {"radial_distortion": 0.0}
+    return fixed | {
         "kernels": [preset.name],
         "renderer": preset.renderer,
+        "composite": "over",
         "light": preset.light,
         "size": None,
+        "min_coc_px": None,
         "bit_depth": preset.bit_depth,
         "max_coc_px": preset.max_coc_px,
         "shot_noise": 0.0,

@@ -264,6 +264,9 @@ def test_what_a_published_preset_fixes_stays_as_it_is() -> None:
         SynthConfig.of_preset("rdpd", source="x", renderer="layered")
     with pytest.raises(ValueError, match=r"preset ddd-syn has size=none, not 256x256"):
         SynthConfig.of_preset("ddd-syn", source="x", size="256x256")
+    with pytest.raises(ValueError, match=r"preset ddd-syn has radial_distortion=0\.0, not 0\.02"):
+        SynthConfig.of_preset("ddd-syn", source="x", radial_distortion=0.02)
+    assert SynthConfig.of_preset("rdpd", source="x", radial_distortion=1.0).radial_distortion
 
 
 @pytest.mark.usefixtures("ray_cluster")
