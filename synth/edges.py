@@ -48,9 +48,9 @@ def separate_edges(linear_image: np.ndarray, coc_px: np.ndarray) -> Fragments:
     """Split the pixels on depth edges in two; the others stay whole.
 
     The share is where a pixel's colour lies between the means of the unmixed pixels nearby, in
-    front and behind; it stays on the side of one half that the pixel's own depth says. A pixel whose
-    colour is no mixture of the two, such as a light of its own, stays whole. The two pieces make up
-    the pixel's light again, as far as colours found nearby can.
+    front and behind; it stays on the side of one half that the pixel's own depth says. A pixel
+    whose colour is no mixture of the two, such as a light of its own, stays whole. The two pieces
+    make up the pixel's light again, as far as colours found nearby can.
     """
     whole = whole_pixels(linear_image, coc_px)
     near_most, far_most = _extremes(coc_px, np.maximum), _extremes(coc_px, np.minimum)
