@@ -26,7 +26,7 @@ class K3DNConfig:
     attention_window: int = 9
     """s: side of the window of the local attention in px, odd (Eq. 11)."""
     value_kernel: int = 3
-    """Side of the convolution that turns attention scores into values (Eq. 15, 16), 1 or 3."""
+    """Side of the convolution that turns attention scores into values, odd (Eq. 15, 16)."""
     disparity_width: int = 32
     """Channels of a view's features in the disparity estimator."""
     disparity_channels: int = 256
@@ -106,15 +106,15 @@ class K3DNConfig:
                 f"authors_disparity has nothing to do with {', '.join(beside)}: set "
                 f"{' '.join(f'{name}=false' for name in beside)}"
             )
-        windows_px = min(self.grid_px)
-        if not self.shared_windows and windows_px < 64:
+        smallest_px = min(self.vector_px)
+        if not self.shared_windows and smallest_px < 64:
             raise ValueError(
-                f"shared_windows=false needs window_px of at least 64, got {windows_px}: a window "
+                f"shared_windows=false needs window_px of at least 64, got {smallest_px}: a window "
                 "would be smaller than a kernel"
             )
-        if self.dense_kernels and windows_px < 32:
+        if self.dense_kernels and smallest_px < 32:
             raise ValueError(
-                f"dense_kernels needs window_px of at least 32, got {windows_px}: each window has "
+                f"dense_kernels needs window_px of at least 32, got {smallest_px}: each window has "
                 "kernels of its own"
             )
         if self.dense_kernels and self.kernel_size > 27:

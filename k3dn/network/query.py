@@ -18,7 +18,8 @@ class KernelQuery(nn.Module):
     all but switches the PSF block off; and logits are bounded, so that two weights of a place
     differ by at most a factor of ten and neither a nor 1 / a (Eq. 17) explodes. Before the
     factor, the weights of a place sum to one as in the paper. A dense mixture is a mean of kernels
-    and has the plain softmax. Ours is also a trained number added to each Sum(W_k . K).
+    and has the plain softmax. Ours, in every form, is also a trained number added to each
+    Sum(W_k . K).
 
     ``refined_query`` is the authors' reading: W_v leads back to C_d numbers, a leaky ReLU and r
     itself added make the refined query, and one more linear layer turns that into logits.
