@@ -36,8 +36,8 @@ def test_feature_tiled_equals_whole(model, shape):
 @pytest.mark.parametrize(
     ("name", "options", "halo_px"),
     [
-        ("tiny", {}, 256),
-        ("large", {}, 384),
+        ("tiny", {}, 128),
+        ("large", {}, 128),
         ("nano", {"window_px": 64}, 192),
         ("nano", {"dense_kernels": 4, "window_px": 32}, 192),
         ("nano", {"mirror_whole": True}, 192),
