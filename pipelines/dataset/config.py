@@ -1,8 +1,9 @@
 """Configuration of the data steps. Imports nothing heavy: help is printed from it."""
 
+import math
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import MISSING, dataclass, field, fields
 from typing import Any, Literal
 
 from pipelines.config import StepConfig, value_text
@@ -10,7 +11,9 @@ from pipelines.config import StepConfig, value_text
 KERNEL_FAMILIES = ("butterworth", "integral", "translating_disk", "measured")
 PUBLISHED_PRESETS = ("ddd-syn", "rdpd")
 PRESETS = (*PUBLISHED_PRESETS, "k3dn")
-DEPTH_UNITS = ("m", "mm")
+DEPTH_UNITS = ("m", "dm", "cm", "mm")
+PROCEDURAL, MOTORCYCLE = "procedural", "motorcycle"
+"""The two sources that are no place in storage."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -87,7 +90,7 @@ class SynthConfig(StepConfig):
     max_coc_px: float | None = 8.0
     """Largest radius of the blur disc in pixels; none in preset ddd-syn."""
     radial_distortion: float = 0.0
-    """Largest lens distortion, 0.02 moves a corner by 5%; above 0 in preset rdpd: its own."""
+    """Largest lens distortion, 0.02 moves a corner of 480x640 by 4%; preset rdpd: 1 is its own."""
     gain: float = 0.0
     """Largest share by which one view is brighter and the other darker."""
     shot_noise: float = 0.012
@@ -103,8 +106,8 @@ class SynthConfig(StepConfig):
     seed: int = 0
     """Every random number follows from it and the pair_id."""
     depth_unit: str = "mm"
-    """Unit of a folder's depth files: mm or m."""
-    device: str = "cpu"
+    """Unit of a folder's depth files: mm, cm, dm, m, or the metres of one step, e.g. 0.0002."""
+    device: Literal["cpu", "cuda"] = "cpu"
     """Where kernels are applied: cpu or cuda; a version is of one device."""
     pairs_per_shard: int = 16
     """Pairs in one Parquet file; one task makes one file."""
@@ -126,9 +129,12 @@ class SynthConfig(StepConfig):
             raise ValueError(f"bit_depth is 8 or 16, not {self.bit_depth}")
         if self.seed < 0:
             raise ValueError(f"seed is at least 0, not {self.seed}")
-        if self.depth_unit not in DEPTH_UNITS:
-            raise ValueError(f"depth_unit is one of {', '.join(DEPTH_UNITS)}")
-        if self.device.partition(":")[0] not in ("cpu", "cuda"):
+        if self.depth_unit not in DEPTH_UNITS and not _is_positive(self.depth_unit):
+            raise ValueError(
+                f"depth_unit is {', '.join(DEPTH_UNITS)}, or the metres of one step, "
+                f"not '{self.depth_unit}'"
+            )
+        if self.device not in ("cpu", "cuda"):
             raise ValueError(f"device is cpu or cuda, not '{self.device}'")
         if self.preset is not None and self.preset not in PRESETS:
             raise ValueError(f"preset is one of {', '.join(PRESETS)}, not '{self.preset}'")
@@ -136,7 +142,7 @@ class SynthConfig(StepConfig):
             self._check_published(self.preset)
         else:
             self._check_own()
-        _ = self.height_width
+        self._check_idle()
 
     def _check_own(self) -> None:
         if self.max_coc_px is None:
@@ -169,18 +175,57 @@ class SynthConfig(StepConfig):
             raise ValueError("renderer=scatter spreads over windows: give kernels=integral with it")
         if self.composite == "sum" and self.renderer != "layered":
             raise ValueError(f"composite=sum goes with renderer=layered, not {self.renderer}")
-        if self.size is None and self.source == "procedural":
+        if self.size is None and self.source == PROCEDURAL:
             raise ValueError("size: procedural scenes have no size of their own; give e.g. 256x256")
+        if self.height_width is not None:
+            _folds_nothing(self.radial_distortion, *self.height_width)
 
     def _check_published(self, name: str) -> None:
-        from pipelines.dataset.presets import fixed_values
+        from pipelines.dataset.presets import fixed_values, source_of
 
+        if self.source in (PROCEDURAL, MOTORCYCLE):
+            raise ValueError(f"preset {name} is made from {source_of(name)}; give source=...")
         for key, value in fixed_values(name).items():
             if getattr(self, key) != value:
                 raise ValueError(
                     f"preset {name} has {key}={value_text(value)}, "
                     f"not {value_text(getattr(self, key))}; leave {key} out"
                 )
+        if self.radial_distortion not in (0.0, 1.0):
+            raise ValueError(
+                f"radial_distortion in preset {name} is 0, or 1 for that of its cameras, "
+                f"not {self.radial_distortion:g}"
+            )
+
+    def _check_idle(self) -> None:
+        """Refuse what would change nothing, so that nobody believes that it did."""
+        published = self.preset in PUBLISHED_PRESETS
+        of_folder = self.source not in (
+            PROCEDURAL,
+            MOTORCYCLE,
+        ) and not self.source.lower().endswith(".mat")
+        for idle, keys, why in (
+            (published, ("val_fraction", "test_fraction"), f"preset {self.preset} has its splits"),
+            (published, ("seed",), f"in preset {self.preset} nothing is drawn"),
+            (published, ("bank",), f"preset {self.preset} has its kernels"),
+            (self.bank.file is None, ("bank",), "there is no bank.file"),
+            (self.source != PROCEDURAL, ("textures",), "textures are for source=procedural"),
+            (published or not of_folder, ("depth_unit",), "depth_unit is for a folder of scenes"),
+        ):
+            given = [name for key in keys for name in self._given(key)] if idle else []
+            if given:
+                raise ValueError(f"{', '.join(given)} would change nothing: {why}; leave it out")
+
+    def _given(self, key: str) -> list[str]:
+        """Return the key, or those below it, that have another value than their default."""
+        value = getattr(self, key)
+        if isinstance(value, BankConfig):
+            plain = BankConfig()
+            names = [below.name for below in fields(value)]
+            return [f"{key}.{n}" for n in names if getattr(value, n) != getattr(plain, n)]
+        default = next(f.default for f in fields(self) if f.name == key)
+        assert default is not MISSING
+        return [key] if value != default else []
 
     @classmethod
     def fill_in(cls, values: Mapping[str, Any]) -> dict[str, Any]:
@@ -255,6 +300,25 @@ class ExportConfig(StepConfig):
 def _at_least(value: int, least: int, key: str) -> None:
     if value < least:
         raise ValueError(f"{key} is at least {least}, not {value}")
+
+
+def _is_positive(text: str) -> bool:
+    try:
+        return 0.0 < float(text) < math.inf
+    except ValueError:
+        return False
+
+
+def _folds_nothing(radial_distortion: float, height: int, width: int) -> None:
+    """Refuse distortion of which the strongest drawn would show a place twice."""
+    # r (1 + B - B r^2) has to grow up to the corner: B (3 r^2 - 1) < 1, r in half the short side.
+    corner = (height**2 + width**2) / min(height, width) ** 2
+    most = 1.0 / (3.0 * corner - 1.0)
+    if radial_distortion >= most:
+        raise ValueError(
+            f"radial_distortion at size {height}x{width} is below {most:.3f}, where the corners "
+            f"fold, not {radial_distortion:g}"
+        )
 
 
 def _fraction(value: float, key: str) -> None:

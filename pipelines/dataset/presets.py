@@ -22,9 +22,12 @@ def plan_preset(preset: "PublishedPreset", scenes: Scenes, pairs: int) -> list[S
     """
     if scenes.kind != preset.source:
         raise UserError(
-            f"preset {preset.name} is made from {_SOURCES[preset.source]}, and the source is "
+            f"preset {preset.name} is made from {source_of(preset.name)}, and the source is "
             f"{scenes.kind}"
         )
+    whole = sum(preset.pairs.values())
+    if pairs > whole:
+        raise UserError(f"preset {preset.name} has {whole} pairs, not {pairs}")
     pictures: dict[int, list[Picture]] = defaultdict(list)
     for picture in scenes.pictures:
         pictures[picture.number].append(picture)
@@ -42,7 +45,7 @@ def plan_preset(preset: "PublishedPreset", scenes: Scenes, pairs: int) -> list[S
     ]
     if len(units) < pairs:
         raise UserError(
-            f"the source has pictures for {_counts(units)} of the {sum(preset.pairs.values())} "
+            f"the source has pictures for {_counts(units)} of the {whole} "
             f"pairs of preset {preset.name}, not for {pairs}; get the rest of it, or make those "
             f"with pairs={len(units)}"
         )
@@ -86,9 +89,14 @@ def preset_values(name: str) -> dict[str, Any]:
         "pairs": preset.pairs,
         "size": f"{preset.size[0]}x{preset.size[1]}",
         "kernels": list(ranges.families),
+        "renderer": ranges.renderer,
+        "composite": ranges.composite,
+        "light": ranges.light,
         "min_coc_px": least_px,
         "max_coc_px": most_px,
         "bit_depth": ranges.bit_depth,
+        "shot_noise": ranges.shot_noise,
+        "read_noise": ranges.read_noise,
         "radial_distortion": ranges.radial_distortion,
         "gain": ranges.gain,
     }
@@ -112,6 +120,13 @@ def fixed_values(name: str) -> dict[str, Any]:
         "read_noise": 0.0,
         "gain": 0.0,
     }
+
+
+def source_of(name: str) -> str:
+    """Return in words what a published set is made from."""
+    preset = published_preset(name)
+    assert preset is not None
+    return _SOURCES[preset.source]
 
 
 _SOURCES = {

@@ -2,9 +2,9 @@
 
 from collections.abc import Sequence
 
-from pipelines.dataset.config import SynthConfig
+from pipelines.dataset.config import PROCEDURAL, SynthConfig
 from pipelines.dataset.record import SPLITS
-from pipelines.dataset.scene_sources import PROCEDURAL, Scenes, SceneUnit
+from pipelines.dataset.scene_sources import Scenes, SceneUnit
 from pipelines.dataset.splits import assign_splits, place_of
 
 _TEXTURES_PER_PAIR = 6

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pipelines.dataset.config import SynthConfig
+from pipelines.dataset.config import PROCEDURAL, SynthConfig
 from pipelines.dataset.measured_kernels import LoadedBank
 from pipelines.dataset.presets import published_preset
 from pipelines.dataset.provenance import processor_kind
 from pipelines.dataset.record import Pair, Provenance, Source
-from pipelines.dataset.scene_sources import PROCEDURAL, SceneReader, SceneUnit
+from pipelines.dataset.scene_sources import SceneReader, SceneUnit
 from pipelines.dataset.shards import BadInput, fault_of_input, reason_of
 
 if TYPE_CHECKING:  # importing synth imports torch, which only the workers need
@@ -102,23 +102,8 @@ class SyntheticPairs:
             names = [n.of(number, unit.picture.frame) for n in (part.files, *part.copies)]
             distorted = config.radial_distortion > 0
             return preset.parameters(part, radial_distortion=distorted), {"files": names}
-        most_px = config.max_coc_px
-        assert most_px is not None  # the configuration sees to it
-        least_px = _LEAST_BLUR * most_px if config.min_coc_px is None else config.min_coc_px
-        ranges = synth.PairRanges(
-            families=tuple(config.kernels),
-            cameras=synth.CameraRanges(extreme_coc_px=(least_px, most_px)),
-            bit_depth=config.bit_depth,
-            renderer=config.renderer,
-            composite=config.composite,
-            light=config.light,
-            shot_noise=config.shot_noise,
-            read_noise=config.read_noise,
-            radial_distortion=config.radial_distortion,
-            gain=config.gain,
-        )
         rng = synth.generator(config.seed, f"{unit.pair_id}/camera")
-        return synth.sample_parameters(rng, scene, ranges), {}
+        return synth.sample_parameters(rng, scene, ranges_of(config)), {}
 
     def _part(
         self, unit: SceneUnit, scene: "synth.Scene", sources: tuple[Source, ...]
@@ -139,6 +124,27 @@ class SyntheticPairs:
                 sources=sources,
             )
         return fit_scene(scene, size, synth.generator(self.config.seed, f"{unit.pair_id}/part"))
+
+
+def ranges_of(config: SynthConfig) -> "synth.PairRanges":
+    """Return what is drawn for the pairs of a set of our own."""
+    import synth
+
+    most_px = config.max_coc_px
+    assert most_px is not None  # the configuration sees to it
+    least_px = _LEAST_BLUR * most_px if config.min_coc_px is None else config.min_coc_px
+    return synth.PairRanges(
+        families=tuple(config.kernels),
+        cameras=synth.CameraRanges(extreme_coc_px=(least_px, most_px)),
+        bit_depth=config.bit_depth,
+        renderer=config.renderer,
+        composite=config.composite,
+        light=config.light,
+        shot_noise=config.shot_noise,
+        read_noise=config.read_noise,
+        radial_distortion=config.radial_distortion,
+        gain=config.gain,
+    )
 
 
 @contextmanager

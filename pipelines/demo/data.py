@@ -57,10 +57,9 @@ def make_data(config: DemoConfig) -> DemoData:
         size=config.size,
         max_coc_px=config.max_coc_px,
         seed=config.seed,
-        dataset="demo-procedural",
-        textures=str(samples / "sharp") if samples else "skimage",
     )
-    procedural = _synthesize(base)
+    textures = str(samples / "sharp") if samples else "skimage"
+    procedural = _synthesize(replace(base, dataset="demo-procedural", textures=textures))
     held_out_scene = _synthesize(
         replace(
             base,

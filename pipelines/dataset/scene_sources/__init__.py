@@ -1,16 +1,16 @@
 """Where the scenes of synthetic pairs come from. A new source is a file and a line here."""
 
-from pipelines.dataset.config import SynthConfig
+from pipelines.dataset.config import MOTORCYCLE, PROCEDURAL, SynthConfig
 from pipelines.dataset.scene_sources.folder import folder_scenes
-from pipelines.dataset.scene_sources.motorcycle import MOTORCYCLE, motorcycle_scenes
+from pipelines.dataset.scene_sources.motorcycle import motorcycle_scenes
 from pipelines.dataset.scene_sources.nyu import nyu_scenes
-from pipelines.dataset.scene_sources.procedural import PROCEDURAL, procedural_scenes
+from pipelines.dataset.scene_sources.procedural import procedural_scenes
 from pipelines.dataset.scene_sources.source import Picture, SceneReader, Scenes, SceneUnit
-from pipelines.dataset.scene_sources.synthia import synthia_scenes
+from pipelines.dataset.scene_sources.synthia import SYNTHIA, synthia_scenes
 from pipelines.errors import UserError
 from pipelines.storage import locate
 
-__all__ = ["PROCEDURAL", "Picture", "SceneReader", "SceneUnit", "Scenes", "open_scenes"]
+__all__ = ["Picture", "SceneReader", "SceneUnit", "Scenes", "open_scenes"]
 
 
 def open_scenes(config: SynthConfig) -> Scenes:
@@ -35,5 +35,10 @@ def open_scenes(config: SynthConfig) -> Scenes:
             f"there are no RGB-D scenes at {place}; source is {PROCEDURAL}, {MOTORCYCLE}, a "
             "folder of NNN_image.png with NNN_depth.png, a folder of SYNTHIA-SF "
             "(SEQ1/RGBLeft, SEQ1/DepthLeft) or NYU Depth v2's labelled .mat file"
+        )
+    if scenes.kind == SYNTHIA and config.depth_unit != "mm":
+        raise UserError(
+            f"{place} is a folder of SYNTHIA-SF, whose depth has a unit of its own: leave "
+            "depth_unit out"
         )
     return scenes

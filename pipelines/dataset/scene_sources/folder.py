@@ -32,11 +32,13 @@ class FolderReader:
 
     def read(self, unit: SceneUnit) -> tuple["Scene", tuple[Source, ...]]:
         """See SceneReader."""
-        from synth.sources.folder import read_rgbd
+        from synth.sources.folder import METRES_PER_UNIT, read_rgbd
 
+        unit_name = self.depth_unit
+        depth_unit = unit_name if unit_name in METRES_PER_UNIT else float(unit_name)
         (image, depth), sources = read_files(self.folder, unit)
         with decoding(unit, sources):
-            scene = read_rgbd(image, depth, scene_id=unit.scene_id, depth_unit=self.depth_unit)
+            scene = read_rgbd(image, depth, scene_id=unit.scene_id, depth_unit=depth_unit)
         return scene, sources
 
     def sources(self, unit: SceneUnit) -> tuple[Source, ...]:

@@ -3,13 +3,12 @@
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from pipelines.dataset.config import MOTORCYCLE
 from pipelines.dataset.record import Source
 from pipelines.dataset.scene_sources.source import Picture, Scenes, SceneUnit
 
 if TYPE_CHECKING:
     from synth import Scene
-
-MOTORCYCLE = "motorcycle"
 
 # The file is the package's: its version stands in the manifest.
 _SOURCE = Source(role="image", file="skimage:stereo_motorcycle", sha256="")

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from pipelines.dataset.config import PROCEDURAL
 from pipelines.dataset.record import Source
 from pipelines.dataset.scene_sources.source import Picture, Scenes, SceneUnit
 from pipelines.dataset.shards import BadInput, fault_of_input, reason_of
@@ -12,8 +13,6 @@ from pipelines.storage import locate
 
 if TYPE_CHECKING:
     from synth import Scene
-
-PROCEDURAL = "procedural"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -2,7 +2,7 @@
 
 import os
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import cv2
 import h5py
@@ -12,16 +12,29 @@ import pytest
 from numpy.typing import NDArray
 
 import synth
-from pipelines.dataset.config import BankConfig, SynthConfig
+from pipelines.config import field_types
+from pipelines.dataset.config import (
+    DEPTH_UNITS,
+    KERNEL_FAMILIES,
+    PRESETS,
+    PUBLISHED_PRESETS,
+    BankConfig,
+    SynthConfig,
+)
 from pipelines.dataset.publish import REJECTED
 from pipelines.dataset.record import SPLITS, Pair
 from pipelines.dataset.synthesize import make
+from pipelines.dataset.synthetic_pairs import ranges_of
 from pipelines.dataset.version import DatasetVersion, open_version
 from pipelines.errors import UserError
 from pipelines.storage import locate
+from synth.distortion import source_scale
+from synth.parameters import MEASURED, Composite, Light, RendererName
+from synth.presets import OwnPreset, PublishedPreset
 from synth.published_cameras import RDPD_CAMERAS
 from synth.render import render_gather
 from synth.render.interface import Psf
+from synth.sources.folder import METRES_PER_UNIT
 
 SMALL: dict[str, Any] = {"size": "48x64", "max_coc_px": 4.0, "pairs_per_shard": 4}
 
@@ -114,6 +127,8 @@ def test_frames_of_synthia(root: str, tmp_path: Path) -> None:
         (rejected,) = pq.read_table(opened).to_pylist()
     assert rejected["path"] == "SEQ2/RGBLeft/000001.png"
     assert "SEQ2 000001.png: image is cut off" in rejected["reason"]
+    with pytest.raises(UserError, match="whose depth has a unit of its own: leave depth_unit out"):
+        make(SynthConfig(root=root, source=str(tmp_path), depth_unit="m"))
 
 
 def test_the_published_rdpd_from_its_frames(root: str, tmp_path: Path) -> None:
@@ -167,6 +182,13 @@ def test_the_published_ddd_syn_from_its_pictures(root: str, tmp_path: Path) -> N
     assert wanted["disparity"].startswith("NYU/training/disp/")
 
 
+def test_more_pairs_than_a_published_set_has(root: str, tmp_path: Path) -> None:
+    write_synthia(tmp_path, {3: 2})
+    config = SynthConfig.of_preset("rdpd", root=root, source=str(tmp_path), pairs=20000)
+    with pytest.raises(UserError, match="preset rdpd has 11120 pairs, not 20000"):
+        make(config)
+
+
 def test_a_preset_without_its_pictures_says_how_many_there_are(root: str, tmp_path: Path) -> None:
     write_synthia(tmp_path, {3: 2})
     config = SynthConfig.of_preset("rdpd", root=root, source=str(tmp_path))
@@ -177,6 +199,12 @@ def test_a_preset_without_its_pictures_says_how_many_there_are(root: str, tmp_pa
     other = SynthConfig.of_preset("ddd-syn", root=root, source=str(tmp_path), pairs=1)
     with pytest.raises(UserError, match=r"made from NYU Depth v2's labelled file.*is synthia-sf"):
         make(other)
+
+
+def test_the_keys_of_our_preset_are_its_ranges() -> None:
+    preset = synth.PRESETS["k3dn"]
+    assert isinstance(preset, OwnPreset)
+    assert ranges_of(SynthConfig.of_preset("k3dn")) == preset.ranges
 
 
 def test_our_preset_draws_from_its_ranges(root: str) -> None:
@@ -249,9 +277,19 @@ def test_a_file_that_is_not_nyu_s(root: str, tmp_path: Path) -> None:
         ({"renderer": "gather", "composite": "sum"}, "composite=sum goes with renderer=layered"),
         ({"max_coc_px": None}, "max_coc_px: none is for preset ddd-syn"),
         ({"min_coc_px": 9.0}, "min_coc_px is above 0 and at most max_coc_px"),
+        (
+            {"bank": BankConfig(side="near")},
+            "bank.side would change nothing: there is no bank.file",
+        ),
+        ({"source": "x", "textures": "none"}, "textures would change nothing: textures are for"),
+        ({"depth_unit": "m"}, "depth_unit would change nothing"),
+        ({"source": "nyu.mat", "depth_unit": "m"}, "depth_unit would change nothing"),
+        ({"source": "x", "depth_unit": "nan"}, "depth_unit is m, dm, cm, mm, or the metres of"),
+        ({"size": "480x640", "radial_distortion": 0.15}, "below 0.136, where the corners fold"),
         ({"gain": -0.1}, "gain is from 0 to 0.9"),
         ({"radial_distortion": 1.0}, "radial_distortion is from 0 to 0.2"),
         ({"device": "tpu"}, "device is cpu or cuda, not 'tpu'"),
+        ({"device": "cuda:1"}, "device is cpu or cuda, not 'cuda:1'"),
     ],
 )
 def test_impossible_settings(keys: dict[str, Any], words: str) -> None:
@@ -267,6 +305,46 @@ def test_what_a_published_preset_fixes_stays_as_it_is() -> None:
     with pytest.raises(ValueError, match=r"preset ddd-syn has radial_distortion=0\.0, not 0\.02"):
         SynthConfig.of_preset("ddd-syn", source="x", radial_distortion=0.02)
     assert SynthConfig.of_preset("rdpd", source="x", radial_distortion=1.0).radial_distortion
+
+
+@pytest.mark.parametrize(
+    ("keys", "words"),
+    [
+        ({"source": "procedural"}, "preset rdpd is made from SYNTHIA-SF.*; give source="),
+        ({"source": "motorcycle"}, "preset rdpd is made from SYNTHIA-SF.*; give source="),
+        ({"radial_distortion": -1.0}, "radial_distortion in preset rdpd is 0, or 1 for"),
+        ({"seed": 7}, "seed would change nothing: in preset rdpd nothing is drawn"),
+        ({"val_fraction": 0.3}, "val_fraction would change nothing: preset rdpd has its splits"),
+        ({"bank": BankConfig(file="b.npz")}, "bank.file would change nothing: preset rdpd has its"),
+        ({"textures": "none"}, "textures would change nothing"),
+        ({"depth_unit": "m"}, "depth_unit would change nothing"),
+    ],
+)
+def test_what_a_published_preset_has_no_use_for_is_refused(
+    keys: dict[str, Any], words: str
+) -> None:
+    with pytest.raises(ValueError, match=words):
+        SynthConfig.of_preset("rdpd", **{"source": "x"} | keys)
+
+
+def test_distortion_as_strong_as_allowed_is_never_refused(root: str) -> None:
+    """At the corner of this size the strongest lens allowed all but folds the picture."""
+    keys = SMALL | {"size": "48x64", "radial_distortion": 0.136, "textures": "none"}
+    assert len(pairs_of(made(SynthConfig(root=root, pairs=6, **keys)))) == 6
+    # B = -0.136, the strongest of those drawn, which six pairs need not meet.
+    source_scale((48, 64), (0.0, -0.136, 0.0, 1.136))
+
+
+def test_names_that_the_configuration_repeats_are_synth_s() -> None:
+    """It imports nothing heavy, so it has copies; a new family or renderer must be in both."""
+    types = field_types(SynthConfig)
+    assert set(KERNEL_FAMILIES) == {*synth.PSF_FAMILIES, MEASURED}
+    assert set(PRESETS) == set(synth.PRESETS)
+    published = {name for name, p in synth.PRESETS.items() if isinstance(p, PublishedPreset)}
+    assert set(PUBLISHED_PRESETS) == published
+    assert set(DEPTH_UNITS) == set(METRES_PER_UNIT)
+    for key, names in (("renderer", RendererName), ("composite", Composite), ("light", Light)):
+        assert set(get_args(types[key])) == set(get_args(names))
 
 
 @pytest.mark.usefixtures("ray_cluster")

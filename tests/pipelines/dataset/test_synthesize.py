@@ -190,6 +190,17 @@ def test_folder_at_its_own_size(root: str, scenes: Path) -> None:
     assert version.read_pair("train", 0).left.shape == (60, 80, 3)
 
 
+def test_depth_has_the_unit_that_was_declared(root: str, scenes: Path) -> None:
+    """The same steps taken as 0.2 mm each: the scene, and so the focus, five times as near."""
+    focus_m = []
+    for unit in ("mm", "0.001", "0.0002"):
+        version = synth(root, source=str(scenes), pairs=1, depth_unit=unit, dataset=f"in-{unit}")
+        camera = version.read_pair("train", 0).provenance.parameters["camera"]
+        focus_m.append(camera["focus_distance_m"])
+    assert focus_m[1] == focus_m[0]
+    assert focus_m[2] == pytest.approx(0.2 * focus_m[0], rel=1e-5)
+
+
 def test_bad_scenes_are_named(root: str, scenes: Path) -> None:
     (scenes / "001_image.png").write_bytes((scenes / "001_image.png").read_bytes()[:300])
     cv2.imwrite(str(scenes / "002_depth.png"), np.zeros((60, 80), np.uint16))
