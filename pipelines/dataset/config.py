@@ -262,11 +262,12 @@ class RegenerateConfig(StepConfig):
     dataset: str = "synth"
     """Name of the dataset."""
     synth: SynthConfig | None = None
-    """Settings to store as the dataset's recipe; none takes the stored ones."""
+    """Settings, kept as the recipe once they made a version; none takes the kept ones."""
     stamp: str | None = None
     """Name of the version, e.g. a date: run twice, it is made once. None: the next number."""
     new_seed: bool = True
-    """Draw fresh pairs: the seed then follows from the recipe's and the version's name."""
+    """Draw fresh pairs: the seed then follows from the recipe's and the version's name.
+    Published presets draw nothing."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

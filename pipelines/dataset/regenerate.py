@@ -11,7 +11,7 @@ from typing import Any
 
 from pipelines.config import SHARED_KEYS, as_dict
 from pipelines.dataset import synthesize
-from pipelines.dataset.config import RegenerateConfig, SynthConfig
+from pipelines.dataset.config import PUBLISHED_PRESETS, RegenerateConfig, SynthConfig
 from pipelines.dataset.lease import lease
 from pipelines.dataset.logged import log_version
 from pipelines.dataset.publish import VersionResult
@@ -46,13 +46,15 @@ def make(config: RegenerateConfig) -> VersionResult:
         recipe = _recipe(root, config)
         version = config.stamp or _next_version(root, config.dataset)
         check_name(version, what="version (stamp)")
+        # A published set is what it is: nothing of it is drawn.
+        new_seed = config.new_seed and recipe.preset not in PUBLISHED_PRESETS
         settings = replace(
             recipe,
             root=config.root,
             ray_address=config.ray_address,
             dataset=config.dataset,
             version=version,
-            seed=_seed(recipe.seed, version) if config.new_seed else recipe.seed,
+            seed=_seed(recipe.seed, version) if new_seed else recipe.seed,
             set_latest=False,
         )
         manifest = read_manifest(root.child(config.dataset, version))
@@ -68,6 +70,9 @@ def make(config: RegenerateConfig) -> VersionResult:
                 f"{f' and {len(problems) - 1} more' if problems[1:] else ''}; "
                 "'latest' was left where it was"
             )
+        if config.synth is not None:
+            # Last: settings that make nothing must not take the place of those that did.
+            _store_recipe(root, config.dataset, recipe)
         moved = _is_newest(root, opened)
         if moved:
             set_latest(root, config.dataset, version)
@@ -106,13 +111,10 @@ def verify(version: DatasetVersion) -> list[str]:
 
 
 def _recipe(root: Location, config: RegenerateConfig) -> SynthConfig:
-    """Return the settings to use: those given now (and keep them), stored, or of 'latest'."""
+    """Return the settings to use: those given now, stored, or of 'latest'."""
     location = root.child(config.dataset, RECIPE)
     if config.synth is not None:
-        values = {k: v for k, v in as_dict(config.synth).items() if k not in SHARED_KEYS}
-        values["dataset"] = config.dataset
-        location.write_bytes(json.dumps(values, indent=1, sort_keys=True).encode() + b"\n")
-        return config.synth
+        return synthesize.with_absolute_paths(config.synth)
     if location.exists():
         try:
             return _settings(json.loads(location.read_bytes()), SynthConfig())
@@ -129,6 +131,13 @@ def _recipe(root: Location, config: RegenerateConfig) -> SynthConfig:
         f"dataset {config.dataset} at {root} has no recipe; give the settings once, e.g. "
         f"'k3dn regenerate dataset={config.dataset} synth.pairs=200'"
     )
+
+
+def _store_recipe(root: Location, dataset: str, recipe: SynthConfig) -> None:
+    values = {k: v for k, v in as_dict(recipe).items() if k not in SHARED_KEYS}
+    values["dataset"] = dataset
+    text = json.dumps(values, indent=1, sort_keys=True) + "\n"
+    root.child(dataset, RECIPE).write_bytes(text.encode())
 
 
 def _settings(values: dict[str, Any], base: SynthConfig) -> SynthConfig:

@@ -1,10 +1,11 @@
 """The step ``synth``: dual-pixel pairs from RGB-D scenes become a dataset version."""
 
+import os
 from dataclasses import asdict, replace
 from typing import Any
 
 from pipelines.config import SHARED_KEYS, as_dict
-from pipelines.dataset.config import SynthConfig
+from pipelines.dataset.config import MOTORCYCLE, PROCEDURAL, SynthConfig
 from pipelines.dataset.logged import log_version
 from pipelines.dataset.measured_kernels import load_bank
 from pipelines.dataset.plan import make_plan
@@ -48,6 +49,7 @@ def run(config: SynthConfig) -> VersionResult:
 def make(config: SynthConfig) -> VersionResult:
     """Make the dataset version, or find it there. Raises UserError."""
     root = locate(config.root)
+    config = with_absolute_paths(config)
     scenes = open_scenes(config)
     preset = published_preset(config.preset)
     plan = make_plan(
@@ -72,6 +74,23 @@ def make(config: SynthConfig) -> VersionResult:
         read_inputs=cheap_to_read(*scenes.locations),
         device=config.device,
     )
+
+
+def with_absolute_paths(config: SynthConfig) -> SynthConfig:
+    """The configuration with local paths that mean the same from every working folder."""
+    bank = config.bank
+    return replace(
+        config,
+        source=_absolute(config.source, but=(PROCEDURAL, MOTORCYCLE)),
+        textures=_absolute(config.textures, but=("skimage", "none")),
+        bank=bank if bank.file is None else replace(bank, file=_absolute(bank.file)),
+    )
+
+
+def _absolute(path: str, *, but: tuple[str, ...] = ()) -> str:
+    if path in but or "://" in path:
+        return path
+    return os.path.abspath(os.path.expanduser(path))  # noqa: PTH100, PTH111 ('..' goes)
 
 
 def _content(config: SynthConfig, kind: str) -> dict[str, Any]:

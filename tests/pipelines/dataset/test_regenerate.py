@@ -9,16 +9,18 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from pipelines.dataset import regenerate, synthesize
 from pipelines.dataset.catalog import run as datasets
-from pipelines.dataset.config import DatasetsConfig, RegenerateConfig, SynthConfig
+from pipelines.dataset.config import BankConfig, DatasetsConfig, RegenerateConfig, SynthConfig
 from pipelines.dataset.lease import lease
 from pipelines.dataset.publish import VersionResult
 from pipelines.dataset.version import open_version, published_versions, read_latest
 from pipelines.errors import UserError
 from pipelines.storage import Location, locate
+from tests.pipelines.dataset.test_scene_sources import write_synthia
 
 TINY = SynthConfig(pairs=3, size="32x32", max_coc_px=3.0, textures="none", pairs_per_shard=3)
 
@@ -80,6 +82,35 @@ def test_a_changed_recipe_leaves_made_stamps_alone(root: Location) -> None:
 def test_settings_of_latest_stand_in_for_a_recipe(root: Location) -> None:
     synthesize.make(replace(TINY, root=root.url))
     assert again(root).version == "v2"
+
+
+def test_a_recipe_that_makes_nothing_is_not_kept(root: Location) -> None:
+    again(root, synth=TINY)
+    with pytest.raises(UserError, match="no RGB-D scenes at /nowhere"):
+        again(root, synth=SynthConfig(source="/nowhere"))
+    assert again(root).version == "v2"
+
+
+def test_a_recipe_holds_from_every_working_folder(
+    root: Location, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_synthia(tmp_path / "frames", {1: 2, 2: 2})
+    np.save(tmp_path / "bank.npy", np.random.default_rng(0).random((1, 2, 2, 5, 5)))
+    monkeypatch.chdir(tmp_path)
+    keys = {"kernels": ["measured"], "bank": BankConfig(file="./bank.npy"), "source": "frames"}
+    again(root, synth=replace(TINY, textures="skimage", **keys))  # type: ignore[arg-type]
+    monkeypatch.chdir("/")
+    assert again(root).version == "v2"
+    source = str(tmp_path / "frames")
+    assert open_version(root, "synth@v2").manifest["config"]["source"] == source
+
+
+def test_a_published_set_is_the_same_again(root: Location, tmp_path: Path) -> None:
+    write_synthia(tmp_path, {1: 2})
+    preset = SynthConfig.of_preset("rdpd", source=str(tmp_path), pairs=2)
+    first = again(root, dataset="rdpd", synth=preset)
+    second = again(root, dataset="rdpd")
+    assert (second.version, second.digest) == ("v2", first.digest)
 
 
 def test_without_recipe_it_says_what_to_give(root: Location) -> None:
