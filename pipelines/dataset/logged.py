@@ -35,10 +35,15 @@ def _log(tracking_uri: str, result: VersionResult) -> None:
     ensure_store(tracking_uri)
     client = MlflowClient(tracking_uri=tracking_uri, registry_uri=tracking_uri)
     experiment = ensure_experiment(tracking_uri, EXPERIMENT)
-    same = f"tags.`k3dn.digest` = '{result.digest}' and attributes.status = 'FINISHED'"
-    if client.search_runs([experiment], same):
-        return
     name = f"{result.dataset}@{result.version}"
+    # Two versions may hold the same bytes: each is logged.
+    same = (
+        f"tags.`k3dn.digest` = '{result.digest}' and tags.`k3dn.dataset` = '{name}' "
+        "and attributes.status = 'FINISHED'"
+    )
+    found = client.search_runs([experiment], same)
+    if any(run.data.tags.get("k3dn.location") == result.location for run in found):
+        return
     version = locate(result.location)
     manifest = read_manifest(version)
     assert manifest is not None  # it was published

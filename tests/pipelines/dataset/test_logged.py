@@ -34,10 +34,37 @@ def test_a_version_is_logged_once_with_its_contact_sheet(
     assert logged.data.tags["k3dn.digest"] == result.digest
     assert logged.data.params["size"] == "32x32"
     assert sum(v for k, v in logged.data.metrics.items() if k.startswith("pairs_")) == 3
+    run(SynthConfig(**{**_fields(config), "version": "v2"}))
+    names = [r.info.run_name for r in client.search_runs([experiment.experiment_id])]
+    assert sorted(names) == ["synth@v1", "synth@v2"], "the same bytes under another name"
     files = {file.path for file in client.list_artifacts(logged.info.run_id)}
     assert files == {"preview.png", "_manifest.json"}
     sheet = Path(client.download_artifacts(logged.info.run_id, "preview.png", str(tmp_path)))
     assert sheet.read_bytes() == (tmp_path / "synth" / "v1" / "preview.png").read_bytes()
+
+
+@pytest.mark.usefixtures("ray_cluster")
+def test_a_store_that_fails_half_way_is_made_up_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The run is there, its pictures are not: the next command logs it anew."""
+    config = SynthConfig(
+        root=str(tmp_path), pairs=3, size="32x32", textures="none", pairs_per_shard=3
+    )
+
+    def refuse(*_: object) -> None:
+        raise OSError("artifact store is full")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(MlflowClient, "log_artifact", refuse)
+        run(config)
+    assert "synth@v1 is not in MLflow (artifact store is full)" in capsys.readouterr().err
+    run(config)
+    client = MlflowClient(tracking_uri=resolve_tracking_uri(config))
+    experiment = client.get_experiment_by_name(EXPERIMENT)
+    assert experiment is not None
+    runs = client.search_runs([experiment.experiment_id], "attributes.status = 'FINISHED'")
+    assert [len(client.list_artifacts(r.info.run_id)) for r in runs] == [2]
 
 
 def _fields(config: SynthConfig) -> dict[str, object]:
