@@ -13,7 +13,7 @@ import numpy as np
 from synth.scene import Scene
 from synth.sources.decode import decode_picture
 from synth.sources.patterns import Size
-from synth.sources.rgbd import rgbd_scene
+from synth.sources.rgbd import LonelyFile, rgbd_scene
 
 METRES_PER_UNIT: dict[str, float] = {"m": 1.0, "dm": 0.1, "cm": 0.01, "mm": 0.001}
 """Depth units by name; `depth_unit` may be a number of metres per step, too."""
@@ -32,11 +32,11 @@ class RGBDFile:
     depth: str
 
 
-def pair_files(names: Iterable[str]) -> list[RGBDFile]:
-    """Pair image and depth files by their common stem, sorted by it.
+def pair_files(names: Iterable[str]) -> tuple[list[RGBDFile], list[LonelyFile]]:
+    """Pair image and depth files by their common stem; what has no partner comes second.
 
-    names: file names or paths with slashes. Files that are neither are left out; so are images
-    without depth and depth without image. ValueError where two files claim one place.
+    names: file names or paths with slashes. Files that are neither are left out. Both lists are
+    sorted by the stem. ValueError where two files claim one place.
     """
     found: dict[str, dict[str, str]] = {}
     for name in sorted(names):
@@ -52,11 +52,14 @@ def pair_files(names: Iterable[str]) -> list[RGBDFile]:
             if kind in files:
                 raise ValueError(f"{files[kind]} and {name} are both the {kind} of one scene")
             files[kind] = name
-    return [
-        RGBDFile(scene_id, files["image"], files["depth"])
-        for scene_id, files in sorted(found.items())
-        if len(files) == 2
-    ]
+    pairs, lonely = [], []
+    for scene_id, files in sorted(found.items()):
+        if len(files) == 2:
+            pairs.append(RGBDFile(scene_id, files["image"], files["depth"]))
+            continue
+        ((kind, name),) = files.items()
+        lonely.append(LonelyFile(scene_id, name, "depth" if kind == "image" else "image"))
+    return pairs, lonely
 
 
 def read_rgbd(

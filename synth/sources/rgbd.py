@@ -1,5 +1,7 @@
 """A scene from a picture and measured depth, with everything that can be wrong with them."""
 
+from dataclasses import dataclass
+
 import numpy as np
 
 from synth.scene import Scene
@@ -9,6 +11,17 @@ from synth.sources.patterns import Size
 from synth.sources.textures import as_unit_float
 
 _MAX_UNKNOWN = 0.05
+
+
+@dataclass(frozen=True, slots=True)
+class LonelyFile:
+    """A picture without its depth, or depth without its picture."""
+
+    scene_id: str
+    name: str
+    """Of the file that is there."""
+    missing: str
+    """What is not: image or depth."""
 
 
 def rgbd_scene(

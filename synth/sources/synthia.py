@@ -15,7 +15,7 @@ import numpy as np
 from synth.scene import Scene
 from synth.sources.decode import decode_picture
 from synth.sources.patterns import Size
-from synth.sources.rgbd import rgbd_scene
+from synth.sources.rgbd import LonelyFile, rgbd_scene
 
 MAX_DEPTH_M = 1000.0
 """What three full bytes stand for."""
@@ -37,15 +37,20 @@ class SynthiaFrame:
     @property
     def scene_id(self) -> str:
         """The same for all frames of a sequence: they show the same street."""
-        return f"synthia-sf-{self.sequence:04d}"
+        return scene_id_of(self.sequence)
 
 
-def pair_frames(names: Iterable[str]) -> list[SynthiaFrame]:
-    """Pair pictures of the left camera with their depth, sorted by sequence, then by name.
+def scene_id_of(sequence: int) -> str:
+    """Name of a sequence's scene."""
+    return f"synthia-sf-{sequence:04d}"
+
+
+def pair_frames(names: Iterable[str]) -> tuple[list[SynthiaFrame], list[LonelyFile]]:
+    """Pair pictures of the left camera with their depth; what has no partner comes second.
 
     names: paths with slashes, at any depth above the SEQ folders. Other files are left out (right
-    camera, labels), and so are pictures without depth and depth without picture. ValueError where
-    two files claim one place.
+    camera, labels). Both lists are sorted by sequence, then by name. ValueError where two files
+    claim one place.
     """
     found: dict[tuple[int, str], dict[str, str]] = {}
     for name in sorted(names):
@@ -60,11 +65,15 @@ def pair_frames(names: Iterable[str]) -> list[SynthiaFrame]:
                 f"{int(match[1])}; give one copy of SYNTHIA-SF"
             )
         files[kind] = name
-    return [
-        SynthiaFrame(sequence, frame, files["rgbleft"], files["depthleft"])
-        for (sequence, frame), files in sorted(found.items())
-        if len(files) == 2
-    ]
+    frames, lonely = [], []
+    for (sequence, frame), files in sorted(found.items()):
+        if len(files) == 2:
+            frames.append(SynthiaFrame(sequence, frame, files["rgbleft"], files["depthleft"]))
+            continue
+        ((kind, name),) = files.items()
+        missing = "depth" if kind == "rgbleft" else "image"
+        lonely.append(LonelyFile(scene_id_of(sequence), name, missing))
+    return frames, lonely
 
 
 def decode_depth(encoded: np.ndarray) -> np.ndarray:

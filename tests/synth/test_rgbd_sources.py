@@ -16,6 +16,7 @@ from synth.sources.fit import fit_scene
 from synth.sources.folder import RGBDFile, pair_files, read_rgbd
 from synth.sources.holes import fill_depth
 from synth.sources.motorcycle import motorcycle_scene
+from synth.sources.rgbd import LonelyFile
 
 IMAGE = np.random.default_rng(0).integers(0, 256, (20, 30, 3), dtype=np.uint8)
 DEPTH_MM = np.random.default_rng(1).integers(500, 9000, (20, 30), dtype=np.uint16)
@@ -46,10 +47,18 @@ def test_files_are_paired_by_stem():
         "003_image.png",
         "notes.md",
         "004_depth.png",
+        "005_rgb.png",
+        "006_image.txt",
     ]
-    assert pair_files(names) == [
+    pairs, lonely = pair_files(names)
+    assert pairs == [
         RGBDFile("001", "001_image.png", "001_depth.png"),
         RGBDFile("b/002", "b/002_image.jpg", "b/002_depth.png"),
+    ]
+    assert lonely == [
+        LonelyFile("003", "003_image.png", "depth"),
+        LonelyFile("004", "004_depth.png", "image"),
+        LonelyFile("005", "005_rgb.png", "depth"),
     ]
 
 
@@ -173,7 +182,7 @@ def test_samples_are_read():
     if not folder or not (Path(folder) / "rgbd").is_dir():
         pytest.skip("K3DN_SAMPLES is unset or has no rgbd folder: no path-traced scenes to read")
     rgbd = Path(folder) / "rgbd"
-    files = pair_files(path.name for path in rgbd.iterdir())
+    files, _ = pair_files(path.name for path in rgbd.iterdir())
     assert len(files) >= 10
     with (rgbd / files[0].image).open("rb") as image, (rgbd / files[0].depth).open("rb") as depth:
         scene = read_rgbd(image, depth, scene_id=files[0].scene_id, depth_unit="mm")

@@ -45,7 +45,7 @@ def test_frames_are_found_in_the_folders_of_the_sequences():
         "SYNTHIA-SF/SEQ2/DepthLeft/0000003.png",
         "SYNTHIA-SF/SEQ2/DepthLeft/notes.txt",
     ]
-    frames = pair_frames(names)
+    frames, lonely = pair_frames(names)
     assert [(f.sequence, f.frame) for f in frames] == [
         (2, "0000000.png"),
         (2, "0000001.png"),
@@ -53,7 +53,11 @@ def test_frames_are_found_in_the_folders_of_the_sequences():
     ]
     assert frames[0].image == "SYNTHIA-SF/SEQ2/RGBLeft/0000000.png"
     assert frames[0].depth == "SYNTHIA-SF/SEQ2/DepthLeft/0000000.png"
-    assert pair_frames([FRAME.depth, FRAME.image]) == [FRAME]
+    assert [(f.scene_id, f.name.rpartition("/")[2], f.missing) for f in lonely] == [
+        ("synthia-sf-0002", "0000002.png", "depth"),
+        ("synthia-sf-0002", "0000003.png", "image"),
+    ]
+    assert pair_frames([FRAME.depth, FRAME.image]) == ([FRAME], [])
 
 
 def test_scenes_are_sequences_by_the_name_the_preset_gives_them():

@@ -4,7 +4,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from pipelines.dataset.plan import Reject
 from pipelines.dataset.record import Source
 from pipelines.dataset.scene_sources.source import (
     Picture,
@@ -12,6 +11,7 @@ from pipelines.dataset.scene_sources.source import (
     SceneUnit,
     decoding,
     files_of,
+    lonely_rejects,
     read_files,
 )
 from pipelines.errors import UserError
@@ -54,10 +54,9 @@ def folder_scenes(folder: Location, sizes: Mapping[str, int], depth_unit: str) -
     from synth.sources.folder import pair_files
 
     try:
-        found = pair_files(list(sizes))
+        found, lonely = pair_files(sizes)
     except ValueError as error:
         raise UserError(f"{folder}: {error}; remove one of them") from error
-    paired = {path for files in found for path in (files.image, files.depth)}
     return Scenes(
         kind=FOLDER,
         reader=FolderReader(folder=folder, depth_unit=depth_unit),
@@ -72,16 +71,6 @@ def folder_scenes(folder: Location, sizes: Mapping[str, int], depth_unit: str) -
             )
             for files in found
         ],
-        rejects=[r for path in sizes if (r := _lonely(path, paired)) is not None],
+        rejects=lonely_rejects(lonely),
         locations=[folder],
     )
-
-
-def _lonely(path: str, paired: set[str]) -> Reject | None:
-    """Return the reject for an image without depth or depth without image."""
-    scene_id, _, ending = path.rpartition(".")[0].rpartition("_")
-    partner = {"image": "depth", "depth": "image"}.get(ending.lower())
-    if path in paired or partner is None:
-        return None
-    reason = f"there is no {partner} for it"
-    return Reject(pair_id=scene_id, split="", path=path, reason=reason, stage="discover")

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from pipelines.dataset.plan import Reject
 from pipelines.dataset.record import Source
 from pipelines.dataset.scene_sources.source import Picture, Scenes, SceneUnit, decoding
 from pipelines.dataset.shards import fault_of_input
@@ -55,20 +56,42 @@ class NyuReader:
 
 
 def nyu_scenes(file: Location) -> Scenes:
-    """List the pictures of the file. Raises UserError where it is not what it should be."""
+    """List the pictures of the file; one without a room is a reject.
+
+    Raises UserError where the file is not what it should be.
+    """
     reader = NyuReader(file=file)
     try:
         opened = reader.opened()
-        rooms = [opened.scene_id(number) for number in range(1, len(opened) + 1)]
+        rooms: dict[int, str] = {}
+        rejects = []
+        for number in range(1, len(opened) + 1):
+            try:
+                rooms[number] = opened.scene_id(number)
+            except ValueError as error:
+                rejects.append(_reject(_picture_id(number), str(error)))
     except (ValueError, OSError, ModuleNotFoundError) as error:
         reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
         raise UserError(f"source {file}: {reason}") from error
+    if not rooms:
+        reason = rejects[0].reason if rejects else "it holds no pictures"
+        raise UserError(f"source {file}: {reason}")
     return Scenes(
         kind=NYU,
         reader=reader,
         pictures=[
-            Picture(picture_id=f"nyu-{number:04d}", scene_id=room, number=number)
-            for number, room in enumerate(rooms, start=1)
+            Picture(picture_id=_picture_id(number), scene_id=room, number=number)
+            for number, room in rooms.items()
         ],
+        rejects=rejects,
         locations=[file],
     )
+
+
+def _picture_id(number: int) -> str:
+    return f"nyu-{number:04d}"
+
+
+def _reject(picture_id: str, reason: str) -> Reject:
+    """A picture whose room is not known: no split could keep it from others of that room."""
+    return Reject(pair_id=picture_id, split="", path=picture_id, reason=reason, stage="discover")

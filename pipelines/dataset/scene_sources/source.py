@@ -14,6 +14,7 @@ from pipelines.storage import Location
 
 if TYPE_CHECKING:  # importing synth imports torch, which only the workers need
     from synth import Scene
+    from synth.sources.rgbd import LonelyFile
 
 Files = tuple[tuple[str, str, int], ...]
 """(role, path below the source, bytes) of each file of a picture."""
@@ -104,6 +105,20 @@ def read_files(folder: Location, unit: SceneUnit) -> tuple[list[BinaryIO], tuple
 def files_of(folder: Location, unit: SceneUnit) -> tuple[Source, ...]:
     """Return a unit's files with their checksums, '' for one that cannot be read."""
     return tuple(file_source(role, p, folder.child(p)) for role, p, _ in unit.picture.files)
+
+
+def lonely_rejects(lonely: "Sequence[LonelyFile]") -> list[Reject]:
+    """Return the rejects for pictures without depth and depth without pictures."""
+    return [
+        Reject(
+            pair_id=file.scene_id,
+            split="",
+            path=file.name,
+            reason=f"there is no {file.missing} for it",
+            stage="discover",
+        )
+        for file in lonely
+    ]
 
 
 @contextmanager

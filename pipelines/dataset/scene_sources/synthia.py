@@ -11,6 +11,7 @@ from pipelines.dataset.scene_sources.source import (
     SceneUnit,
     decoding,
     files_of,
+    lonely_rejects,
     read_files,
 )
 from pipelines.errors import UserError
@@ -47,15 +48,16 @@ class SynthiaReader:
 def synthia_scenes(folder: Location, sizes: Mapping[str, int]) -> Scenes | None:
     """Find the frames in a folder; None where there are none. sizes: path to bytes.
 
-    Raises UserError where the folder holds two copies.
+    A picture without depth and depth without a picture are rejects. Raises UserError where the
+    folder holds two copies.
     """
     from synth.sources.synthia import pair_frames
 
     try:
-        frames = pair_frames(sizes)
+        frames, lonely = pair_frames(sizes)
     except ValueError as error:
         raise UserError(f"{folder}: {error}") from error
-    if not frames:
+    if not frames and not lonely:
         return None
     return Scenes(
         kind=SYNTHIA,
@@ -73,5 +75,6 @@ def synthia_scenes(folder: Location, sizes: Mapping[str, int]) -> Scenes | None:
             )
             for frame in frames
         ],
+        rejects=lonely_rejects(lonely),
         locations=[folder],
     )

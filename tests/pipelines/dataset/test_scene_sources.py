@@ -113,9 +113,33 @@ def test_pictures_of_nyu(root: str, tmp_path: Path) -> None:
         make(config)
 
 
+def test_a_picture_of_nyu_without_a_room_or_with_bad_depth_stops_nothing(
+    root: str, tmp_path: Path
+) -> None:
+    file = tmp_path / "labelled.mat"
+    write_nyu(file, 8)
+    with h5py.File(file, "r+") as opened:
+        opened["#refs#/3"][...] = 0  # the room's name: no letters
+        opened["depths"][5, 10:40] = np.nan
+    config = SynthConfig(root=root, source=str(file), pairs=7, max_rejected=0.3, **SMALL)
+    version = made(config)
+    assert len(pairs_of(version)) == 6
+    with version.location.child(REJECTED).open() as table:
+        found = {row["path"]: row["reason"] for row in pq.read_table(table).to_pylist()}
+    assert sorted(found) == ["nyu-0004", "nyu-0006"]
+    assert "NYU image 4: its scene's name is empty" in found["nyu-0004"]
+    assert "NYU image 6: 37.5% of the depth is unknown" in found["nyu-0006"]
+    with h5py.File(file, "r+") as opened:
+        for name in opened["#refs#"].values():
+            name[...] = 0
+    with pytest.raises(UserError, match="NYU image 1: its scene's name is empty"):
+        make(SynthConfig(root=root, version="v2", source=str(file)))
+
+
 def test_frames_of_synthia(root: str, tmp_path: Path) -> None:
-    write_synthia(tmp_path, {1: 3, 2: 3, 3: 3, 4: 3})
+    write_synthia(tmp_path, {1: 3, 2: 3, 3: 3, 4: 4})
     (tmp_path / "SEQ2" / "RGBLeft" / "000001.png").write_bytes(b"\x89PNG")
+    (tmp_path / "SEQ4" / "DepthLeft" / "000002.png").unlink()
     config = SynthConfig(root=root, source=str(tmp_path), pairs=12, max_rejected=0.2, **SMALL)
     version = made(config)
     pairs = pairs_of(version)
@@ -124,9 +148,10 @@ def test_frames_of_synthia(root: str, tmp_path: Path) -> None:
     streets = {(pair.scene_id, pair.split) for pair in pairs}
     assert len(streets) == 4, "all frames of a street lie in one split"
     with version.location.child(REJECTED).open() as opened:
-        (rejected,) = pq.read_table(opened).to_pylist()
-    assert rejected["path"] == "SEQ2/RGBLeft/000001.png"
-    assert "SEQ2 000001.png: image is cut off" in rejected["reason"]
+        found = {row["path"]: row["reason"] for row in pq.read_table(opened).to_pylist()}
+    assert sorted(found) == ["SEQ2/RGBLeft/000001.png", "SEQ4/RGBLeft/000002.png"]
+    assert "SEQ2 000001.png: image is cut off" in found["SEQ2/RGBLeft/000001.png"]
+    assert found["SEQ4/RGBLeft/000002.png"] == "there is no depth for it"
     with pytest.raises(UserError, match="whose depth has a unit of its own: leave depth_unit out"):
         make(SynthConfig(root=root, source=str(tmp_path), depth_unit="m"))
 
