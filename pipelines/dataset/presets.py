@@ -9,6 +9,7 @@ from pipelines.dataset.scene_sources import Picture, Scenes, SceneUnit
 from pipelines.dataset.scenes import in_order
 from pipelines.dataset.splits import place_of
 from pipelines.errors import UserError
+from pipelines.progress import say
 
 if TYPE_CHECKING:
     from synth.presets import PublishedPreset
@@ -49,8 +50,22 @@ def plan_preset(preset: "PublishedPreset", scenes: Scenes, pairs: int) -> list[S
             f"pairs of preset {preset.name}, not for {pairs}; get the rest of it, or make those "
             f"with pairs={len(units)}"
         )
+    _warn_of_straddling(preset, units)
     chosen = sorted(units, key=lambda unit: place_of(f"choose {unit.pair_id}"))[:pairs]
     return in_order(chosen)
+
+
+def _warn_of_straddling(preset: "PublishedPreset", units: Sequence[SceneUnit]) -> None:
+    """Say where the published splits cut through what the source calls one scene."""
+    splits: dict[str, set[str]] = defaultdict(set)
+    for unit in units:
+        splits[unit.picture.scene_id].add(unit.split)
+    cut = sorted(scene for scene, found in splits.items() if len(found) > 1)
+    if cut:
+        say(
+            f"preset {preset.name}: its published splits cut through {len(cut)} of the "
+            f"source's scenes, e.g. {cut[0]}: their pictures are in training and in the test"
+        )
 
 
 def _counts(units: Sequence[SceneUnit]) -> str:

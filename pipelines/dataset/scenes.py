@@ -23,6 +23,10 @@ def plan_scenes(config: SynthConfig, scenes: Scenes) -> list[SceneUnit]:
     fractions = {"val_fraction": config.val_fraction, "test_fraction": config.test_fraction}
     split_of = assign_splits(sorted({p.scene_id for p in chosen}), **fractions)
     texture_split = assign_splits(scenes.textures, **fractions)
+    textures_of = {
+        split: [name for name in scenes.textures if texture_split[name] == split]
+        for split in SPLITS
+    }
     units = []
     for number in range(config.pairs):
         picture, repeat = chosen[number % len(chosen)], number // len(chosen)
@@ -30,14 +34,13 @@ def plan_scenes(config: SynthConfig, scenes: Scenes) -> list[SceneUnit]:
         if scenes.kind != PROCEDURAL:
             pair_id = f"{pair_id}-{repeat:04d}"
         split = split_of[picture.scene_id]
-        allowed = [name for name in scenes.textures if texture_split[name] == split]
         units.append(
             SceneUnit(
                 pair_id=pair_id,
                 scene_id=picture.scene_id,
                 split=split,
                 picture=picture,
-                textures=tuple(_draw(allowed, f"{config.seed} {pair_id}")),
+                textures=tuple(_draw(textures_of[split], f"{config.seed} {pair_id}")),
             )
         )
     return in_order(units)
@@ -49,4 +52,9 @@ def in_order(units: Sequence[SceneUnit]) -> list[SceneUnit]:
 
 
 def _draw(names: Sequence[str], key: str) -> list[str]:
-    return sorted(names, key=lambda name: place_of(f"{key} {name}"))[:_TEXTURES_PER_PAIR]
+    """Return a few of the names; by few hashes, as there may be many pairs and many names."""
+    left = list(names)
+    return [
+        left.pop(int(place_of(f"{key} {number}") * len(left)))
+        for number in range(min(_TEXTURES_PER_PAIR, len(left)))
+    ]

@@ -1,5 +1,6 @@
 """Splits and plans of scenes: pure functions of names and settings."""
 
+from collections import Counter
 from collections.abc import Sequence
 from typing import NoReturn
 
@@ -8,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipelines.dataset.config import SynthConfig
+from pipelines.dataset.presets import plan_preset, published_preset
 from pipelines.dataset.scene_sources import Picture, Scenes, SceneUnit
 from pipelines.dataset.scenes import plan_scenes
 from pipelines.dataset.splits import assign_splits
@@ -127,6 +129,32 @@ def test_pairs_of_a_folder_go_round_its_scenes(pairs: int) -> None:
     # a choice of few scenes must not be a choice of the held-out ones
     assert sum(unit.split == "train" for unit in units) >= pairs // 2
     assert {unit.split for unit in units} == {"train", "val", "test"}
+
+
+@pytest.mark.parametrize("rooms", [("hall", "hall"), ("hall", "attic")])
+def test_rooms_that_a_published_split_cuts_through_are_named(
+    rooms: tuple[str, str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """NYU's pictures 1000 and 1001, between which DDD-syn's training ends."""
+    preset = published_preset("ddd-syn")
+    assert preset is not None
+    found = [
+        Picture(picture_id=str(number), scene_id=room, number=number)
+        for number, room in zip((1000, 1001), rooms, strict=True)
+    ]
+    units = plan_preset(preset, Scenes(kind="nyu", reader=NoReader(), pictures=found), 7)
+    assert sorted(unit.split for unit in units) == ["test"] * 2 + ["train"] * 5
+    said = capsys.readouterr().err
+    assert ("cut through 1 of the source's scenes, e.g. hall" in said) == (rooms[0] == rooms[1])
+
+
+def test_photographs_are_drawn_evenly_and_none_twice() -> None:
+    photographs = [f"p{n:02d}" for n in range(30)]
+    units = plan_scenes(SynthConfig(pairs=600), procedural(600, photographs))
+    assert all(len(set(u.textures)) == len(u.textures) <= 6 for u in units)
+    train = Counter(name for u in units if u.split == "train" for name in u.textures)
+    mean = sum(train.values()) / len(train)
+    assert all(0.6 * mean < count < 1.4 * mean for count in train.values())
 
 
 def test_plan_follows_from_its_settings_alone() -> None:
