@@ -7,13 +7,15 @@ from collections.abc import Sequence
 from importlib import metadata
 from pathlib import Path
 
-_LIBRARIES = ("numpy", "opencv-python-headless", "pyarrow", "scikit-image", "torch", "ray")
+# What decides bytes: transforms, decoders, the photographs that come along, the Parquet encoder.
+_DECIDING = ("numpy", "opencv-python-headless", "pyarrow", "scikit-image", "torch")
+_LIBRARIES = (*_DECIDING, "ray")
 
 
 def code_fingerprint(packages: Sequence[str]) -> str:
     """Return the sha256 (hex) of the Python files of packages, without importing them.
 
-    A shard made by other code is made anew; the same code in a wheel and in a checkout agree.
+    The versions of the libraries that decide bytes count, too. A shard made by other code is made anew; the same code in a wheel and in a checkout agree.
     """
     digest = hashlib.sha256()
     for package in packages:
@@ -23,8 +25,7 @@ def code_fingerprint(packages: Sequence[str]) -> str:
             for file in sorted(Path(folder).rglob("*.py")):
                 digest.update(f"{package}/{file.relative_to(folder).as_posix()}\0".encode())
                 digest.update(file.read_bytes())
-    # These two decide bytes as well: the image and Parquet encoders.
-    digest.update(f"{_version('numpy')} {_version('pyarrow')}".encode())
+    digest.update(" ".join(_version(library) for library in _DECIDING).encode())
     return digest.hexdigest()
 
 
