@@ -79,7 +79,8 @@ def names_of(pair: Pair) -> list[Mapping[str, str]]:
     published = pair.provenance.parameters.get("files")
     if published:
         return list(published)
-    keys = {"split": pair.split, "pair_id": pair.pair_id}
+    # One folder, as the layout has it: pairs of a tree of scenes have slashes in their ids.
+    keys = {"split": pair.split, "pair_id": pair.pair_id.replace("/", "__")}
     return [
         {role: pattern.format_map(keys) for role, pattern in _DPD_BLUR.items() if _has(pair, role)}
     ]

@@ -31,8 +31,10 @@ def load_bank(config: BankConfig) -> LoadedBank | None:
     place = locate(config.file)
     try:
         data = place.read_bytes()
+    except FileNotFoundError as error:  # without a text of its own from object stores
+        raise UserError(f"bank.file {place}: there is no such file") from error
     except OSError as error:
-        reason = (error.strerror or type(error).__name__).lower()
+        reason = (error.strerror or str(error) or type(error).__name__).lower()
         raise UserError(f"bank.file {place}: {reason}; name an .npy or .npz file") from error
     try:
         bank = load_measured_bank(

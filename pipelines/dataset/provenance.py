@@ -15,7 +15,8 @@ _LIBRARIES = (*_DECIDING, "ray")
 def code_fingerprint(packages: Sequence[str]) -> str:
     """Return the sha256 (hex) of the Python files of packages, without importing them.
 
-    The versions of the libraries that decide bytes count, too. A shard made by other code is made anew; the same code in a wheel and in a checkout agree.
+    The versions of the libraries that decide bytes count, too. A shard made by other code is made
+    anew; the same code in a wheel and in a checkout agree.
     """
     digest = hashlib.sha256()
     for package in packages:
