@@ -1,6 +1,7 @@
 """From a scene and parameters to a dual-pixel pair."""
 
 from functools import partial
+from typing import Any
 
 import numpy as np
 
@@ -10,10 +11,14 @@ from synth.distortion import distort, distort_nearest
 from synth.parameters import MEASURED, PUBLISHED, PairParameters
 from synth.psf import PSF_FAMILIES, FieldPsf
 from synth.published_cameras import DddSynCamera
-from synth.render import CentredWindow, Psf, PublishedWindow
-from synth.render.gather import render_gather
-from synth.render.layered import render_layered
-from synth.render.scatter import render_scatter
+from synth.render import (
+    CentredWindow,
+    PublishedWindow,
+    Renderer,
+    render_gather,
+    render_layered,
+    render_scatter,
+)
 from synth.scene import Scene, SyntheticPair
 
 
@@ -43,7 +48,7 @@ def synthesize(
     coc_px = parameters.camera.coc_px(scene.depth_m, max_coc_px=parameters.max_coc_px)
     linear = parameters.light == "linear"
     image = srgb_to_linear(scene.image) if linear else scene.image
-    views = _render(image, coc_px, parameters, bank)
+    views = _renderer(parameters)(image, coc_px, _kernels(parameters, bank))
     target = scene.image
     if parameters.radial_distortion is not None:
         coefficients = parameters.radial_distortion
@@ -68,26 +73,26 @@ def synthesize(
     return SyntheticPair(left=left, right=right, combined=combined, target=target, coc_px=coc_px)
 
 
-def _render(
-    image: np.ndarray, coc_px: np.ndarray, parameters: PairParameters, bank: FieldPsf | None
-) -> tuple[np.ndarray, np.ndarray]:
+def _renderer(parameters: PairParameters) -> Renderer:
+    """The renderer by its name, with the options that it has."""
+    renderers: dict[str, Renderer] = {
+        "layered": partial(render_layered, composite=parameters.composite),
+        "gather": partial(render_gather, border=parameters.border),
+        "scatter": render_scatter,
+    }
+    return renderers[parameters.renderer]
+
+
+def _kernels(parameters: PairParameters, bank: FieldPsf | None) -> Any:
+    """What the renderer takes for kernels: a window for scatter, which knows nothing else."""
+    published = parameters.family == PUBLISHED
     if parameters.renderer == "scatter":
-        window = (
-            PublishedWindow()
-            if parameters.family == PUBLISHED
-            else CentredWindow(parameters.psf.height)
-        )
-        return render_scatter(image, coc_px, window)
-    psf: Psf | FieldPsf
+        return PublishedWindow() if published else CentredWindow(parameters.psf.height)
     if bank is not None:
-        psf = bank
-    elif parameters.family == PUBLISHED:
-        psf = parameters.psf
-    else:
-        psf = partial(PSF_FAMILIES[parameters.family], params=parameters.psf)
-    if parameters.renderer == "gather":
-        return render_gather(image, coc_px, psf, border=parameters.border)
-    return render_layered(image, coc_px, psf, composite=parameters.composite)
+        return bank
+    if published:
+        return parameters.psf
+    return partial(PSF_FAMILIES[parameters.family], params=parameters.psf)
 
 
 def _amplify(linear: np.ndarray, gain: float) -> np.ndarray:

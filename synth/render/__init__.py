@@ -5,15 +5,7 @@ from synth.render.interface import Psf, Renderer
 from synth.render.layered import cut_layers, render_layered
 from synth.render.scatter import CentredWindow, PublishedWindow, render_scatter
 
-RENDERERS: dict[str, Renderer] = {
-    "layered": render_layered,
-    "gather": render_gather,
-    "scatter": render_scatter,
-}
-"""Every renderer by its name in configuration files."""
-
 __all__ = [
-    "RENDERERS",
     "CentredWindow",
     "Psf",
     "PublishedWindow",

@@ -20,7 +20,7 @@ class Renderer(Protocol):
     ) -> tuple[np.ndarray, np.ndarray]:
         """linear_image: (H, W, 3) linear light. coc_px: (H, W), signed, near positive.
 
-        psf: `Psf` or `FieldPsf`; scatter asks for `WindowPsf`.
+        psf: `Psf` or `FieldPsf`; scatter asks for `CentredWindow` or `PublishedWindow`.
         Returns (left, right), float32 (H, W, 3), linear light.
         Raises ValueError on shapes that do not fit and on values that are not finite.
         """

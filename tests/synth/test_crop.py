@@ -41,9 +41,9 @@ def test_a_crop_that_leaves_nothing_is_refused():
 
 
 def test_a_pair_of_ddd_syn_is_cropped_and_resized_all_alike():
-    """A scene of one depth: all is shifted by the window, the target by nothing, sizes agree."""
+    """A scene of one depth: views are means over the window, the target is not shifted."""
     preset = PRESETS["ddd-syn"]
-    part = preset.parts[0]
+    part = preset.parts[1]
     rng = np.random.default_rng(1)
     scene = Scene(
         "nyu-0001",
@@ -55,8 +55,16 @@ def test_a_pair_of_ddd_syn_is_cropped_and_resized_all_alike():
     assert (rows, columns) == (slice(14, 465), slice(14, 625))
     target = crop_and_resize(scene.image, (rows, columns), (480, 640)).clip(0.0, 1.0)
     np.testing.assert_allclose(pair.target, target * 255.0, atol=0.51)
-    for picture in (pair.left, pair.right, pair.combined):
-        assert picture.shape == (480, 640, 3)
+    side = int(part.camera.window_px(scene.depth_m).max())
+    assert side == 2, "not all windows are one pixel"
+    shifts = list(np.ndindex(side, side))
+    for view, across_sign in ((pair.left, 1), (pair.right, -1)):
+        moved = (np.roll(scene.image, (d, across_sign * a), axis=(0, 1)) for d, a in shifts)
+        blurred = np.sum(list(moved), axis=0) / side**2
+        expected = crop_and_resize(blurred, (rows, columns), (480, 640)).clip(0.0, 1.0)
+        np.testing.assert_allclose(view, expected * 255.0, atol=0.51)
+    both = (pair.left.astype(float) + pair.right) / 2.0
+    np.testing.assert_allclose(pair.combined, both, atol=1.0)
     np.testing.assert_allclose(
         pair.coc_px, part.camera.disparity_px(scene.depth_m).max(), rtol=1e-6
     )
