@@ -230,6 +230,11 @@ def locate(url: str) -> Location:
     if path is not None:
         return Location(str(Path(os.path.abspath(path.expanduser()))))  # noqa: PTH100 ('..' goes)
     location = Location(url.rstrip("/"))
+    if location.scheme in ("http", "https"):
+        raise UserError(
+            f"{url}: files are not read over {location.scheme}://; download it and give its path, "
+            "or put it into a bucket"
+        )
     try:
         fsspec.get_filesystem_class(location.scheme)
     except ValueError as error:

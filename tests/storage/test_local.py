@@ -154,7 +154,13 @@ def test_local_paths_become_absolute(tmp_path: Path, monkeypatch: pytest.MonkeyP
 
 
 @pytest.mark.parametrize(
-    ("url", "word"), [("", "empty"), ("s4://bucket/x", "s4"), ("oss://bucket/x", "oss")]
+    ("url", "word"),
+    [
+        ("", "empty"),
+        ("s4://bucket/x", "s4"),
+        ("oss://bucket/x", "oss"),
+        ("https://example.org/bank.npz", "download it and give its path"),
+    ],
 )
 def test_unusable_url_is_one_clear_line(url: str, word: str) -> None:
     with pytest.raises(UserError, match=word) as caught:
