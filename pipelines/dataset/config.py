@@ -293,6 +293,8 @@ class ExportConfig(StepConfig):
 
     def __post_init__(self) -> None:
         """Refuse impossible values."""
+        if not self.splits:
+            raise ValueError("splits names at least one of train, val, test")
         for split in self.splits:
             if split not in ("train", "val", "test"):
                 raise ValueError(f"splits: '{split}' is none of train, val, test")

@@ -54,7 +54,7 @@ class Source:
     """One input file of a pair."""
 
     role: str
-    """left, right, target, combined, image, depth or texture."""
+    """left, right, target, combined, image, depth, texture or kernels."""
     file: str
     """Its path below the source folder, or its name in a package."""
     sha256: str
