@@ -8,6 +8,7 @@ filled in by the authors, and `scenes`, a cell of N names, (1, N) references to 
 """
 
 import hashlib
+import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import TracebackType
@@ -40,6 +41,9 @@ class NyuFile:
             ) from None
         with _one_line(f"{_NAME}: is no readable HDF5 (MATLAB 7.3) file"):
             self._hdf5 = h5py.File(file, "r")
+        # Left open over a file object written in Python, HDF5 would call it when Python is gone.
+        weakref.finalize(self, self._hdf5.close)
+        self._scenes: np.ndarray | None = None  # references, once one is asked for
         try:
             self._images = self._dataset("images", "(N, 3, W, H) uint8")
             self._depths = self._dataset("depths", "(N, W, H) floats")
@@ -73,8 +77,9 @@ class NyuFile:
         """
         where = self._where(number)
         with _one_line(f"{where}: its scene cannot be read"):
-            scenes = self._dataset("scenes", "(1, N) references")
-            reference = scenes[()].reshape(-1)[number - 1]
+            if self._scenes is None:
+                self._scenes = self._dataset("scenes", "(1, N) references")[()].reshape(-1)
+            reference = self._scenes[number - 1]
             if not reference:
                 raise ValueError(f"{where}: it has no scene, so no split can keep it from others")
             letters = self._hdf5[reference][()]

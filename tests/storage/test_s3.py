@@ -6,16 +6,21 @@ import subprocess
 import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 
-from pipelines.dataset.config import IngestConfig
+from pipelines.dataset.config import BankConfig, IngestConfig, SynthConfig
 from pipelines.dataset.images import encode_image
 from pipelines.dataset.ingest import make as ingest
+from pipelines.dataset.scene_sources.nyu import nyu_scenes
+from pipelines.dataset.synthesize import make as synth
 from pipelines.dataset.version import open_version, read_row
 from pipelines.errors import UserError
 from pipelines.storage import locate
+from tests.pipelines.dataset.test_scene_sources import write_nyu
 
 pytestmark = pytest.mark.usefixtures("s3")
 
@@ -122,6 +127,43 @@ def test_dataset_version_from_s3_to_s3() -> None:
     assert np.array_equal(pair.left, np.roll(pair.target, 1, axis=1))
 
 
+def test_scenes_and_measured_kernels_in_a_bucket(tmp_path: Path) -> None:
+    """NYU's one file, read by parts, and a calibration: the pairs are those from a disk."""
+    write_nyu(tmp_path / "nyu.mat", 12)
+    np.save(tmp_path / "bank.npy", np.random.default_rng(0).random((2, 2, 2, 5, 5)))
+    bucket = locate("s3://k3dn/scenes")
+    for name in ("nyu.mat", "bank.npy"):
+        bucket.child(name).write_bytes((tmp_path / name).read_bytes())
+    digests = []
+    for place in (str(tmp_path), bucket.url):
+        config = SynthConfig(
+            root=f"memory://{tmp_path.name}-{len(digests)}",
+            source=f"{place}/nyu.mat",
+            kernels=["measured"],
+            bank=BankConfig(file=f"{place}/bank.npy"),
+            size="48x64",
+            pairs=6,
+        )
+        digests.append(synth(config).digest)
+    assert digests[0] == digests[1]
+    absent = replace(config, version="v2", bank=BankConfig(file=f"{bucket}/absent.npy"))
+    with pytest.raises(UserError, match=r"bank\.file s3://.*/absent\.npy: there is no such file"):
+        synth(absent)
+    with pytest.raises(UserError, match=r"source s3://k3dn/scenes/absent\.mat: there is no such"):
+        synth(replace(config, version="v2", source=f"{bucket}/absent.mat"))
+
+
+def test_the_rooms_of_a_file_in_a_bucket_are_read_in_few_requests(tmp_path: Path) -> None:
+    """HDF5 reads a name here and a name there: three requests a picture would take minutes."""
+    write_nyu(tmp_path / "nyu.mat", 300, size=(16, 24))
+    file = locate("s3://k3dn/rooms.mat")
+    file.write_bytes((tmp_path / "nyu.mat").read_bytes())
+    found: list[int] = []
+    requests = _fetched(lambda: found.append(len(nyu_scenes(file).pictures)))
+    assert found == [300]
+    assert len(requests) < 30
+
+
 def test_version_of_fewer_bytes_read_than_stored() -> None:
     """One row of a shard costs its own bytes, not the shard's."""
     rng = np.random.default_rng(2)
@@ -135,20 +177,19 @@ def test_version_of_fewer_bytes_read_than_stored() -> None:
     for name in locate("memory://few").walk():
         root.child(name).write_bytes(locate("memory://few").child(name).read_bytes())
     shard = open_version(root, "dpd-blur").shards("train")[0]
-    fetched = _count_fetched(lambda: read_row(shard, 3, ["left", "right"]))
+    fetched = sum(_fetched(lambda: read_row(shard, 3, ["left", "right"])))
     assert 150_000 < fetched < shard.bytes / 2
 
 
-def _count_fetched(read: Callable[[], object]) -> int:
-    """Bytes that the client asked the server for."""
+def _fetched(read: Callable[[], object]) -> list[int]:
+    """Bytes of each request of the client for a part of an object."""
     import s3fs
 
-    total = 0
+    sizes: list[int] = []
     original = s3fs.core._fetch_range
 
     def counted(fs: object, bucket: str, key: str, version: object, start: int, end: int, **more):  # type: ignore[no-untyped-def]
-        nonlocal total
-        total += end - start
+        sizes.append(end - start)
         return original(fs, bucket, key, version, start, end, **more)
 
     s3fs.core._fetch_range = counted
@@ -156,4 +197,4 @@ def _count_fetched(read: Callable[[], object]) -> int:
         read()
     finally:
         s3fs.core._fetch_range = original
-    return total
+    return sizes

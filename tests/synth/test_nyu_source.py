@@ -1,6 +1,7 @@
 """NYU Depth v2's labelled file: axes, rooms, one picture at a time, and what is refused."""
 
 import io
+import subprocess
 import sys
 
 import numpy as np
@@ -176,6 +177,37 @@ def test_faults_of_the_storage_are_not_the_file_s(nyu_file):
 
     with pytest.raises(TimeoutError, match="storage is away"):
         NyuFile(Away(nyu_file().getvalue()))
+
+
+def test_a_file_left_open_does_not_crash_the_program_that_ends(nyu_file, tmp_path):
+    (tmp_path / "left_open.mat").write_bytes(nyu_file().getvalue())
+    script = (
+        "import io, sys\n"
+        "from synth.sources.nyu import NyuFile\n"
+        "class Remote(io.BytesIO):\n"
+        "    def readinto(self, buffer):\n"
+        "        return super().readinto(buffer)\n"
+        "remote = Remote(open(sys.argv[1], 'rb').read())\n"
+        "nyu = NyuFile(remote)\n"
+        "print(nyu.scene_id(1))\n"
+    )
+    ended = subprocess.run(
+        [sys.executable, "-c", script, str(tmp_path / "left_open.mat")],
+        capture_output=True,
+        text=True,
+    )
+    assert (ended.returncode, ended.stdout) == (0, "nyu-kitchen_0004\n")
+
+
+def test_the_rooms_of_a_file_are_read_in_few_bytes(nyu_file):
+    """References to all rooms once, not once a room."""
+    count = 200
+    images = np.zeros((2, 2, 3, count), np.uint8)
+    depths = np.ones((2, 2, count), np.float32)
+    file = Counted(nyu_file(images, depths, ["room"] * count).getvalue())
+    with NyuFile(file) as nyu:
+        assert {nyu.scene_id(number) for number in range(1, count + 1)} == {"nyu-room"}
+    assert file.count < 4 * len(file.getvalue())
 
 
 def test_without_h5py_it_says_what_to_install(monkeypatch, nyu_file):

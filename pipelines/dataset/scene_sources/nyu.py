@@ -1,7 +1,8 @@
 """NYU Depth v2's labelled pictures: one file, opened once in each process, read by the picture."""
 
+import io
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
 from pipelines.dataset.plan import Reject
 from pipelines.dataset.record import Source
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from synth.sources.nyu import NyuFile
 
 NYU = "nyu"
+_READ_AHEAD = 1 << 18  # bytes: small beside a picture, large beside the names of rooms
 
 
 @dataclass(kw_only=True)
@@ -47,7 +49,10 @@ class NyuReader:
         from synth.sources.nyu import NyuFile
 
         if self._opened is None:
-            self._opened = NyuFile(self.file.open())
+            file = self.file.open()
+            if self.file.local_path() is None:  # HDF5 asks for a few bytes at a time
+                file = cast(BinaryIO, io.BufferedReader(cast(io.RawIOBase, file), _READ_AHEAD))
+            self._opened = NyuFile(file)
         return self._opened
 
     def __getstate__(self) -> dict[str, Any]:
@@ -70,6 +75,8 @@ def nyu_scenes(file: Location) -> Scenes:
                 rooms[number] = opened.scene_id(number)
             except ValueError as error:
                 rejects.append(_reject(_picture_id(number), str(error)))
+    except FileNotFoundError as error:  # without a text of its own from object stores
+        raise UserError(f"source {file}: there is no such file") from error
     except (ValueError, OSError, ModuleNotFoundError) as error:
         reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
         raise UserError(f"source {file}: {reason}") from error

@@ -294,7 +294,7 @@ def test_a_file_that_is_not_nyu_s(root: str, tmp_path: Path) -> None:
         file.write_bytes(content)
         with pytest.raises(UserError, match=r"source .*other\.mat: NYU Depth v2 file"):
             make(SynthConfig(root=root, source=str(file)))
-    with pytest.raises(UserError, match=r"source .*gone\.mat: No such file"):
+    with pytest.raises(UserError, match=r"source .*gone\.mat: there is no such file"):
         make(SynthConfig(root=root, source=str(tmp_path / "gone.mat")))
 
 
