@@ -127,8 +127,8 @@ class SynthConfig(StepConfig):
             raise ValueError("val_fraction and test_fraction together are more than 1")
         if self.bit_depth not in (8, 16):
             raise ValueError(f"bit_depth is 8 or 16, not {self.bit_depth}")
-        if self.seed < 0:
-            raise ValueError(f"seed is at least 0, not {self.seed}")
+        if not 0 <= self.seed < 1 << 63:
+            raise ValueError(f"seed is at least 0 and below 2**63, not {self.seed}")
         if self.depth_unit not in DEPTH_UNITS and not _is_positive(self.depth_unit):
             raise ValueError(
                 f"depth_unit is {', '.join(DEPTH_UNITS)}, or the metres of one step, "
@@ -200,17 +200,14 @@ class SynthConfig(StepConfig):
     def _check_idle(self) -> None:
         """Refuse what would change nothing, so that nobody believes that it did."""
         published = self.preset in PUBLISHED_PRESETS
-        of_folder = self.source not in (
-            PROCEDURAL,
-            MOTORCYCLE,
-        ) and not self.source.lower().endswith(".mat")
+        no_folder = self.source in (PROCEDURAL, MOTORCYCLE) or self.source.lower().endswith(".mat")
         for idle, keys, why in (
             (published, ("val_fraction", "test_fraction"), f"preset {self.preset} has its splits"),
             (published, ("seed",), f"in preset {self.preset} nothing is drawn"),
             (published, ("bank",), f"preset {self.preset} has its kernels"),
             (self.bank.file is None, ("bank",), "there is no bank.file"),
             (self.source != PROCEDURAL, ("textures",), "textures are for source=procedural"),
-            (published or not of_folder, ("depth_unit",), "depth_unit is for a folder of scenes"),
+            (published or no_folder, ("depth_unit",), "depth_unit is for a folder of scenes"),
         ):
             given = [name for key in keys for name in self._given(key)] if idle else []
             if given:

@@ -249,6 +249,8 @@ def test_wrong_paths(root: str, keys: dict[str, str], words: str) -> None:
         ({"max_coc_px": -1.0}, "max_coc_px"),
         ({"depth_unit": "feet"}, "depth_unit"),
         ({"max_rejected": 2.0}, "max_rejected"),
+        ({"seed": -1}, "seed is at least 0"),
+        ({"seed": 1 << 63}, r"seed is at least 0 and below 2\*\*63"),
     ],
 )
 def test_impossible_settings(keys: dict[str, Any], word: str) -> None:
