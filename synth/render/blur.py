@@ -54,6 +54,11 @@ class FieldBlur:
         """How far the kernels of one radius reach from their middle, anywhere in the field."""
         return self.reach_px([coc_px])
 
+    @property
+    def varies(self) -> bool:
+        """Whether kernels vary over the picture: tiles then overlap and are parts of a sum."""
+        return len(self._places) > 1
+
     def tiles(
         self, planes: np.ndarray, coc_px: float, where: np.ndarray, *, origin: tuple[int, int]
     ) -> Iterator[Tile]:
@@ -63,7 +68,7 @@ class FieldBlur:
         or more from the start. where: bool, `cells_of(size)`. See `convolve_tiles`.
         """
         for number, place in enumerate(self._places):
-            wanted = where & place.cells if len(self._places) > 1 else where
+            wanted = where & place.cells if self.varies else where
             if not wanted.any():
                 continue
             kernels = self._pair(number, coc_px)
@@ -71,7 +76,7 @@ class FieldBlur:
             for rows, columns, values in convolve_tiles(
                 planes, kernels, wanted, origin=origin, size=self._size
             ):
-                if len(self._places) > 1:
+                if self.varies:
                     values = values * (place.rows[rows, None] * place.columns[columns])
                 yield rows, columns, values
 

@@ -45,12 +45,20 @@ def render_gather(
     planes = padded.astype(np.float32, copy=False).transpose(2, 0, 1)
 
     views = np.zeros((2, 3, height, width), dtype=np.float32)
+    # Published radii are whole steps: each pixel is then of one layer, and copied.
+    copies = not blur.varies and bool((position == np.rint(position)).all())
     for level, where in zip(levels, occupied, strict=True):
         for rows, columns, values in blur.tiles(
             planes, float(level) * step_px, where, origin=(pad, pad)
         ):
-            share = np.maximum(1.0 - np.abs(position[rows, columns] - np.float32(level)), 0.0)
-            views[:, :, rows, columns] += values if share.min() == 1.0 else values * share
+            distance = np.abs(position[rows, columns] - np.float32(level))
+            part = views[:, :, rows, columns]
+            if not copies:
+                part += values * np.maximum(1.0 - distance, 0.0)
+            elif distance.any():
+                np.copyto(part, values, where=distance == 0.0)
+            else:
+                part[...] = values
     left, right = views.transpose(0, 2, 3, 1)
     return left, right
 

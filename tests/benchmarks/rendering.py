@@ -8,9 +8,9 @@ median over runs that take turns, each on the same scene.
 gather is held against the published generator's way (RDPD, camera set_0, its kernels, 8 bit): for
 each depth layer, empty ones too, the kernels are made, the whole picture is filtered three times
 (left, right, combined) by OpenCV's filter2D, and the layer's mask takes its pixels from each. Two
-forms of it: `as published`, masks and sums of double precision in three channels, as that generator
-has them; `lean`, masks of one byte and sums of one byte, the least that way can take. Outputs are
-equal but for one grey level, checked in each run.
+forms of it: `as published`, with that program's array operations, written anew from what it does;
+`lean`, masks of one byte and sums of one byte, the least that way can take. Outputs are equal but
+for one grey level, checked in each run.
 
 layered is held against its own formula as a plain loop in numpy: every layer of the range, every
 plane of the whole picture, kernel tap by kernel tap. Outputs are compared where nothing hidden had
@@ -49,18 +49,46 @@ def scene_of_full_range(size: tuple[int, int], seed: int) -> tuple[np.ndarray, n
     return np.rint(scene.image * 255.0).astype(np.uint8), depth_m
 
 
-def published_way(image: np.ndarray, depth_m: np.ndarray, *, lean: bool) -> list[np.ndarray]:
-    """Left, right and combined picture, uint8, filter by filter and mask by mask."""
-    kind = np.uint8 if lean else np.float64
-    depth = depth_m[..., None] if lean else np.repeat(depth_m[..., None], 3, axis=2)
-    views = [np.zeros(image.shape, dtype=kind) for _ in range(3)]
+def published_way(image: np.ndarray, depth_m: np.ndarray) -> list[np.ndarray]:
+    """Left, right and combined picture, uint8, by the array operations of the published program.
+
+    Depth is held three times, in double precision. For each layer a mask of bytes is made, and a
+    second one, of whole numbers, that weights the picture, taken to half precision, by one inside
+    the layer and by one outside; what comes of it is filtered, and all layers are kept until they
+    are put together.
+    """
+    depth = np.repeat(depth_m[..., None], 3, axis=2)
+    masks, blurred = [], []
     for layer in CAMERA.layers():
+        masks.append(
+            np.where((depth >= layer.near_m) & (depth < layer.far_m), 1, 0).astype(np.uint8)
+        )
+        weight = np.where((depth >= layer.near_m) & (depth < layer.far_m), 1, 1)
+        weighted = (image.astype(np.float16) * weight).astype(np.uint8)
         kernels = published_butterworth(layer.coc_px, *SETTINGS)
-        mask = ((depth >= layer.near_m) & (depth < layer.far_m)).astype(kind)
+        blurred.append([filter_whole(weighted, kernel) for kernel in kernels])
+    views = [picture * masks[-1] for picture in blurred[-1]]
+    for mask, pictures in zip(masks[-2::-1], blurred[-2::-1], strict=True):
+        for view, picture in zip(views, pictures, strict=True):
+            view += picture * mask
+    return views
+
+
+def lean_way(image: np.ndarray, depth_m: np.ndarray) -> list[np.ndarray]:
+    """The same pictures with the least that whole filters and masks can take."""
+    views = [np.zeros(image.shape, dtype=np.uint8) for _ in range(3)]
+    depth = depth_m[..., None]
+    for layer in CAMERA.layers():
+        mask = ((depth >= layer.near_m) & (depth < layer.far_m)).astype(np.uint8)
+        kernels = published_butterworth(layer.coc_px, *SETTINGS)
         for view, kernel in zip(views, kernels, strict=True):
-            # filter2D correlates: turned about, the kernel convolves.
-            view += cv2.filter2D(image, -1, kernel[::-1, ::-1]) * mask
-    return [view.astype(np.uint8) for view in views]
+            view += filter_whole(image, kernel) * mask
+    return views
+
+
+def filter_whole(image: np.ndarray, kernel: np.ndarray) -> np.ndarray:
+    """OpenCV's filter of a whole picture, bytes; it correlates: turned about, it convolves."""
+    return np.asarray(cv2.filter2D(image, -1, kernel[::-1, ::-1]))
 
 
 def our_gather(image: np.ndarray, depth_m: np.ndarray) -> list[np.ndarray]:
@@ -121,8 +149,8 @@ def compare_gather(size: tuple[int, int], repeats: int, seed: int) -> None:
     image, depth_m = scene_of_full_range(size, seed)
     ways: dict[str, Callable[[], list[np.ndarray]]] = {
         "gather": lambda: our_gather(image, depth_m),
-        "as published": lambda: published_way(image, depth_m, lean=False),
-        "lean": lambda: published_way(image, depth_m, lean=True),
+        "as published": lambda: published_way(image, depth_m),
+        "lean": lambda: lean_way(image, depth_m),
     }
     times: dict[str, list[float]] = {name: [] for name in ways}
     our_gather(image, depth_m)
