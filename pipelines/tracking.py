@@ -111,12 +111,14 @@ class Tracker:
         key: str,
         name: str,
         rows_since: Callable[[int], Sequence[Row]] = lambda step: (),
+        experiment: str = EXPERIMENT,
     ) -> None:
         """rows_since: gives the rows of the run's record from a step on, each with ``step``,
         ``time_ms`` and numbers by name. ``follow`` and ``finish`` send them, so a process that
         finds the run trained already sends what the one before it could not.
         """
         self._uri, self._key, self._name = tracking_uri, key, name
+        self._experiment = experiment
         self._rows_since = rows_since
         self._client: MlflowClient | None = None
         self._sent_step = -1
@@ -157,7 +159,7 @@ class Tracker:
         from mlflow.entities import Param
 
         self._client = client = MlflowClient(tracking_uri=self._uri, registry_uri=self._uri)
-        experiment = ensure_experiment(self._uri)
+        experiment = ensure_experiment(self._uri, self._experiment)
         found = client.search_runs([experiment], f"tags.`k3dn.run` = '{self._key}'")
         if found:
             run = found[0]

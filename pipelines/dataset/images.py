@@ -137,7 +137,8 @@ def _running_sum(difference: Pixels) -> Pixels:
 def _has_jpeg_end(data: bytes) -> bool:
     """Tell whether a JPEG comes to its end marker; what follows (a phone's film) is no matter.
 
-    `synth.sources.folder` has the same rule in its own words: neither package needs the other.
+    `synth.sources.decode` has the same rule: importing synth imports torch, which ingest does
+    without.
     """
     position = 2
     while (head := _MARKER.search(data, position)) is not None:

@@ -53,7 +53,7 @@ def _is_cut_off(data: bytes) -> bool:
 def _has_jpeg_end(data: bytes) -> bool:
     """Whether a JPEG comes to its end marker; what follows (a phone's film) is no matter.
 
-    `pipelines.dataset.images` has the same rule: neither package needs the other.
+    `pipelines.dataset.images` has the same rule, as it does without synth and its torch.
     """
     position = 2
     while (head := _MARKER.search(data, position)) is not None:

@@ -85,7 +85,7 @@ def until(condition: Callable[[], object], what: str) -> None:
     deadline_s = time.monotonic() + 300
     while not condition():
         assert time.monotonic() < deadline_s, f"waited five minutes for {what}"
-        time.sleep(0.05)
+        time.sleep(0.05)  # poll of other processes: there is nothing to wait on
 
 
 def waiting_at(gate: Path) -> list[int]:

@@ -63,7 +63,7 @@ def until(condition: Callable[[], bool]) -> None:
     deadline_s = time.monotonic() + 60
     while not condition():
         assert time.monotonic() < deadline_s, "nothing happened for a minute"
-        time.sleep(0.02)
+        time.sleep(0.02)  # poll of MLflow's store, which tells nobody
 
 
 @contextmanager
