@@ -1,18 +1,14 @@
 """A folder of NAME_image with NAME_depth files."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, BinaryIO
 
-from pipelines.dataset.record import Source
-from pipelines.dataset.scene_sources.source import (
-    Picture,
-    Scenes,
-    SceneUnit,
-    decoding,
-    files_of,
+from pipelines.dataset.scene_sources.source import Picture, Scenes, SceneUnit
+from pipelines.dataset.scene_sources.two_files import (
+    TwoFileReader,
+    image_and_depth,
     lonely_rejects,
-    read_files,
 )
 from pipelines.errors import UserError
 from pipelines.storage import Location
@@ -21,29 +17,6 @@ if TYPE_CHECKING:
     from synth import Scene
 
 FOLDER = "folder"
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class FolderReader:
-    """Reads the two files of a picture."""
-
-    folder: Location
-    depth_unit: str
-
-    def read(self, unit: SceneUnit) -> tuple["Scene", tuple[Source, ...]]:
-        """See SceneReader."""
-        from synth.sources.folder import METRES_PER_UNIT, read_rgbd
-
-        unit_name = self.depth_unit
-        depth_unit = unit_name if unit_name in METRES_PER_UNIT else float(unit_name)
-        (image, depth), sources = read_files(self.folder, unit)
-        with decoding(unit, sources):
-            scene = read_rgbd(image, depth, scene_id=unit.scene_id, depth_unit=depth_unit)
-        return scene, sources
-
-    def sources(self, unit: SceneUnit) -> tuple[Source, ...]:
-        """See SceneReader."""
-        return files_of(self.folder, unit)
 
 
 def folder_scenes(folder: Location, sizes: Mapping[str, int], depth_unit: str) -> Scenes:
@@ -59,18 +32,22 @@ def folder_scenes(folder: Location, sizes: Mapping[str, int], depth_unit: str) -
         raise UserError(f"{folder}: {error}; remove one of them") from error
     return Scenes(
         kind=FOLDER,
-        reader=FolderReader(folder=folder, depth_unit=depth_unit),
+        reader=TwoFileReader(folder=folder, decode=partial(_decode, depth_unit=depth_unit)),
         pictures=[
             Picture(
                 picture_id=files.scene_id,
                 scene_id=files.scene_id,
-                files=(
-                    ("image", files.image, sizes[files.image]),
-                    ("depth", files.depth, sizes[files.depth]),
-                ),
+                files=image_and_depth(files.image, files.depth, sizes),
             )
             for files in found
         ],
         rejects=lonely_rejects(lonely),
         locations=[folder],
     )
+
+
+def _decode(unit: SceneUnit, image: BinaryIO, depth: BinaryIO, *, depth_unit: str) -> "Scene":
+    from synth.sources.folder import METRES_PER_UNIT, read_rgbd
+
+    step = depth_unit if depth_unit in METRES_PER_UNIT else float(depth_unit)
+    return read_rgbd(image, depth, scene_id=unit.scene_id, depth_unit=step)

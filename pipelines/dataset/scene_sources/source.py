@@ -1,20 +1,17 @@
 """What a source of scenes is to the step ``synth``: what it holds, and a reader for the workers."""
 
-import hashlib
-import io
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, BinaryIO, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from pipelines.dataset.plan import Reject
 from pipelines.dataset.record import Source
-from pipelines.dataset.shards import BadInput, fault_of_input, file_source, reason_of
+from pipelines.dataset.shards import BadInput
 from pipelines.storage import Location
 
 if TYPE_CHECKING:  # importing synth imports torch, which only the workers need
     from synth import Scene
-    from synth.sources.rgbd import LonelyFile
 
 Files = tuple[tuple[str, str, int], ...]
 """(role, path below the source, bytes) of each file of a picture."""
@@ -82,43 +79,6 @@ class Scenes:
     """Names of the photographs for procedural scenes."""
     locations: Sequence[Location] = field(default=())
     """Where the files lie."""
-
-
-def read_files(folder: Location, unit: SceneUnit) -> tuple[list[BinaryIO], tuple[Source, ...]]:
-    """Return a unit's files, whole, with their checksums. Raises BadInput."""
-    files: list[BinaryIO] = []
-    sources: list[Source] = []
-    for role, path, _ in unit.picture.files:
-        try:
-            data = folder.child(path).read_bytes()
-        except OSError as error:
-            if not fault_of_input(error):
-                raise
-            raise BadInput(
-                reason_of(error), path=path, stage="read", sources=files_of(folder, unit)
-            ) from error
-        files.append(io.BytesIO(data))
-        sources.append(Source(role=role, file=path, sha256=hashlib.sha256(data).hexdigest()))
-    return files, tuple(sources)
-
-
-def files_of(folder: Location, unit: SceneUnit) -> tuple[Source, ...]:
-    """Return a unit's files with their checksums, '' for one that cannot be read."""
-    return tuple(file_source(role, p, folder.child(p)) for role, p, _ in unit.picture.files)
-
-
-def lonely_rejects(lonely: "Sequence[LonelyFile]") -> list[Reject]:
-    """Return the rejects for pictures without depth and depth without pictures."""
-    return [
-        Reject(
-            pair_id=file.scene_id,
-            split="",
-            path=file.name,
-            reason=f"there is no {file.missing} for it",
-            stage="discover",
-        )
-        for file in lonely
-    ]
 
 
 @contextmanager

@@ -1,18 +1,13 @@
 """SYNTHIA-SF: sequences SEQ1 to SEQ6 of a drive, their frames RGBLeft and DepthLeft."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO
 
-from pipelines.dataset.record import Source
-from pipelines.dataset.scene_sources.source import (
-    Picture,
-    Scenes,
-    SceneUnit,
-    decoding,
-    files_of,
+from pipelines.dataset.scene_sources.source import Picture, Scenes, SceneUnit
+from pipelines.dataset.scene_sources.two_files import (
+    TwoFileReader,
+    image_and_depth,
     lonely_rejects,
-    read_files,
 )
 from pipelines.errors import UserError
 from pipelines.storage import Location
@@ -21,28 +16,6 @@ if TYPE_CHECKING:
     from synth import Scene
 
 SYNTHIA = "synthia-sf"
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class SynthiaReader:
-    """Reads the two files of a frame."""
-
-    folder: Location
-
-    def read(self, unit: SceneUnit) -> tuple["Scene", tuple[Source, ...]]:
-        """See SceneReader."""
-        from synth.sources.synthia import SynthiaFrame, read_frame
-
-        (image, depth), sources = read_files(self.folder, unit)
-        names = [path for _, path, _ in unit.picture.files]
-        frame = SynthiaFrame(unit.picture.number, unit.picture.frame, *names)
-        with decoding(unit, sources):
-            scene = read_frame(image, depth, frame)
-        return scene, sources
-
-    def sources(self, unit: SceneUnit) -> tuple[Source, ...]:
-        """See SceneReader."""
-        return files_of(self.folder, unit)
 
 
 def synthia_scenes(folder: Location, sizes: Mapping[str, int]) -> Scenes | None:
@@ -61,15 +34,12 @@ def synthia_scenes(folder: Location, sizes: Mapping[str, int]) -> Scenes | None:
         return None
     return Scenes(
         kind=SYNTHIA,
-        reader=SynthiaReader(folder=folder),
+        reader=TwoFileReader(folder=folder, decode=_decode),
         pictures=[
             Picture(
                 picture_id=f"{frame.scene_id}-{frame.frame.rpartition('.')[0]}",
                 scene_id=frame.scene_id,
-                files=(
-                    ("image", frame.image, sizes[frame.image]),
-                    ("depth", frame.depth, sizes[frame.depth]),
-                ),
+                files=image_and_depth(frame.image, frame.depth, sizes),
                 number=frame.sequence,
                 frame=frame.frame,
             )
@@ -78,3 +48,10 @@ def synthia_scenes(folder: Location, sizes: Mapping[str, int]) -> Scenes | None:
         rejects=lonely_rejects(lonely),
         locations=[folder],
     )
+
+
+def _decode(unit: SceneUnit, image: BinaryIO, depth: BinaryIO) -> "Scene":
+    from synth.sources.synthia import SynthiaFrame, read_frame
+
+    names = [path for _, path, _ in unit.picture.files]
+    return read_frame(image, depth, SynthiaFrame(unit.picture.number, unit.picture.frame, *names))
