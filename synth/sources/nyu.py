@@ -44,6 +44,7 @@ class NyuFile:
         # Left open over a file object written in Python, HDF5 would call it when Python is gone.
         weakref.finalize(self, self._hdf5.close)
         self._scenes: np.ndarray | None = None  # references, once one is asked for
+        self._last: tuple[int, tuple[np.ndarray, np.ndarray]] | None = None
         try:
             self._images = self._dataset("images", "(N, 3, W, H) uint8")
             self._depths = self._dataset("depths", "(N, W, H) floats")
@@ -111,9 +112,11 @@ class NyuFile:
         return digest.hexdigest()
 
     def _stored(self, number: int) -> tuple[np.ndarray, np.ndarray]:
-        """The picture (3, W, H) and its depth (W, H)."""
-        with _one_line(f"{self._where(number)}: it cannot be read"):
-            return self._images[number - 1], self._depths[number - 1]
+        """The picture (3, W, H) and its depth (W, H); the last is kept, for it is asked twice."""
+        if self._last is None or self._last[0] != number:
+            with _one_line(f"{self._where(number)}: it cannot be read"):
+                self._last = number, (self._images[number - 1], self._depths[number - 1])
+        return self._last[1]
 
     def _where(self, number: int) -> str:
         if not 1 <= number <= len(self):

@@ -64,6 +64,27 @@ def test_pictures_are_what_matlab_holds(nyu_file, chunks):
             np.testing.assert_array_equal(scene.depth_m, DEPTHS_M[..., number - 1])
 
 
+def test_a_picture_and_its_checksum_are_read_once(nyu_file):
+    class Counting(io.BytesIO):
+        taken = 0
+
+        def readinto(self, buffer):
+            self.taken += len(buffer)
+            return super().readinto(buffer)
+
+    file = Counting(nyu_file().getvalue())
+    with NyuFile(file) as nyu:
+        assert nyu.scene_id(2) == nyu.scene_id(1)
+        before = file.taken
+        digest = nyu.sha256(1)
+        once = file.taken - before
+        assert once >= IMAGES[..., 0].nbytes + DEPTHS_M[..., 0].nbytes
+        nyu.read(1)
+        assert file.taken - before < 2 * once
+        assert nyu.sha256(2) != digest
+        assert nyu.sha256(1) == digest
+
+
 def test_pictures_of_one_room_have_one_scene(nyu_file):
     with NyuFile(nyu_file()) as nyu:
         assert [nyu.scene_id(n) for n in range(1, COUNT + 1)] == [f"nyu-{r}" for r in ROOMS]
