@@ -5,6 +5,8 @@ published code does is said with each. Their defects are left in; the families `
 `integral` and `translating_disk` of `PSF_FAMILIES` mend them.
 """
 
+from functools import lru_cache
+
 import numpy as np
 
 from synth.psf.family import KernelPair
@@ -21,8 +23,8 @@ def published_butterworth(
     blurs what is in focus. order: n. cutoff: f, 1 over the paper's alpha. beta: light in the middle
     over light at the corner of the square. smoothing: S, 1 over the paper's kappa.
 
-    Returns (K_L, K_R, K_C), float64, of one odd side, each sums to 1; K_L = K_C (1 + x / h) nearer
-    than focus, with h half the side, and (K_L + K_R) / 2 = K_C.
+    Returns (K_L, K_R, K_C), float64, of one odd side, read-only, each sums to 1; K_L = K_C
+    (1 + x / h) nearer than focus, with h half the side, and (K_L + K_R) / 2 = K_C.
 
     The generator correlates, and swaps left and right nearer than focus, where its size is
     negative. A kernel turned about is its mirror image, so that both turns cancel: for size > 0
@@ -38,7 +40,15 @@ def published_butterworth(
             "order must be at least 1, cutoff positive, beta in [0, 1] and smoothing at least 1, "
             f"got {order}, {cutoff}, {beta}, {smoothing}"
         )
-    radius = max(abs(int(size)), 1)
+    rising, falling, combined = _butterworth(max(abs(int(size)), 1), order, cutoff, beta, smoothing)
+    return (rising, falling, combined) if size > 0 else (falling, rising, combined)
+
+
+@lru_cache(maxsize=128)
+def _butterworth(
+    radius: int, order: int, cutoff: float, beta: float, smoothing: float
+) -> KernelTriple:
+    """The rising, the falling and the combined kernel; pictures of one camera share them."""
     axis = np.arange(-radius, radius + 1, dtype=np.float64)
     square = axis[None, :] ** 2 + axis[:, None] ** 2
     power = (square / (2.0 * radius / cutoff) ** 2) ** order
@@ -50,9 +60,10 @@ def published_butterworth(
     smooth = _gaussian_blur(light, (2 * radius + 1) / smoothing)
     rising = smooth * (np.arange(smooth.shape[1]) / (smooth.shape[1] - 1.0))
     rising /= rising.sum()
-    falling = rising[:, ::-1].copy()
-    combined = smooth / smooth.sum()
-    return (rising, falling, combined) if size > 0 else (falling, rising, combined)
+    kernels = rising, rising[:, ::-1].copy(), smooth / smooth.sum()
+    for kernel in kernels:
+        kernel.setflags(write=False)
+    return kernels
 
 
 def _gaussian_blur(light: np.ndarray, width: float) -> np.ndarray:

@@ -6,7 +6,9 @@ from typing import cast
 
 import numpy as np
 
-from synth.convolve import CELL, Tile, cells_of, convolve_tiles
+from synth.cells import CELL, cells_of
+from synth.convolve import convolve_tiles
+from synth.overlap_save import Tile
 from synth.psf.family import KernelPair
 from synth.psf.field import FieldPsf
 from synth.render.interface import Psf, is_field

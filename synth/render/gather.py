@@ -11,7 +11,7 @@ from typing import Literal
 
 import numpy as np
 
-from synth.convolve import CELL, cells_of
+from synth.cells import CELL, cells_of
 from synth.psf.field import FieldPsf
 from synth.render.blur import FieldBlur
 from synth.render.interface import Psf, check_scene, check_step, levels_of
@@ -38,48 +38,49 @@ def render_gather(
     check_step(step_px)
     height, width = coc_px.shape
     position = levels_of(coc_px.astype(np.float32, copy=False), step_px)
-    levels, occupied = _occupied_cells(position)
+    whole = bool((position == np.rint(position)).all())
+    levels, occupied = _occupied_cells(position, whole=whole)
     blur = FieldBlur(psf, (height, width))
     pad = blur.reach_px([float(level) * step_px for level in levels])
-    padded = np.pad(linear_image, ((pad, pad), (pad, pad), (0, 0)), mode=border)
-    planes = padded.astype(np.float32, copy=False).transpose(2, 0, 1)
+    planes = np.pad(linear_image.transpose(2, 0, 1), ((0, 0), (pad, pad), (pad, pad)), mode=border)
+    planes = planes.astype(np.float32, copy=False)
 
     views = np.zeros((2, 3, height, width), dtype=np.float32)
-    # Published radii are whole steps: each pixel is then of one layer, and copied.
-    copies = not blur.varies and bool((position == np.rint(position)).all())
-    for level, where in zip(levels, occupied, strict=True):
+    # Published radii are whole steps: each pixel is then of one layer, and copied. The largest
+    # layer is laid down first, unmasked, and the others over it.
+    copies = whole and not blur.varies
+    order = np.argsort(-np.count_nonzero(occupied, axis=(1, 2)), kind="stable")
+    for level, where in zip(levels[order], occupied[order], strict=True):
         for rows, columns, values in blur.tiles(
             planes, float(level) * step_px, where, origin=(pad, pad)
         ):
-            distance = np.abs(position[rows, columns] - np.float32(level))
-            part = views[:, :, rows, columns]
+            part, place = views[:, :, rows, columns], position[rows, columns]
             if not copies:
-                part += values * np.maximum(1.0 - distance, 0.0)
-            elif distance.any():
-                np.copyto(part, values, where=distance == 0.0)
-            else:
+                part += values * np.maximum(1.0 - np.abs(place - np.float32(level)), 0.0)
+            elif level == levels[order[0]]:
                 part[...] = values
+            else:
+                np.copyto(part, values, where=place == level)
     left, right = views.transpose(0, 2, 3, 1)
     return left, right
 
 
-def _occupied_cells(position: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _occupied_cells(position: np.ndarray, *, whole: bool) -> tuple[np.ndarray, np.ndarray]:
     """The whole steps next to any pixel, and for each the cells that hold such pixels.
 
-    Returns int64 (N,) and bool (N, *cells_of(position.shape)).
+    whole: whether all positions are whole steps. Returns int64 (N,) and bool (N, *cells).
     """
-    rows, columns = cells_of(position.shape)
     lowest, highest = int(np.floor(position.min())), int(np.ceil(position.max()))
-    count = highest - lowest + 1
-    cell = np.add.outer(
-        np.arange(position.shape[0]) // CELL * columns, np.arange(position.shape[1]) // CELL
-    )
-    lower = np.floor(position)
-    key = ((lower - lowest).astype(np.int64) * (rows * columns) + cell).ravel()
-    between = key[(position > lower).ravel()] + rows * columns
-    flags = np.zeros(count * rows * columns, dtype=bool)
-    flags[key] = True
-    flags[between] = True
-    occupied = flags.reshape(count, rows, columns)
+    occupied = np.zeros((highest - lowest + 1, *cells_of(position.shape)), dtype=bool)
+    for step in (position,) if whole else (np.floor(position), np.ceil(position)):
+        # Along a row a cell gets a new step where the cell starts or the step changes.
+        new = np.empty(step.shape, dtype=bool)
+        np.not_equal(step[:, 1:], step[:, :-1], out=new[:, 1:])
+        new[:, ::CELL] = True
+        pixel = np.flatnonzero(new)
+        row, column = np.divmod(pixel, step.shape[1])
+        level = step.reshape(-1)[pixel].astype(np.intp) - lowest
+        where = np.ravel_multi_index((level, row // CELL, column // CELL), occupied.shape)
+        occupied.reshape(-1)[where] = True
     used = occupied.any(axis=(1, 2))
     return np.arange(lowest, highest + 1)[used], occupied[used]

@@ -54,4 +54,7 @@ def levels_of(coc_px: np.ndarray, step_px: float) -> np.ndarray:
     """
     position = coc_px / coc_px.dtype.type(step_px)
     whole = np.rint(position)
-    return np.where(np.abs(position - whole) < 1e-3, whole, position)
+    distance = np.subtract(position, whole)
+    if distance.any():
+        np.copyto(position, whole, where=np.abs(distance, out=distance) < 1e-3)
+    return position

@@ -28,7 +28,7 @@ from typing import Literal
 
 import numpy as np
 
-from synth.convolve import CELL, cells_of
+from synth.cells import CELL, cells_of
 from synth.edges import Fragments, separate_edges, whole_pixels
 from synth.extend import extend_unknown
 from synth.psf.field import FieldPsf

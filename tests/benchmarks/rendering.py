@@ -1,6 +1,6 @@
 """Pairs a second on one core, by renderer and kernel family, and how much faster than plain ways.
 
-    python -m tests.benchmarks.rendering [--sizes 480x640 1080x1920] [--repeats 3] [--seed 0]
+    python -m tests.benchmarks.rendering [--sizes 480x640 1080x1920] [--repeats 3] [--scenes 5]
 
 Times are processor seconds of one thread, as other work may share the machine. A ratio is the
 median over runs that take turns, each on the same scene.
@@ -10,10 +10,13 @@ each depth layer, empty ones too, the kernels are made, the whole picture is fil
 (left, right, combined) by OpenCV's filter2D, and the layer's mask takes its pixels from each. Two
 forms of it: `as published`, with that program's array operations, written anew from what it does;
 `lean`, masks of one byte and sums of one byte, the least that way can take. Outputs are equal but
-for one grey level, checked in each run.
+for one grey level, checked in each run. Scenes are procedural ones whose depth is stretched to the
+camera's whole range, 0.3 to 250 m, evenly in metres, as the generator's bins lie, or evenly in the
+logarithm, which crowds them with near layers; what is printed is the median and range over scenes.
 
 layered is held against its own formula as a plain loop in numpy: every layer of the range, every
-plane of the whole picture, kernel tap by kernel tap. Outputs are compared where nothing hidden had
+plane of the whole picture, kernel tap by kernel tap, on a small scene of set_0's whole range and on
+scenes of small blur. Outputs are compared where nothing hidden had
 to be guessed, within 2e-3; the loop does not guess, and has no part in taking edges apart.
 """
 
@@ -40,12 +43,19 @@ SETTINGS = (3, 2.5, 0.1, 7)
 MAX_COC_PX = {480: 8.0, 1080: 16.0}
 
 
-def scene_of_full_range(size: tuple[int, int], seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """A procedural picture, uint8, and its depth stretched in log depth to 0.3 to 250 m."""
+def scene_of_full_range(
+    size: tuple[int, int], seed: int, stretch: str = "log"
+) -> tuple[np.ndarray, np.ndarray]:
+    """A procedural picture, uint8, and its depth stretched to 0.3 to 250 m, by metres or log."""
     scene = procedural_scene(synth.generator(seed, "bench"), scene_id="bench", size=size)
-    depth = np.log(scene.depth_m.astype(np.float64))
+    depth = scene.depth_m.astype(np.float64)
+    nearest, farthest = 0.3, 250.0
+    if stretch == "log":
+        depth, nearest, farthest = np.log(depth), np.log(nearest), np.log(farthest)
     place = (depth - depth.min()) / (depth.max() - depth.min())
-    depth_m = np.exp(np.log(0.3) + place * (np.log(250.0) - np.log(0.3)))
+    depth_m = nearest + place * (farthest - nearest)
+    if stretch == "log":
+        depth_m = np.exp(depth_m)
     return np.rint(scene.image * 255.0).astype(np.uint8), depth_m
 
 
@@ -98,11 +108,14 @@ def our_gather(image: np.ndarray, depth_m: np.ndarray) -> list[np.ndarray]:
         return published_butterworth(int(coc_px), *SETTINGS)[:2]
 
     coc_px = CAMERA.coc_px(depth_m)
-    left, right = render_gather(
-        image.astype(np.float32), coc_px, psf, step_px=1.0, border="reflect"
-    )
-    views = (left, right, 0.5 * (left + right))
-    return [np.rint(view, out=view).astype(np.uint8) for view in views]
+    left, right = render_gather(image, coc_px, psf, step_px=1.0, border="reflect")
+    flat = [view.transpose(2, 0, 1).reshape(-1, view.shape[1]) for view in (left, right)]
+    views = [
+        cv2.convertScaleAbs(flat[0]),
+        cv2.convertScaleAbs(flat[1]),
+        cv2.addWeighted(flat[0], 0.5, flat[1], 0.5, 0.0, dtype=cv2.CV_8U),
+    ]
+    return [np.asarray(view).reshape(3, *depth_m.shape).transpose(1, 2, 0) for view in views]
 
 
 def plain_layered(image: np.ndarray, coc_px: np.ndarray, psf: Psf, step_px: float = 0.5) -> Views:
@@ -144,9 +157,35 @@ def seconds(call: Callable[[], Any]) -> tuple[float, Any]:
     return time.process_time() - start, result
 
 
-def compare_gather(size: tuple[int, int], repeats: int, seed: int) -> None:
-    """Print gather against the published generator's way."""
-    image, depth_m = scene_of_full_range(size, seed)
+def compare_gather(size: tuple[int, int], repeats: int, scenes: int, stretch: str) -> None:
+    """Print gather against the published generator's way, over scenes of full depth range."""
+    seconds_of: dict[str, list[float]] = {"gather": [], "as published": [], "lean": []}
+    ratios: dict[str, list[float]] = {"as published": [], "lean": []}
+    for seed in range(scenes):
+        taken = _times_of_gather(*scene_of_full_range(size, seed, stretch), repeats)
+        for name, times in taken.items():
+            seconds_of[name].append(statistics.median(times))
+            if name in ratios:
+                pairs = zip(times, taken["gather"], strict=True)
+                ratios[name].append(statistics.median(theirs / ours for theirs, ours in pairs))
+    print(f"\ngather, {size[0]} x {size[1]}, set_0, {scenes} scenes, depth even in {stretch}")
+    print("| way | s, median (range) | over gather, median (range) |\n|---|---|---|")
+    for name, times in seconds_of.items():
+        ratio = _median_and_range(ratios[name], 1) if name in ratios else "1"
+        print(f"| {name} | {_median_and_range(times, 2)} | {ratio} |", flush=True)
+
+
+def _median_and_range(values: list[float], digits: int) -> str:
+    low, middle, high = (
+        f"{value:.{digits}f}" for value in (min(values), statistics.median(values), max(values))
+    )
+    return f"{middle} ({low} to {high})"
+
+
+def _times_of_gather(
+    image: np.ndarray, depth_m: np.ndarray, repeats: int
+) -> dict[str, list[float]]:
+    """Seconds of each way in runs that take turns; outputs are compared."""
     ways: dict[str, Callable[[], list[np.ndarray]]] = {
         "gather": lambda: our_gather(image, depth_m),
         "as published": lambda: published_way(image, depth_m),
@@ -163,29 +202,27 @@ def compare_gather(size: tuple[int, int], repeats: int, seed: int) -> None:
             for ours, theirs in zip(results["gather"], results[name], strict=True):
                 difference = np.abs(ours.astype(int) - theirs).max()
                 assert difference <= 1, f"{name}: {difference} grey levels apart"
-    occupied = len(np.unique(CAMERA.coc_px(depth_m)))
-    print(f"\ngather, {size[0]} x {size[1]}, set_0, {occupied} of 19 layers occupied")
-    for name in ways:
-        ratio = statistics.median(t / o for t, o in zip(times[name], times["gather"], strict=True))
-        print(f"| {name} | {statistics.median(times[name]):.2f} s | {ratio:.1f} x |", flush=True)
+    return times
 
 
-def compare_layered(size: tuple[int, int], repeats: int, seed: int, max_coc_px: float) -> None:
-    """Print layered against its plain loop."""
-    image, coc_px, families = layered_scene(size, seed, max_coc_px)
-    psf = families["butterworth"]
+def compare_layered(
+    image: np.ndarray, coc_px: np.ndarray, repeats: int, plain_repeats: int
+) -> None:
+    """Print layered against its plain loop on one scene in linear light."""
+    psf = PSF_FAMILIES["butterworth"]
     ours, plain = [], []
     for _ in range(repeats):
         taken, views = seconds(lambda: render_layered(image, coc_px, psf, mixed_edges=False))
         ours.append(taken)
+    for _ in range(plain_repeats):
         taken, expected = seconds(lambda: plain_layered(image, coc_px, psf))
         plain.append(taken)
-        error = np.abs(np.stack(views) - np.stack(expected))
-        close = (error < 2e-3).mean()
-        assert close > 0.7, f"only {close:.0%} of the values agree"
-    ratio = statistics.median(p / o for p, o in zip(plain, ours, strict=True))
-    print(f"\nlayered, {size[0]} x {size[1]}, radii {coc_px.min():.1f} to {coc_px.max():.1f} px")
+    close = (np.abs(np.stack(views) - np.stack(expected)) < 2e-3).mean()
+    assert close > 0.7, f"only {close:.0%} of the values agree"
+    size = f"{coc_px.shape[0]} x {coc_px.shape[1]}"
+    print(f"\nlayered, {size}, radii {coc_px.min():.1f} to {coc_px.max():.1f} px")
     print(f"| layered, edges whole | {statistics.median(ours):.2f} s | 1.0 x |")
+    ratio = statistics.median(plain) / statistics.median(ours)
     print(f"| plain loop | {statistics.median(plain):.2f} s | {ratio:.1f} x |")
     print(f"values within 2e-3 of each other: {close:.1%}", flush=True)
 
@@ -241,6 +278,7 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--sizes", nargs="+", default=["480x640", "1080x1920"])
     parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--scenes", type=int, default=5, help="for gather against the published")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--plain-size", default="480x640", help="layered's plain loop is slow")
     parser.add_argument("--plain-radii", nargs="+", type=float, default=[8.0, 16.0])
@@ -255,10 +293,15 @@ def main() -> None:
     bank = bank_of_kernels()
     for size in map(size_of, arguments.sizes):
         speeds(size, arguments.repeats, arguments.seed, bank)
-        compare_gather(size, arguments.repeats, arguments.seed)
+        for stretch in ("metres", "log"):
+            compare_gather(size, arguments.repeats, arguments.scenes, stretch)
     for radius_px in arguments.plain_radii:
         size = size_of(arguments.plain_size)
-        compare_layered(size, min(arguments.repeats, 3), arguments.seed, radius_px)
+        image, coc_px, _ = layered_scene(size, arguments.seed, radius_px)
+        compare_layered(image, coc_px, min(arguments.repeats, 3), min(arguments.repeats, 3))
+    whole, depth_m = scene_of_full_range((240, 320), arguments.seed)
+    linear = synth.srgb_to_linear(whole.astype(np.float32) / 255.0)
+    compare_layered(linear, CAMERA.coc_px(depth_m), arguments.repeats, 1)
 
 
 if __name__ == "__main__":

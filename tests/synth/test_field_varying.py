@@ -5,7 +5,6 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 
-from synth.convolve import CELL, convolve_tiles
 from synth.psf import PSF_FAMILIES, KernelPair
 from synth.render import render_gather, render_layered
 from synth.render.blur import FieldBlur
@@ -98,27 +97,3 @@ def test_weights_of_places_sum_to_one_and_cost_is_bounded():
             work += np.count_nonzero(np.outer(place.rows, place.columns))
         np.testing.assert_allclose(total, 1.0, atol=1e-6)
         assert work <= 2.5 * total.size
-
-
-def test_tiles_cover_what_is_asked_for_and_do_not_overlap():
-    rng = np.random.default_rng(2)
-    planes = rng.random((3, 70, 90)).astype(np.float32)
-    kernels = FAMILY(2.0)
-    half = kernels[0].shape[0] // 2
-    size = (70 - 2 * half, 90 - 2 * half)
-    where = rng.random((-(-size[0] // CELL), -(-size[1] // CELL))) < 0.1
-    everywhere = np.ones_like(where)
-    whole = np.zeros((2, 3, *size))
-    for rows, columns, values in convolve_tiles(
-        planes, kernels, everywhere, origin=(half, half), size=size
-    ):
-        whole[:, :, rows, columns] += values
-    covered = np.zeros(size)
-    for rows, columns, values in convolve_tiles(
-        planes, kernels, where, origin=(half, half), size=size
-    ):
-        covered[rows, columns] += 1
-        np.testing.assert_allclose(values, whole[:, :, rows, columns], atol=1e-6)
-    wanted = np.kron(where, np.ones((CELL, CELL)))[: size[0], : size[1]]
-    assert covered.max() == 1
-    assert (covered >= wanted).all()

@@ -4,12 +4,12 @@ import itertools
 
 import numpy as np
 import pytest
-import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from synth.convolve import CELL, convolve_views
+from synth.cells import CELL
+from synth.convolve import convolve_views
 from synth.edges import separate_edges, whole_pixels
 from synth.extend import extend_unknown
 from synth.psf import PSF_FAMILIES
@@ -381,20 +381,6 @@ def test_layers_partition_the_picture_front_to_back(coc, step):
     np.testing.assert_allclose(mean, coc, atol=2e-3 * step)
 
 
-@pytest.mark.parametrize("side", [1, 3, 5, 7, 9, 15])
-def test_convolution_meets_its_definition(side):
-    rng = np.random.default_rng(side)
-    planes = rng.random((2, 22, 19)).astype(np.float32)
-    kernels = rng.random((2, side, side))
-    result = convolve_views(planes, *kernels)
-    assert result.shape == (2, 2, 23 - side, 20 - side)
-    for view, plane in np.ndindex(2, 2):
-        for row, column in np.ndindex(*result.shape[2:]):
-            window = planes[plane, row : row + side, column : column + side]
-            expected = (window[::-1, ::-1] * kernels[view]).sum()
-            assert result[view, plane, row, column] == pytest.approx(expected, rel=1e-4)
-
-
 def test_continuation_keeps_what_is_known_and_stays_in_its_range():
     rng = np.random.default_rng(7)
     planes = rng.random((2, 3, 21, 34)).astype(np.float32)
@@ -427,10 +413,3 @@ def test_an_unknown_composite_is_refused():
         render_layered(
             np.zeros((4, 4, 3)), np.zeros((4, 4)), PSF_FAMILIES["integral"], composite="under"
         )
-
-
-def test_transforms_run_on_the_default_device():
-    """There is one device here; the one without memory tells whether it was asked."""
-    planes, kernel = np.ones((3, 16, 16), np.float32), np.full((5, 5), 0.04)
-    with torch.device("meta"), pytest.raises(NotImplementedError, match="meta"):
-        convolve_views(planes, kernel, kernel)

@@ -1,0 +1,58 @@
+"""Cells of a picture, by which renderers say where they want a result, and how to cover them.
+
+Rectangles that cover wanted cells do not overlap. They are laid greedily, in rows, each rectangle
+as far on as it may be.
+"""
+
+from collections.abc import Iterator
+
+import numpy as np
+
+CELL = 8
+"""Side of a cell in pixels."""
+
+
+def cells_of(size: tuple[int, int]) -> tuple[int, int]:
+    """How many cells, whole or begun, a picture of (H, W) has."""
+    return -(-size[0] // CELL), -(-size[1] // CELL)
+
+
+def covering_squares(where: np.ndarray, side: int) -> list[tuple[int, int]]:
+    """Top left cells of squares that cover the cells asked for.
+
+    where: bool, `cells_of` the picture. side: of a square, in cells; squares may reach beyond it.
+    """
+    corners = []
+    rows = np.flatnonzero(where.any(axis=1))
+    while rows.size:
+        top = int(rows[0])
+        columns = np.flatnonzero(where[top : top + side].any(axis=0))
+        while columns.size:
+            corners.append((top, int(columns[0])))
+            columns = columns[np.searchsorted(columns, columns[0] + side) :]
+        rows = rows[np.searchsorted(rows, top + side) :]
+    return corners
+
+
+def covering_strips(
+    where: np.ndarray, tallest: int, widest: int, *, gap: int
+) -> Iterator[tuple[slice, slice]]:
+    """Rows and columns of strips that cover the cells asked for, in cells, cut to what is wanted.
+
+    where: bool, `cells_of` the picture. tallest, widest: the largest strip. gap: a strip goes on
+    over so many columns of which nothing is wanted.
+    """
+    rows = np.flatnonzero(where.any(axis=1))
+    while rows.size:
+        top = int(rows[0])
+        band = where[top : top + tallest]
+        columns = np.flatnonzero(band.any(axis=0))
+        while columns.size:
+            ends = np.flatnonzero(np.diff(columns) > gap)
+            count = int(np.searchsorted(columns, columns[0] + widest))
+            count = min(count, int(ends[0]) + 1) if ends.size else count
+            strip = slice(int(columns[0]), int(columns[count - 1]) + 1)
+            inside = np.flatnonzero(band[:, strip].any(axis=1))
+            yield slice(top + int(inside[0]), top + int(inside[-1]) + 1), strip
+            columns = columns[count:]
+        rows = rows[np.searchsorted(rows, top + tallest) :]
