@@ -14,8 +14,9 @@ import torch
 
 from synth.cells import CELL, covering_squares
 
-_SQUARES_CELLS = (32, 24, 16, 12, 8, 6, 4, 3, 2, 1)
+_SQUARES_CELLS = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32)
 _SQUARE_OVERHEAD = 1e4  # what a square costs over its transforms, in the units of F^2 log F
+_KERNELS = 0.5  # what the kernels' own transforms cost, in squares
 _BATCH = 1 << 17  # values transformed at a time, measured: about what stays in the cache
 
 Tile = tuple[slice, slice, np.ndarray]
@@ -116,15 +117,16 @@ def _squares_that_cost_least(
     """
     wanted = np.count_nonzero(where)
     least, squares, cells, length = np.inf, list[tuple[int, int]](), 0, 0
-    for at_least in _SQUARES_CELLS:
-        candidate = length_of(at_least * CELL + side - 1)
+    lengths = {length_of(cells * CELL + side - 1) for cells in _SQUARES_CELLS}
+    for candidate in sorted(lengths, reverse=True):
         fitting = (candidate - side + 1) // CELL
         each = candidate**2 * np.log2(candidate) + _SQUARE_OVERHEAD
-        if wanted / fitting**2 * each >= least:
+        if (wanted / fitting**2 + _KERNELS) * each >= least:
             continue
         corners = covering_squares(where, fitting)
-        if len(corners) * each < least:
-            least, squares, cells, length = len(corners) * each, corners, fitting, candidate
+        cost = (len(corners) + _KERNELS) * each
+        if cost < least:
+            least, squares, cells, length = cost, corners, fitting, candidate
     return [(row * CELL, column * CELL) for row, column in squares], cells * CELL, length
 
 
