@@ -39,8 +39,8 @@ def covering_strips(
 ) -> Iterator[tuple[slice, slice]]:
     """Rows and columns of strips that cover the cells asked for, in cells, cut to what is wanted.
 
-    where: bool, `cells_of` the picture. tallest, widest: the largest strip. gap: a strip goes on
-    over so many columns of which nothing is wanted.
+    where: bool, `cells_of` the picture. tallest, widest: the largest strip. gap: over so many
+    columns of which nothing is wanted a strip goes on.
     """
     rows = np.flatnonzero(where.any(axis=1))
     while rows.size:
@@ -48,7 +48,7 @@ def covering_strips(
         band = where[top : top + tallest]
         columns = np.flatnonzero(band.any(axis=0))
         while columns.size:
-            ends = np.flatnonzero(np.diff(columns) > gap)
+            ends = np.flatnonzero(np.diff(columns) > gap + 1)
             count = int(np.searchsorted(columns, columns[0] + widest))
             count = min(count, int(ends[0]) + 1) if ends.size else count
             strip = slice(int(columns[0]), int(columns[count - 1]) + 1)

@@ -13,15 +13,15 @@ from synth.cells import CELL, cells_of, covering_strips
 from synth.overlap_save import Tile, convolve_by_transforms, works_with_opencv
 from synth.psf import KernelPair
 
-_DIRECT_SIDE = 11  # beyond it OpenCV itself takes to transforms, of whole pictures
+_DIRECT_SIDE = 11  # beyond it OpenCV itself takes to transforms, at least on x86
 _TALLEST, _WIDEST = 8, 64  # cells filtered at a time, measured: about what stays in the cache
-_GAP = 4  # so many columns of cells more cost less than another strip
+_GAP = 3  # so many columns of cells more cost less than another strip
 
 
 def convolve_views(planes: np.ndarray, left: np.ndarray, right: np.ndarray) -> np.ndarray:
     """Convolve every plane with both kernels, where the kernel lies fully inside ("valid").
 
-    planes: float32 (C, H, W). left, right: (k, k), k odd, k <= min(H, W).
+    planes: (C, H, W), taken as float32. left, right: (k, k), k odd, k <= min(H, W).
     Returns float32 (2, C, H - k + 1, W - k + 1): the left view's planes, then the right view's.
     """
     half = left.shape[0] // 2
@@ -45,12 +45,13 @@ def convolve_tiles(
 ) -> Iterator[Tile]:
     """Convolve every plane with both kernels in tiles that cover the cells asked for.
 
-    planes: float32 (C, H, W). kernels: (k, k) each, k odd. where: bool, `cells_of(size)`.
+    planes: (C, H, W), taken as float32. kernels: (k, k) each, k odd. where: bool, `cells_of(size)`.
     origin: where in the planes the result's first pixel lies, half a kernel or more from the start.
     size: height and width of the result, which lies in the planes; tiles are cut off there. Beyond
     the planes is darkness. Tiles do not overlap; which pixels around the wanted cells they cover is
     not said.
     """
+    planes = planes.astype(np.float32, copy=False)
     pair = np.stack(kernels).astype(np.float32)
     if pair.shape[1] <= _DIRECT_SIDE and works_with_opencv():
         return _convolve_directly(planes, pair, where, origin, size)

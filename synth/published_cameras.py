@@ -83,12 +83,11 @@ class RdpdCamera:
         depth_m = np.asarray(depth_m, dtype=np.float64)
         if depth_m.size and not (depth_m.min() >= 0.0 and depth_m.max() < np.inf):
             raise ValueError("depth_m must be finite and not negative anywhere")
-        bins = depth_m / _RDPD_BIN_M
-        bins = np.minimum(bins, RDPD_DEPTH_BINS - 1, out=bins).astype(np.intp)
-        coc_px = self.bin_coc_px().astype(np.float32)
+        bins = np.minimum(depth_m / _RDPD_BIN_M, RDPD_DEPTH_BINS - 1).astype(np.intp)
+        coc_px = self.bin_coc_px()
         if max_coc_px is not None:
             coc_px = np.clip(coc_px, -max_coc_px, max_coc_px)
-        return np.asarray(coc_px[bins])
+        return np.asarray(coc_px.astype(np.float32)[bins])
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -149,14 +149,17 @@ def ranges_of(config: SynthConfig) -> "synth.PairRanges":
 
 @contextmanager
 def _as_ray_counts(device: str) -> Iterator[None]:
-    """One torch thread, as Ray counts one CPU for the task and sums come out in one order; and
-    the device that kernels are applied on."""
+    """One thread of torch and of OpenCV, as Ray counts one CPU for the task and sums come out in
+    one order; and the device that kernels are applied on."""
+    import cv2
     import torch
 
-    before = torch.get_num_threads()
+    before = torch.get_num_threads(), cv2.getNumThreads()
     torch.set_num_threads(1)
+    cv2.setNumThreads(1)
     try:
         with nullcontext() if device == "cpu" else torch.device(device):
             yield
     finally:
-        torch.set_num_threads(before)
+        torch.set_num_threads(before[0])
+        cv2.setNumThreads(before[1])

@@ -40,7 +40,9 @@ def published_butterworth(
             "order must be at least 1, cutoff positive, beta in [0, 1] and smoothing at least 1, "
             f"got {order}, {cutoff}, {beta}, {smoothing}"
         )
-    rising, falling, combined = _butterworth(max(abs(int(size)), 1), order, cutoff, beta, smoothing)
+    rising, falling, combined = _butterworth(
+        max(abs(int(size)), 1), int(order), float(cutoff), float(beta), float(smoothing)
+    )
     return (rising, falling, combined) if size > 0 else (falling, rising, combined)
 
 

@@ -173,7 +173,9 @@ def test_rdpd_radii_are_those_of_the_layer_that_holds_the_depth(name):
         last_m = np.nextafter(layer.far_m, 0.0)
         np.testing.assert_array_equal(camera.coc_px(np.append(inside_m, last_m)), layer.coc_px)
     assert camera.coc_px(np.array([1e4]))[0] == layers[-1].coc_px
-    np.testing.assert_array_equal(camera.coc_px(np.array([0.0, 1e4]), max_coc_px=2), [2, -2])
+    clipped = camera.coc_px(np.array([0.0, 1e4]), max_coc_px=np.float64(2.0))
+    np.testing.assert_array_equal(clipped, np.float32([2, -2]), strict=True)
+    assert camera.coc_px(np.array(1e4)) == layers[-1].coc_px
 
 
 def test_rdpd_radii_are_the_rounded_nominal_formula():

@@ -22,6 +22,11 @@ def test_squares_and_strips_cover_cells_once(seed, shape, share, side):
     for rows, columns in covering_strips(where, side, 2 * side, gap=3):
         assert rows.stop - rows.start <= side
         assert columns.stop - columns.start <= 2 * side
+        wanted = where[rows, columns]
+        assert wanted[[0, -1]].any(axis=1).all(), "rows of which nothing is wanted"
+        across = np.flatnonzero(wanted.any(axis=0))
+        assert (across[0], across[-1]) == (0, wanted.shape[1] - 1)
+        assert np.diff(across).max(initial=1) <= 3 + 1, "a gap of more than three columns"
         strips[rows, columns] += 1
     for covered in (squares, strips):
         assert covered.max(initial=0) <= 1

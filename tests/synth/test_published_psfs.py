@@ -59,6 +59,7 @@ def test_butterworth_views_are_the_combined_kernel_times_a_ramp(
     np.testing.assert_allclose(0.5 * (left + right), combined, atol=1e-15)
     assert combined.sum() == pytest.approx(1.0, abs=1e-12)
     np.testing.assert_array_equal(right, left[:, ::-1])
+    assert not any(kernel.flags.writeable for kernel in (left, right, combined)), "they are shared"
 
 
 def test_butterworth_in_focus_is_blurred_as_published():

@@ -5,6 +5,7 @@ import subprocess
 import sys
 from dataclasses import replace
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -68,14 +69,16 @@ def test_same_stream_same_bytes(bit_depth, dtype):
 
 def test_bytes_do_not_depend_on_the_number_of_threads():
     scene, parameters = slope_scene(96, 80), plain_parameters()
-    threads = torch.get_num_threads()
+    threads = torch.get_num_threads(), cv2.getNumThreads()
     try:
         results = []
         for count in (1, 2):
             torch.set_num_threads(count)
+            cv2.setNumThreads(count)
             results.append(synthesize(scene, parameters, generator(0, "")))
     finally:
-        torch.set_num_threads(threads)
+        torch.set_num_threads(threads[0])
+        cv2.setNumThreads(threads[1])
     np.testing.assert_array_equal(results[0].left, results[1].left)
 
 
