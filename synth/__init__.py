@@ -1,6 +1,7 @@
 """The physics of dual-pixel image formation: RGB-D scenes to left and right views.
 
-Needs numpy and torch alone. Sources of scenes live in `synth.sources`.
+Needs numpy and torch alone; OpenCV makes it faster on a CPU. Sources of scenes live in
+`synth.sources`.
 """
 
 from synth.camera import Camera, CameraRanges
