@@ -2,7 +2,7 @@
 
 Time grows with the pixels asked for, hardly with the area of the kernel. The transforms run on
 torch's default device (``with torch.device("cuda"): ...``); on a CPU OpenCV does them, where it is
-installed, one plane after the other: a half to two thirds of the time.
+installed, one plane after the other, which is faster.
 """
 
 from collections.abc import Callable, Iterator

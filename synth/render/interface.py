@@ -55,6 +55,6 @@ def levels_of(coc_px: np.ndarray, step_px: float) -> np.ndarray:
     position = coc_px / coc_px.dtype.type(step_px)
     whole = np.rint(position)
     distance = np.subtract(position, whole)
-    if distance.any():
+    if distance.any():  # published radii are whole steps
         np.copyto(position, whole, where=np.abs(distance, out=distance) < 1e-3)
     return position
