@@ -20,7 +20,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Literal
 
 from pipelines.errors import UserError
-from pipelines.models.registry import CHAMPION, alias_target, client_of
+from pipelines.models.registry import CHAMPION, alias_target, client_of, set_despite_race
 from pipelines.storage import Location
 
 if TYPE_CHECKING:
@@ -92,7 +92,9 @@ class DecisionLog:
             pending = decisions[self._applied(client) :]
             if any(decision.kind != "refused" for decision in pending):
                 self._set_alias(client, newest.champion_after)
-            client.set_registered_model_tag(self._name, APPLIED_TAG, str(newest.number))
+            set_despite_race(
+                client.set_registered_model_tag, self._name, APPLIED_TAG, str(newest.number)
+            )
             decisions = self.read()
         return decisions
 
@@ -140,7 +142,7 @@ class DecisionLog:
         if version is None:
             client.delete_registered_model_alias(self._name, CHAMPION)
         else:
-            client.set_registered_model_alias(self._name, CHAMPION, version)
+            set_despite_race(client.set_registered_model_alias, self._name, CHAMPION, version)
 
     def _applied(self, client: "MlflowClient") -> int:
         return int(client.get_registered_model(self._name).tags.get(APPLIED_TAG, "0"))
@@ -161,8 +163,9 @@ class DecisionLog:
                 "root that it lies in now, or go on from here with accept_alias=true"
             )
         if lost:
-            client.set_registered_model_tag(self._name, APPLIED_TAG, str(len(self.read())))
-        client.set_registered_model_tag(self._name, LOG_TAG, self._folder.url)
+            applied = str(len(self.read()))
+            set_despite_race(client.set_registered_model_tag, self._name, APPLIED_TAG, applied)
+        set_despite_race(client.set_registered_model_tag, self._name, LOG_TAG, self._folder.url)
 
 
 def previous_champion(decisions: list[Decision]) -> str | None:

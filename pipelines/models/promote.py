@@ -11,7 +11,7 @@ from pipelines.models.decisions import Decision, DecisionLog, previous_champion
 from pipelines.models.gate import Gain, Verdict, judge
 from pipelines.models.loading import settle
 from pipelines.models.measure import measure
-from pipelines.models.registry import ModelVersion, client_of, open_store, resolve
+from pipelines.models.registry import ModelVersion, client_of, open_store, resolve, set_despite_race
 from pipelines.models.scores import PairScore, TableRow, format_table, table
 from pipelines.progress import say
 from pipelines.storage import locate
@@ -135,9 +135,8 @@ def rollback(config: RollbackConfig) -> PromotionResult:
         if log.append(decision):
             break
     log.settle()
-    client.set_model_version_tag(
-        config.name, champion, "k3dn.gate", f"rolled back by decision {decision.number}"
-    )
+    spoken = f"rolled back by decision {decision.number}"
+    set_despite_race(client.set_model_version_tag, config.name, champion, "k3dn.gate", spoken)
     return _changed(version.name, decision, ())
 
 
@@ -219,4 +218,4 @@ def _tag(version: ModelVersion, decision: Decision, tracking_uri: str) -> None:
         **{f"k3dn.gate.{key}": str(value) for key, value in decision.figures.items()},
     }
     for key, value in tags.items():
-        client.set_model_version_tag(version.name, version.version, key, value)
+        set_despite_race(client.set_model_version_tag, version.name, version.version, key, value)

@@ -9,7 +9,7 @@ import json
 import os
 import re
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -64,6 +64,22 @@ def client_of(tracking_uri: str) -> "MlflowClient":
     from mlflow import MlflowClient
 
     return MlflowClient(tracking_uri=tracking_uri, registry_uri=tracking_uri)
+
+
+def set_despite_race(write: Callable[..., object], *arguments: str) -> None:
+    """Set a tag or an alias by a method of an MLflow client, though others may set it too.
+
+    MLflow's store looks whether there is one and then adds it: of several processes that find none
+    at the same moment all but one are refused. When they try again it is there, and is changed.
+    """
+    from mlflow.exceptions import MlflowException
+
+    try:
+        write(*arguments)
+    except MlflowException as error:
+        if error.error_code != "BAD_REQUEST":
+            raise
+        write(*arguments)
 
 
 @contextmanager
@@ -241,7 +257,7 @@ def _newest(client: "MlflowClient", name: str) -> str:
 def _make_challenger(client: "MlflowClient", name: str, version: str) -> None:
     """Point the alias to a version, and on to newer ones that were registered meanwhile."""
     while True:
-        client.set_registered_model_alias(name, CHALLENGER, version)
+        set_despite_race(client.set_registered_model_alias, name, CHALLENGER, version)
         newest = _newest(client, name)
         if newest == version:
             return

@@ -4,6 +4,9 @@ import json
 import os
 import subprocess
 import sys
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +20,14 @@ from pipelines.models import catalog, registry
 from pipelines.models.config import ModelsConfig
 from pipelines.models.loading import load_network, settle
 from pipelines.models.model_process import ModelProcess
-from pipelines.models.registry import client_of, experiment_of, register, resolve, versions
+from pipelines.models.registry import (
+    client_of,
+    experiment_of,
+    register,
+    resolve,
+    set_despite_race,
+    versions,
+)
 
 FRESH_PROCESS = """
 import sys
@@ -167,3 +177,29 @@ def test_a_killed_model_process_is_one_clear_line(nano: Path) -> None:
         process._child.kill()
         with pytest.raises(UserError, match="SIGKILL"):
             process.predict(view, view)
+
+
+def test_a_tag_or_alias_set_by_all_at_once_is_set(
+    register_offset: Callable[..., str], tracking_uri: str
+) -> None:
+    """Without a second try most of these are refused by the store: none of them is there yet."""
+    version = register_offset("contested", 0.1)
+    together = threading.Barrier(4)
+
+    def write(number: int) -> None:
+        client = client_of(tracking_uri)
+        together.wait()
+        set_despite_race(client.set_registered_model_tag, "contested", f"tag-{number}", "1")
+        together.wait()
+        set_despite_race(client.set_registered_model_alias, "contested", f"alias-{number}", version)
+        together.wait()
+        set_despite_race(client.set_model_version_tag, "contested", version, f"tag-{number}", "1")
+
+    with ThreadPoolExecutor(4) as threads:
+        for number in range(10):
+            list(threads.map(write, [number] * 4))
+    model = client_of(tracking_uri).get_registered_model("contested")
+    assert {f"tag-{number}" for number in range(10)} <= set(model.tags)
+    assert {f"alias-{number}" for number in range(10)} <= set(model.aliases)
+    tags = client_of(tracking_uri).get_model_version("contested", version).tags
+    assert {f"tag-{number}" for number in range(10)} <= set(tags)
