@@ -9,13 +9,11 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from synth.cells import CELL, cells_of, covering_strips
+from synth.cells import cells_of, parts_of
 from synth.overlap_save import Tile, convolve_by_transforms, works_with_opencv
 from synth.psf import KernelPair
 
 _DIRECT_SIDE = 11  # beyond it OpenCV itself takes to transforms, at least on x86
-_TALLEST, _WIDEST = 8, 64  # cells filtered at a time, measured: about what stays in the cache
-_GAP = 3  # so many columns of cells more cost less than another strip
 
 
 def convolve_views(planes: np.ndarray, left: np.ndarray, right: np.ndarray) -> np.ndarray:
@@ -69,11 +67,7 @@ def _convolve_directly(
 
     half = pair.shape[1] // 2
     turned = pair[:, ::-1, ::-1]  # OpenCV correlates
-    for cell_rows, cell_columns in covering_strips(where, _TALLEST, _WIDEST, gap=_GAP):
-        rows, columns = (
-            slice(cells.start * CELL, min(cells.stop * CELL, length))
-            for cells, length in zip((cell_rows, cell_columns), size, strict=True)
-        )
+    for rows, columns in parts_of(where, size):
         window = planes[
             :,
             rows.start + origin[0] - half : rows.stop + origin[0] + half,

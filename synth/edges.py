@@ -21,7 +21,10 @@ _MIXED_WEIGHT = 1e-3  # a mixed pixel says this little of the colour of its surf
 
 @dataclass(frozen=True, slots=True)
 class Fragments:
-    """Pieces of pixels, each of one depth. The shares of one pixel sum to 1."""
+    """Pieces of pixels, each of one depth. The shares of one pixel sum to 1.
+
+    First one piece of each pixel, in their order, then at most one more of some.
+    """
 
     pixel: np.ndarray
     """int64 (M,): index into the flattened picture."""
@@ -30,7 +33,7 @@ class Fragments:
     share: np.ndarray
     """float64 (M,): part of the pixel's area, in [0, 1]."""
     light: np.ndarray
-    """float64 (M, 3): colour of the piece, linear light, not weighted by its share."""
+    """float32 (3, M): colour of the piece, linear light, not weighted by its share."""
 
 
 def whole_pixels(linear_image: np.ndarray, coc_px: np.ndarray) -> Fragments:
@@ -40,7 +43,7 @@ def whole_pixels(linear_image: np.ndarray, coc_px: np.ndarray) -> Fragments:
         np.arange(count),
         coc_px.astype(np.float64).ravel(),
         np.ones(count),
-        linear_image.astype(np.float64).reshape(count, 3),
+        np.ascontiguousarray(linear_image.reshape(count, 3).T, dtype=np.float32),
     )
 
 
@@ -64,38 +67,38 @@ def separate_edges(linear_image: np.ndarray, coc_px: np.ndarray) -> Fragments:
 
     # One neighbour at a time: arrays of all 25 would leave the cache.
     unmixed = np.where(mixed.ravel(), _MIXED_WEIGHT, 1.0)
-    lowest, highest = np.full((pixel.size, 3), np.inf), np.full((pixel.size, 3), -np.inf)
-    light_sums, weight_sums = np.zeros((2, pixel.size, 3)), np.zeros((2, pixel.size, 1))
+    own = whole.light.take(pixel, axis=1)
+    lowest, highest = own.copy(), own.copy()
+    light_sums, weight_sums = np.zeros((2, *own.shape)), np.zeros((2, pixel.size))
     for around in _neighbours(coc_px.shape, pixel):
-        colours = whole.light.take(around, axis=0)
+        colours = whole.light.take(around, axis=1)
         np.minimum(lowest, colours, out=lowest)
         np.maximum(highest, colours, out=highest)
         before = whole.coc_px.take(around) > middle
         for side, belongs in enumerate((before, ~before)):
-            weight = (unmixed.take(around) * belongs)[:, None]
+            weight = unmixed.take(around) * belongs
             light_sums[side] += colours * weight
             weight_sums[side] += weight
-    front, back = light_sums / weight_sums
-    own = whole.light[pixel]
-    contrast = ((front - back) ** 2).sum(axis=1)
-    cover = ((own - back) * (front - back)).sum(axis=1) / np.maximum(contrast, _LEAST_CONTRAST)
-    beside = ((own - back - cover[:, None] * (front - back)) ** 2).sum(axis=1)
+    front, back = light_sums / weight_sums[:, None]
+    contrast = ((front - back) ** 2).sum(axis=0)
+    cover = ((own - back) * (front - back)).sum(axis=0) / np.maximum(contrast, _LEAST_CONTRAST)
+    beside = ((own - back - cover * (front - back)) ** 2).sum(axis=0)
     mixture = (np.abs(cover - 0.5) <= 0.5 + _BEYOND) & (beside <= _BESIDE * contrast)
     cover = np.where(in_front, np.clip(cover, 0.5, 1.0), np.clip(cover, 0.0, 0.5))
     other_share = np.where(in_front, 1.0 - cover, cover)
     other_share[~mixture | (other_share < _LEAST_SHARE) | (contrast < _LEAST_CONTRAST)] = 0.0
 
-    other = np.where(in_front[:, None], back, front)
-    rest = (own - other_share[:, None] * other) / (1.0 - other_share[:, None])
+    other = np.where(in_front, back, front)
+    rest = (own - other_share * other) / (1.0 - other_share)
     light, share = whole.light.copy(), whole.share.copy()
-    light[pixel] = np.clip(rest, lowest, highest)
+    light[:, pixel] = np.clip(rest, lowest, highest)
     share[pixel] = 1.0 - other_share
     split = other_share > 0.0
     return Fragments(
         np.concatenate([whole.pixel, pixel[split]]),
         np.concatenate([whole.coc_px, np.where(in_front, far_coc, near_coc)[split]]),
         np.concatenate([share, other_share[split]]),
-        np.concatenate([light, other[split]]),
+        np.concatenate([light, other[:, split]], axis=1, dtype=np.float32),
     )
 
 

@@ -2,7 +2,8 @@
 
 from synth.render.gather import render_gather
 from synth.render.interface import Psf, Renderer
-from synth.render.layered import cut_layers, render_layered
+from synth.render.layered import render_layered
+from synth.render.layers import cut_layers
 from synth.render.scatter import CentredWindow, PublishedWindow, render_scatter
 
 __all__ = [

@@ -11,10 +11,10 @@ from typing import Literal
 
 import numpy as np
 
-from synth.cells import CELL, cells_of
 from synth.psf.field import FieldPsf
 from synth.render.blur import FieldBlur
-from synth.render.interface import Psf, check_scene, check_step, levels_of
+from synth.render.interface import Psf, check_scene, check_step
+from synth.render.levels import levels_of, occupied_cells
 
 
 def render_gather(
@@ -39,7 +39,7 @@ def render_gather(
     height, width = coc_px.shape
     position = levels_of(coc_px.astype(np.float32, copy=False), step_px)
     whole = bool((position == np.rint(position)).all())
-    levels, occupied = _occupied_cells(position, whole=whole)
+    levels, occupied = occupied_cells(position, whole=whole)
     blur = FieldBlur(psf, (height, width))
     pad = blur.reach_px([float(level) * step_px for level in levels])
     planes = np.pad(linear_image.transpose(2, 0, 1), ((0, 0), (pad, pad), (pad, pad)), mode=border)
@@ -63,24 +63,3 @@ def render_gather(
                 np.copyto(part, values, where=place == level)
     left, right = views.transpose(0, 2, 3, 1)
     return left, right
-
-
-def _occupied_cells(position: np.ndarray, *, whole: bool) -> tuple[np.ndarray, np.ndarray]:
-    """The whole steps next to any pixel, and for each the cells that hold such pixels.
-
-    whole: whether all positions are whole steps. Returns int64 (N,) and bool (N, *cells).
-    """
-    lowest, highest = int(np.floor(position.min())), int(np.ceil(position.max()))
-    occupied = np.zeros((highest - lowest + 1, *cells_of(position.shape)), dtype=bool)
-    for step in (position,) if whole else (np.floor(position), np.ceil(position)):
-        # Along a row a cell gets a new step where the cell starts or the step changes.
-        new = np.empty(step.shape, dtype=bool)
-        np.not_equal(step[:, 1:], step[:, :-1], out=new[:, 1:])
-        new[:, ::CELL] = True
-        pixel = np.flatnonzero(new)
-        row, column = np.divmod(pixel, step.shape[1])
-        level = step.reshape(-1)[pixel].astype(np.intp) - lowest
-        where = np.ravel_multi_index((level, row // CELL, column // CELL), occupied.shape)
-        occupied.reshape(-1)[where] = True
-    used = occupied.any(axis=(1, 2))
-    return np.arange(lowest, highest + 1)[used], occupied[used]

@@ -45,16 +45,3 @@ def check_step(step_px: float) -> None:
     """Raise ValueError where the distance of neighbouring layers is not positive."""
     if not step_px > 0.0:
         raise ValueError(f"step_px must be positive, got {step_px}")
-
-
-def levels_of(coc_px: np.ndarray, step_px: float) -> np.ndarray:
-    """Blur radii in steps, those within rounding of a whole step set to it; of the same type.
-
-    Rounding in the depth must not make a layer of its own with next to nothing in it.
-    """
-    position = coc_px / coc_px.dtype.type(step_px)
-    whole = np.rint(position)
-    distance = np.subtract(position, whole)
-    if distance.any():  # published radii are whole steps
-        np.copyto(position, whole, where=np.abs(distance, out=distance) < 1e-3)
-    return position
