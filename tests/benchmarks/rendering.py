@@ -244,12 +244,16 @@ def layered_scene(
     return synth.srgb_to_linear(scene.image), coc_px, families
 
 
-def speeds(size: tuple[int, int], repeats: int, seed: int, bank: Any) -> None:
+def speeds(size: tuple[int, int], repeats: int, seed: int) -> None:
     """Print pairs a second of each renderer and family on one scene, the noise left out."""
     max_coc_px = MAX_COC_PX.get(size[0], 8.0)
     image, coc_px, families = layered_scene(size, seed, max_coc_px)
     calls: dict[str, Callable[[], Views]] = {}
-    for name, psf in (*families.items(), *([("measured bank", bank)] if bank else [])):
+    banks = {
+        f"measured, {rows} x {columns} places": bank_of_kernels(rows, columns)
+        for rows, columns in ((1, 1), (6, 8))
+    }
+    for name, psf in (*families.items(), *banks.items()):
         calls[f"layered, {name}"] = partial(render_layered, image, coc_px, psf)
         calls[f"gather, {name}"] = partial(render_gather, image, coc_px, psf)
     calls["layered, sum, butterworth"] = partial(
@@ -263,14 +267,14 @@ def speeds(size: tuple[int, int], repeats: int, seed: int, bank: Any) -> None:
         print(f"| {name} | {taken:.2f} | {1.0 / taken:.2f} |", flush=True)
 
 
-def bank_of_kernels() -> Any:
-    """A bank of 6 x 8 places made up of tilted discs, the size of a real calibration's."""
+def bank_of_kernels(rows: int, columns: int) -> Any:
+    """A bank made up of tilted discs, the size of a real calibration's kernels."""
     axis = np.arange(-30, 31) / 12.0
     x, y = np.meshgrid(axis, axis)
     disc = (np.hypot(x, y) <= 1.0).astype(float)
-    kernels = np.zeros((6, 8, 2, 61, 61))
-    for row, column in np.ndindex(6, 8):
-        tilt = 0.3 + 0.6 * column / 7.0
+    kernels = np.zeros((rows, columns, 2, 61, 61))
+    for row, column in np.ndindex(rows, columns):
+        tilt = 0.3 + 0.6 * column / max(columns - 1, 1)
         kernels[row, column, 0] = disc * (1.0 - tilt * x)
         kernels[row, column, 1] = disc * (1.0 + (1.2 - tilt) * x)
     return synth.load_measured_bank(kernels, radius_px=12.0)
@@ -292,9 +296,8 @@ def main() -> None:
         height, width = text.split("x")
         return int(height), int(width)
 
-    bank = bank_of_kernels()
     for size in map(size_of, arguments.sizes):
-        speeds(size, arguments.repeats, arguments.seed, bank)
+        speeds(size, arguments.repeats, arguments.seed)
         for stretch in ("metres", "log"):
             compare_gather(size, arguments.repeats, arguments.scenes, stretch)
     for radius_px in arguments.plain_radii:
