@@ -53,7 +53,8 @@ def separate_edges(linear_image: np.ndarray, coc_px: np.ndarray) -> Fragments:
     The share is where a pixel's colour lies between the means of the unmixed pixels nearby, in
     front and behind; it stays on the side of one half that the pixel's own depth says. A pixel
     whose colour is no mixture of the two, such as a light of its own, stays whole. The two pieces
-    make up the pixel's light again, as far as colours found nearby can.
+    make up the pixel's light again, in colours found nearby: where that takes a smaller share of
+    the other surface, it is smaller.
     """
     whole = whole_pixels(linear_image, coc_px)
     near_most, far_most = _extremes(coc_px, np.maximum), _extremes(coc_px, np.minimum)
@@ -85,13 +86,14 @@ def separate_edges(linear_image: np.ndarray, coc_px: np.ndarray) -> Fragments:
     beside = ((own - back - cover * (front - back)) ** 2).sum(axis=0)
     mixture = (np.abs(cover - 0.5) <= 0.5 + _BEYOND) & (beside <= _BESIDE * contrast)
     cover = np.where(in_front, np.clip(cover, 0.5, 1.0), np.clip(cover, 0.0, 0.5))
-    other_share = np.where(in_front, 1.0 - cover, cover)
-    other_share[~mixture | (other_share < _LEAST_SHARE) | (contrast < _LEAST_CONTRAST)] = 0.0
-
     other = np.where(in_front, back, front)
+    other_share = np.minimum(
+        np.where(in_front, 1.0 - cover, cover), _fitting(own, other, lowest, highest)
+    )
+    other_share[~mixture | (other_share < _LEAST_SHARE) | (contrast < _LEAST_CONTRAST)] = 0.0
     rest = (own - other_share * other) / (1.0 - other_share)
     light, share = whole.light.copy(), whole.share.copy()
-    light[:, pixel] = np.clip(rest, lowest, highest)
+    light[:, pixel] = np.clip(rest, lowest, highest)  # of rounding alone
     share[pixel] = 1.0 - other_share
     split = other_share > 0.0
     return Fragments(
@@ -100,6 +102,19 @@ def separate_edges(linear_image: np.ndarray, coc_px: np.ndarray) -> Fragments:
         np.concatenate([share, other_share[split]]),
         np.concatenate([light, other[:, split]], axis=1, dtype=np.float32),
     )
+
+
+def _fitting(
+    own: np.ndarray, other: np.ndarray, lowest: np.ndarray, highest: np.ndarray
+) -> np.ndarray:
+    """The greatest share of another colour in a pixel whose rest is a colour found nearby.
+
+    All (3, K). (own - s other) / (1 - s) stays between lowest and highest in every channel.
+    """
+    bound = np.where(other < own, highest, lowest)
+    room, distance = np.abs(bound - own), np.abs(bound - other)
+    share = np.divide(room, distance, out=np.ones_like(distance), where=distance > room)
+    return np.asarray(share.min(axis=0))
 
 
 def _extremes(coc_px: np.ndarray, choose: np.ufunc) -> np.ndarray:

@@ -59,7 +59,10 @@ def synthesize(
     if parameters.cropped_to is not None and isinstance(parameters.camera, DddSynCamera):
         part, size = parameters.camera.crop(*coc_px.shape), parameters.cropped_to
         views = tuple(np.clip(crop_and_resize(view, part, size), 0.0, 1.0) for view in views)
-        target, coc_px = (crop_and_resize(plane, part, size) for plane in (target, coc_px))
+        resized_coc_px = crop_and_resize(coc_px, part, size)
+        # Bicubic overshoots at depth edges: that must not make far blur of near.
+        coc_px = np.clip(resized_coc_px, coc_px.min(), coc_px.max())
+        target = crop_and_resize(target, part, size)
     left, right = (
         _add_noise(_amplify(view, gain), parameters, rng)
         for view, gain in zip(views, parameters.gain, strict=True)

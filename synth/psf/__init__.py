@@ -1,7 +1,7 @@
 """Point spread functions of the two half-apertures. A new family is a file and a line here."""
 
 from synth.psf.butterworth import BUTTERWORTH, ButterworthParameters
-from synth.psf.family import Aperture, KernelPair, PsfFamily
+from synth.psf.family import Aperture, KernelPair, PsfFamily, combined_kernel
 from synth.psf.field import FieldPsf
 from synth.psf.integral import INTEGRAL, IntegralParameters
 from synth.psf.measured import MeasuredBank, load_measured_bank
@@ -29,6 +29,7 @@ __all__ = [
     "MeasuredBank",
     "PsfFamily",
     "TranslatingDiskParameters",
+    "combined_kernel",
     "load_measured_bank",
     "published_butterworth",
     "published_integral_window",

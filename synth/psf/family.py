@@ -67,6 +67,11 @@ class PsfFamily:
         return (left, right) if coc_px >= 0.0 else (right, left)
 
 
+def combined_kernel(pair: KernelPair) -> np.ndarray:
+    """The kernel of the combined view, which sees the whole aperture: the mean of (K_L, K_R)."""
+    return np.asarray(0.5 * (pair[0] + pair[1]))
+
+
 def project(aperture: Aperture, radius_px: float) -> np.ndarray:
     """Put the aperture, scaled to radius_px, on the pixel grid. Returns (k, k) float64, sum 1.
 

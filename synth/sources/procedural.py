@@ -5,10 +5,13 @@ thin structures at distinct depths before them. Surfaces are planes (their inver
 in the picture, as a plane's is in perspective) or bulge towards the viewer.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import chain
 
 import numpy as np
 
+from synth.cells import Part
 from synth.color import linear_to_srgb, srgb_to_linear
 from synth.scene import Scene
 from synth.sources.patterns import Size, random_pattern
@@ -19,6 +22,20 @@ _PHOTOGRAPH_SHARE = 0.8  # of surfaces, where photographs are given
 _WALL_SHARE = 0.25  # of scenes
 
 
+@dataclass(frozen=True, slots=True)
+class Surface:
+    """One surface of a scene, whole, with what later surfaces hide of it."""
+
+    window: Part
+    """Rows and columns of the picture that it lies in; the arrays are of this part."""
+    light: np.ndarray
+    """float32 (h, w, 3), linear light, not weighted by the matte; too bright above 1."""
+    matte: np.ndarray
+    """float32 (h, w): share of each pixel that it covers of what is behind it, in [0, 1]."""
+    depth_m: np.ndarray
+    """float32 (h, w), metres."""
+
+
 def procedural_scene(
     rng: np.random.Generator,
     *,
@@ -26,7 +43,33 @@ def procedural_scene(
     size: Size = (256, 256),
     textures: Sequence[np.ndarray] | None = None,
 ) -> Scene:
-    """Make a scene: up to 14 objects before a backdrop.
+    """Make a scene: up to 14 objects before a backdrop. See `procedural_surfaces`."""
+    return flatten(procedural_surfaces(rng, size=size, textures=textures), scene_id=scene_id)
+
+
+def flatten(surfaces: Iterable[Surface], *, scene_id: str) -> Scene:
+    """The picture of surfaces given back to front, the first of them the whole backdrop.
+
+    The depth of a pixel is that of the surface which covers most of it.
+    """
+    nearer = iter(surfaces)
+    backdrop = next(nearer)
+    canvas, depth_m = backdrop.light.copy(), backdrop.depth_m.copy()
+    for surface in nearer:
+        share = surface.matte[..., None]
+        seen = canvas[surface.window]
+        canvas[surface.window] = seen * (1.0 - share) + surface.light * share
+        np.copyto(depth_m[surface.window], surface.depth_m, where=surface.matte >= 0.5)
+    return Scene(scene_id, linear_to_srgb(canvas), depth_m)
+
+
+def procedural_surfaces(
+    rng: np.random.Generator,
+    *,
+    size: Size = (256, 256),
+    textures: Sequence[np.ndarray] | None = None,
+) -> Iterator[Surface]:
+    """Make the surfaces of a scene, back to front: a backdrop, then what is before it.
 
     size: (H, W), at least 16. textures: photographs, uint8 or uint16 (H, W, 3); None or an empty
     sequence takes patterns alone. The same stream and textures give the same scene.
@@ -39,34 +82,53 @@ def procedural_scene(
     far_m = float(np.exp(rng.uniform(np.log(2.5), np.log(30.0))))
     near_m = far_m * float(rng.uniform(0.08, 0.4))
     nearest, farthest = 1.0 / near_m, 1.0 / far_m
+    exposure = np.float32(rng.uniform(0.7, 1.1))
 
-    canvas = srgb_to_linear(_surface(rng, size, textures))
+    light = srgb_to_linear(_surface(rng, size, textures)) * exposure
     # Some scenes are one wall seen aslant with little before it, as many photographs are.
     wall = rng.random() < _WALL_SHARE
     if wall:
         dioptres = _aslant(rng, grid, nearest, farthest)
     else:
         dioptres = _plane(rng, grid, farthest, slant=0.3 * float(rng.random()) * farthest)
-        for distance, surface_dioptres in _furniture(rng, grid, nearest, farthest):
-            canvas, dioptres = _place(rng, canvas, dioptres, distance, surface_dioptres, textures)
+    limits = 0.5 * farthest, 1.5 * nearest
+    whole = np.ones(size, dtype=np.float32)
+    yield Surface((slice(0, size[0]), slice(0, size[1])), light, whole, _depth_m(dioptres, limits))
 
-    count = int(rng.integers(0, 4)) if wall else int(rng.integers(3, 15))
-    places = np.sort(rng.uniform(0.0, 1.0, count))
-    for place in places:
+    count = int(rng.integers(0, 4) if wall else rng.integers(3, 15))
+    furniture = [] if wall else _furniture(rng, grid, nearest, farthest)
+    objects = _objects(rng, grid, nearest, farthest, count=count)
+    for distance, surface_dioptres in chain(furniture, objects):
+        cover = matte(distance) * (surface_dioptres > dioptres)
+        rows, columns = (np.flatnonzero(cover.any(axis=axis)) for axis in (1, 0))
+        if rows.size == 0:
+            continue
+        window = slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1)
+        light = _light_of(rng, cover[window].shape, textures) * exposure
+        np.copyto(dioptres[window], surface_dioptres[window], where=cover[window] >= 0.5)
+        yield Surface(window, light, cover[window], _depth_m(surface_dioptres[window], limits))
+
+
+def _depth_m(dioptres: np.ndarray, limits: tuple[float, float]) -> np.ndarray:
+    return (1.0 / np.clip(dioptres, *limits)).astype(np.float32)
+
+
+def _objects(
+    rng: np.random.Generator, grid: Grid, nearest: float, farthest: float, *, count: int
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Cut-outs and thin structures: (signed distance, inverse depth), farthest first."""
+    size = grid[0].shape
+    for place in np.sort(rng.uniform(0.0, 1.0, count)):
         middle = farthest + (nearest - farthest) * float(place)
         radius_px = min(size) * float(np.exp(rng.uniform(np.log(0.06), np.log(0.36))))
         distance = random_shape(rng, grid, radius_px)
         slant = (nearest - farthest) * float(rng.choice([0.0, rng.uniform(0.0, 0.25)]))
-        surface_dioptres = _plane(rng, grid, middle, slant=slant)
+        dioptres = _plane(rng, grid, middle, slant=slant)
         if rng.random() < 0.3:
             depth_of_bulge = (nearest - farthest) * float(rng.uniform(0.02, 0.12))
             inside = np.clip(-distance / np.float32(radius_px), 0.0, 1.0)
-            surface_dioptres = surface_dioptres + depth_of_bulge * np.sqrt(inside)
-        canvas, dioptres = _place(rng, canvas, dioptres, distance, surface_dioptres, textures)
-
-    depth_m = 1.0 / np.clip(dioptres, 0.5 * farthest, 1.5 * nearest)
-    exposure = np.float32(rng.uniform(0.7, 1.1))
-    return Scene(scene_id, linear_to_srgb(canvas * exposure), depth_m.astype(np.float32))
+            dioptres = dioptres + depth_of_bulge * np.sqrt(inside)
+        yield distance, dioptres
 
 
 def _surface(rng: np.random.Generator, size: Size, textures: list[np.ndarray]) -> np.ndarray:
@@ -120,35 +182,13 @@ def _furniture(
     return result
 
 
-def _place(
-    rng: np.random.Generator,
-    canvas: np.ndarray,
-    dioptres: np.ndarray,
-    distance_px: np.ndarray,
-    surface_dioptres: np.ndarray,
-    textures: list[np.ndarray],
-) -> tuple[np.ndarray, np.ndarray]:
-    """Put a surface into the picture where it is in front of what is there.
-
-    canvas: linear light. The depth of a pixel is that of the surface which covers most of it.
-    """
-    cover = matte(distance_px) * (surface_dioptres > dioptres)
-    rows = np.flatnonzero(cover.any(axis=1))
-    columns = np.flatnonzero(cover.any(axis=0))
-    if rows.size == 0:
-        return canvas, dioptres
-    window = (slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1))
-    size = (rows[-1] + 1 - rows[0], columns[-1] + 1 - columns[0])
+def _light_of(rng: np.random.Generator, size: Size, textures: list[np.ndarray]) -> np.ndarray:
+    """The linear light of a surface, (H, W, 3)."""
     texture = srgb_to_linear(_surface(rng, (max(size[0], 16), max(size[1], 16)), textures))
-    texture = texture[: size[0], : size[1]] * _light(rng, size)[..., None]
-    share = cover[window][..., None]
-    canvas[window] = canvas[window] * (1.0 - share) + texture * share
-    covered = cover[window] >= 0.5
-    dioptres[window] = np.where(covered, surface_dioptres[window], dioptres[window])
-    return canvas, dioptres
+    return texture[: size[0], : size[1]] * _shading(rng, size)[..., None]
 
 
-def _light(rng: np.random.Generator, size: Size) -> np.ndarray:
+def _shading(rng: np.random.Generator, size: Size) -> np.ndarray:
     """A smooth change of light across a surface, (H, W), about 1."""
     strength = rng.normal(0.0, 0.25, 2)
     down = np.linspace(-1.0, 1.0, size[0])[:, None] * strength[0]

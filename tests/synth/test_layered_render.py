@@ -1,19 +1,20 @@
 """The layered renderer against slow oracles: its formula in loops, and rays through the lens."""
 
-import itertools
-
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
+from synth import CameraRanges, generator, srgb_to_linear
 from synth.cells import CELL
 from synth.convolve import convolve_views
 from synth.edges import separate_edges, whole_pixels
 from synth.extend import extend_unknown
 from synth.psf import PSF_FAMILIES
 from synth.render import cut_layers, render_layered
+from synth.sources.procedural import procedural_scene
+from tests.synth.rays import points_of, psf_of_points, trace_rays
 
 FAMILIES = sorted(PSF_FAMILIES)
 coc_maps = hnp.arrays(np.float32, (11, 13), elements=st.floats(-4, 4, width=32))
@@ -79,63 +80,6 @@ def test_render_is_its_formula(name, coc):
         expected, certain = composite_slowly(image, coc, psf, view, 0.5)
         assert certain.mean() > 0.4
         np.testing.assert_allclose(rendered[certain], expected[certain], atol=2e-4)
-
-
-def trace_rays(points, sign, layers):
-    """Light of every pixel as a mean over rays: through each place of the aperture, front to back.
-
-    layers: nearest first, (coc, matte, premultiplied picture), whole, with what is hidden in them.
-    sign: 1 for the left view, -1 for the right one, which sees the aperture mirrored.
-    """
-    height, width = layers[0][1].shape
-    total = np.zeros((height, width, 3))
-    rows, columns = np.mgrid[:height, :width].astype(float)
-    for x, y, weight in zip(*points, strict=True):
-        passing = np.ones((height, width))
-        for coc, matte, light in layers:
-            place = (rows - y * abs(coc), columns - sign * x * coc)
-            total += weight * (passing[..., None] * interpolate(light, *place))
-            passing = passing * (1.0 - interpolate(matte[..., None], *place)[..., 0])
-    return total / points[2].sum()
-
-
-def interpolate(planes, rows, columns):
-    """Bilinear values at places between pixels, mirrored borders."""
-    pad = 12
-    planes = np.pad(planes, ((pad, pad), (pad, pad), (0, 0)), mode="symmetric")
-    rows, columns = rows + pad, columns + pad
-    top, left = np.floor(rows).astype(int), np.floor(columns).astype(int)
-    result = 0.0
-    for down, across in itertools.product((0, 1), (0, 1)):
-        share = np.abs(1 - down - (rows - top)) * np.abs(1 - across - (columns - left))
-        result = result + share[..., None] * planes[top + down, left + across]
-    return result
-
-
-def points_of(name, side=8):
-    """Places of a family's aperture, and the light through them: side x side points."""
-    family = PSF_FAMILIES[name]
-    aperture = family.aperture(family.parameters())
-    blocks = aperture.light.reshape(side, -1, side, aperture.light.shape[1] // side)
-    axis = (np.arange(side) - (side - 1) / 2) * (2 * aperture.extent / side)
-    x, y = np.meshgrid(axis, axis)
-    return x.ravel(), y.ravel(), blocks.sum(axis=(1, 3)).ravel()
-
-
-def psf_of_points(points):
-    """Kernels of the same few points that the rays go through: each split over four pixels."""
-
-    def psf(coc_px):
-        x, y, weight = points
-        x_px, y_px = x * coc_px, y * abs(coc_px)
-        half = int(np.ceil(max(np.abs(x_px).max(), np.abs(y_px).max())))
-        pixels = np.arange(-half, half + 1.0)[:, None]
-        columns = np.maximum(0, 1 - np.abs(x_px - pixels))
-        rows = np.maximum(0, 1 - np.abs(y_px - pixels))
-        kernel = (rows * weight) @ columns.T / weight.sum()
-        return kernel, kernel[:, ::-1]
-
-    return psf
 
 
 def two_layers(seed, near_coc, far_coc, background):
@@ -411,3 +355,33 @@ def test_an_unknown_composite_is_refused():
         render_layered(
             np.zeros((4, 4, 3)), np.zeros((4, 4)), PSF_FAMILIES["integral"], composite="under"
         )
+
+
+def some_scene(seed, size=(60, 80)):
+    """A procedural scene in linear light and its radii up to 5 px: slopes, outlines, thin parts."""
+    scene = procedural_scene(generator(seed, "scene"), scene_id="s", size=size)
+    cameras = CameraRanges(extreme_coc_px=(3.0, 5.0))
+    coc = cameras.sample(generator(seed, "camera"), scene.depth_m).coc_px(scene.depth_m)
+    return srgb_to_linear(scene.image), coc
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_layers_and_pieces_make_up_the_light_of_every_pixel(seed):
+    """Eq. 3, 4 for what is rendered by default: mattes sum to 1, and layers to the picture."""
+    image, coc = some_scene(seed)
+    pieces = separate_edges(image, coc)
+    assert pieces.pixel.size > coc.size, "no pixel was taken apart"
+    layers = list(cut_layers(pieces, coc.shape, step_px=0.5))
+    np.testing.assert_allclose(sum(layer.matte for layer in layers), 1.0, atol=1e-6)
+    light = sum(layer.light for layer in layers)
+    np.testing.assert_allclose(light.transpose(1, 2, 0), image, atol=1e-6)
+
+
+@pytest.mark.parametrize(("composite", "atol"), [("over", 0.01), ("sum", 1e-6)])
+@pytest.mark.parametrize("seed", range(3))
+def test_a_lens_without_blur_gives_the_picture(seed, composite, atol):
+    """Whatever the depth and however it is cut: no light is lost on the way."""
+    image, coc = some_scene(seed)
+    point = np.ones((1, 1))
+    for view in render_layered(image, coc, lambda coc_px: (point, point), composite=composite):
+        np.testing.assert_allclose(view, image, atol=atol)

@@ -5,11 +5,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from synth import generator
+from synth import CameraRanges, generator, srgb_to_linear
+from synth.render import render_gather, render_layered
 from synth.sources.patterns import PATTERNS, resize
-from synth.sources.procedural import procedural_scene
+from synth.sources.procedural import flatten, procedural_scene, procedural_surfaces
 from synth.sources.shapes import SHAPES, matte, pixel_grid, polygon
 from synth.sources.textures import crop_texture, skimage_textures
+from tests.synth.rays import over_the_picture, points_of, psf_of_points, trace_rays, whole_layers
 
 
 def photograph(seed=0, size=(90, 120)):
@@ -44,6 +46,48 @@ def test_same_stream_same_scene():
     )
     np.testing.assert_array_equal(one.image, other.image)
     np.testing.assert_array_equal(one.depth_m, other.depth_m)
+
+
+def test_surfaces_come_back_to_front_and_make_up_the_scene():
+    surfaces = list(procedural_surfaces(generator(2, "s"), size=(64, 80)))
+    scene = procedural_scene(generator(2, "s"), scene_id="s", size=(64, 80))
+    np.testing.assert_array_equal(flatten(surfaces, scene_id="s").image, scene.image)
+    assert surfaces[0].matte.shape == (64, 80)
+    assert surfaces[0].matte.min() == 1.0
+    light = np.zeros((64, 80, 3))
+    depth_m = np.full((64, 80), np.inf)
+    for surface in surfaces:
+        matte = over_the_picture(surface.matte, surface, (64, 80))
+        assert 0.0 <= matte.min() <= matte.max() <= 1.0
+        own_depth = over_the_picture(surface.depth_m, surface, (64, 80), mode="edge")
+        assert (own_depth < depth_m + 1e-6)[matte > 0.5].all(), "a surface before a nearer one"
+        depth_m = np.where(matte >= 0.5, own_depth, depth_m)
+        light += matte[..., None] * (over_the_picture(surface.light, surface, (64, 80)) - light)
+    np.testing.assert_allclose(srgb_to_linear(scene.image), np.clip(light, 0, 1), atol=2e-3)
+    np.testing.assert_array_equal(scene.depth_m, depth_m)
+
+
+def test_layered_renders_of_scenes_are_nearer_to_the_truth_than_gathered_ones():
+    """Rays through the exact surfaces, what they hide included, which no renderer is told."""
+    points, inner = points_of("butterworth"), np.s_[6:-6, 6:-6]
+    psf = psf_of_points(points)
+    errors = []
+    for seed in range(6):
+        surfaces = list(procedural_surfaces(generator(seed, "truth"), size=(48, 64)))
+        scene = flatten(surfaces, scene_id="s")
+        cameras = CameraRanges(extreme_coc_px=(3.0, 5.0))
+        camera = cameras.sample(generator(seed, "camera"), scene.depth_m)
+        truth = trace_rays(points, 1, whole_layers(surfaces, camera))[inner]
+        image, coc = srgb_to_linear(scene.image), camera.coc_px(scene.depth_m)
+        errors.append(
+            [
+                np.sqrt(np.mean((render(image, coc, psf)[0][inner] - truth) ** 2))
+                for render in (render_layered, render_gather)
+            ]
+        )
+    layered, gathered = np.mean(errors, axis=0)
+    assert layered < 0.02
+    assert layered < 0.6 * gathered
 
 
 def test_scenes_are_rich():

@@ -195,6 +195,26 @@ def test_published_windows_scatter():
     assert (pair.left[-1] == 0).all(), "the published window leaves the last row dark"
 
 
+def test_resized_radii_of_a_published_set_stay_near():
+    """Bicubic overshoots at a depth step; DDD-syn has no far side."""
+    depth_m = np.full((60, 80), 10.0, np.float32)
+    depth_m[:, 40:] = 0.8
+    scene = Scene("step", np.full((60, 80, 3), 0.5, np.float32), depth_m)
+    parameters = replace(
+        plain_parameters(),
+        camera=PUBLISHED_CAMERAS["ddd-syn/testing"],
+        family="published",
+        psf=None,
+        max_coc_px=None,
+        renderer="scatter",
+        light="srgb",
+        cropped_to=(60, 80),
+    )
+    coc_px = synthesize(scene, parameters, generator(0, "")).coc_px
+    radii = parameters.camera.coc_px(depth_m)
+    assert (coc_px.min(), coc_px.max()) == (radii.min(), radii.max())
+
+
 def test_measured_kernels_come_as_a_bank():
     scene = slope_scene()
     rng = np.random.default_rng(0)

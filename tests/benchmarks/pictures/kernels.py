@@ -10,6 +10,7 @@ from synth.psf import (
     PSF_FAMILIES,
     KernelPair,
     MeasuredBank,
+    combined_kernel,
     published_butterworth,
     published_integral_window,
     published_translating_disk,
@@ -95,7 +96,7 @@ def kernels_of(family: str) -> Picture:
                     write(nothing, "none", x=17, y=38)
                     cells.append(Cell(nothing))
                     continue
-                kernel = 0.5 * (pair[0] + pair[1]) if view == "both" else pair[number]
+                kernel = combined_kernel(pair) if view == "both" else pair[number]
                 zoom = _zoom(radius)
                 picture = kernel_picture(kernel, 16 // zoom, 2 * zoom)
                 cells.append(Cell(picture, caption if view == "both" else ""))
@@ -144,7 +145,7 @@ def kernels_measured(bank: MeasuredBank) -> Picture:
     for number, view in enumerate(("left", "right", "both")):
         cells = []
         for radius, pair in zip(radii, pairs, strict=True):
-            kernel = 0.5 * (pair[0] + pair[1]) if view == "both" else pair[number]
+            kernel = combined_kernel(pair) if view == "both" else pair[number]
             caption = f"s {shift_px(pair):+.2f}" if view == "both" else ""
             zoom = _zoom(radius)
             cells.append(Cell(kernel_picture(kernel, 19 // zoom, 2 * zoom), caption))
