@@ -133,8 +133,9 @@ def _scatter(planes: np.ndarray, rows: Steps, columns: Steps) -> np.ndarray:
 
     0 where nothing arrives.
     """
-    size = planes.shape[1:]
-    totals = torch.zeros((planes.shape[0], size[0] * size[1]), dtype=torch.float64)
+    planes, size = np.ascontiguousarray(planes), planes.shape[1:]
+    # On the CPU whatever the default device: sums of many terms at one place have one order there.
+    totals = torch.zeros((planes.shape[0], size[0] * size[1]), dtype=torch.float64, device="cpu")
     for top in range(0, size[0], _STRIP):
         strip = np.s_[top : top + _STRIP]
         values = torch.from_numpy(planes[:, strip].reshape(planes.shape[0], -1))
