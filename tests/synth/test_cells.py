@@ -4,7 +4,15 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from synth.cells import covering_squares, covering_strips
+from synth.cells import (
+    CELL,
+    any_in_cells,
+    cells_of,
+    covering_squares,
+    covering_strips,
+    grown,
+    parts_of,
+)
 
 
 @given(
@@ -31,3 +39,29 @@ def test_squares_and_strips_cover_cells_once(seed, shape, share, side):
     for covered in (squares, strips):
         assert covered.max(initial=0) <= 1
         assert (covered >= where).all()
+
+
+@given(
+    seed=st.integers(0, 999),
+    size=st.tuples(st.integers(1, 150), st.integers(1, 150)),
+    by=st.integers(0, 3),
+)
+def test_cells_of_pixels_their_surroundings_and_parts(seed, size, by):
+    pixels = np.random.default_rng(seed).random(size) < 0.002
+    cells = any_in_cells(pixels)
+    expected = np.zeros(cells_of(size), dtype=bool)
+    for row, column in np.argwhere(pixels):
+        expected[row // CELL, column // CELL] = True
+    np.testing.assert_array_equal(cells, expected)
+    around = np.zeros_like(cells)
+    for row, column in np.argwhere(cells):
+        around[max(row - by, 0) : row + by + 1, max(column - by, 0) : column + by + 1] = True
+    np.testing.assert_array_equal(grown(cells, by), around)
+    covered = np.zeros(size, dtype=int)
+    for rows, columns in parts_of(cells, size):
+        assert (rows.start % CELL, columns.start % CELL) == (0, 0)
+        assert rows.stop <= size[0]
+        assert columns.stop <= size[1]
+        covered[rows, columns] += 1
+    assert covered.max() <= 1
+    assert covered[pixels].all()
