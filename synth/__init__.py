@@ -4,7 +4,7 @@ Needs numpy and torch alone; OpenCV makes it faster on a CPU. Sources of scenes 
 `synth.sources`.
 """
 
-from synth.camera import Camera, CameraRanges
+from synth.camera import Camera, CameraRanges, LensRanges
 from synth.color import linear_to_srgb, quantize, srgb_to_linear
 from synth.pair import synthesize
 from synth.parameters import PairParameters, PairRanges, sample_parameters
@@ -22,6 +22,7 @@ __all__ = [
     "Camera",
     "CameraRanges",
     "FieldPsf",
+    "LensRanges",
     "MeasuredBank",
     "PairParameters",
     "PairRanges",

@@ -5,7 +5,7 @@ from typing import Any, Literal, get_args
 
 import numpy as np
 
-from synth.camera import Camera, CameraRanges
+from synth.camera import Camera, CameraRanges, LensRanges
 from synth.distortion import Coefficients, check_coefficients
 from synth.psf import PSF_FAMILIES
 from synth.published_cameras import DddSynCamera, RdpdCamera
@@ -104,7 +104,7 @@ class PairRanges:
 
     families: tuple[str, ...] = tuple(PSF_FAMILIES)
     """Kernel families, drawn with equal chances; `measured` may be among them."""
-    cameras: CameraRanges = field(default_factory=CameraRanges)
+    cameras: CameraRanges | LensRanges = field(default_factory=CameraRanges)
     """Lenses and where they are focused; blur radii are clipped to their greatest."""
     bit_depth: int = 8
     """8 or 16."""
@@ -148,7 +148,7 @@ def sample_parameters(
         camera=ranges.cameras.sample(rng, scene.depth_m),
         family=family,
         psf=None if family == MEASURED else PSF_FAMILIES[family].sample(rng),
-        max_coc_px=ranges.cameras.extreme_coc_px[1],
+        max_coc_px=ranges.cameras.max_coc_px,
         bit_depth=ranges.bit_depth,
         shot_noise=float(rng.uniform(0.0, ranges.shot_noise)),
         read_noise=float(rng.uniform(0.0, ranges.read_noise)),

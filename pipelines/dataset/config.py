@@ -58,6 +58,34 @@ class BankConfig:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class LensConfig:
+    """A lens, from which blur follows; one number, or the least and the greatest of a range."""
+
+    focal_length_mm: list[float] | None = None
+    """Focal length, e.g. 50 or 24,85; none draws the blur instead, and the lens follows from it."""
+    f_number: list[float] | None = None
+    """F-number, e.g. 2; none draws 1.4 to 8."""
+    focus_distance_m: list[float] | None = None
+    """Distance that is sharp; none draws one within the scene."""
+    sensor_width_mm: float = 36.0
+    """Width of the sensor that the picture was taken with."""
+
+    def __post_init__(self) -> None:
+        """Refuse impossible values."""
+        for key in ("focal_length_mm", "f_number", "focus_distance_m"):
+            given = getattr(self, key)
+            if given is not None and not (
+                len(given) in (1, 2) and 0 < given[0] <= given[-1] < math.inf
+            ):
+                raise ValueError(
+                    f"lens.{key} is one positive number, or the least and the greatest, "
+                    f"not {value_text(given)}"
+                )
+        if not 0 < self.sensor_width_mm < math.inf:
+            raise ValueError(f"lens.sensor_width_mm is positive, not {self.sensor_width_mm:g}")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class SynthConfig(StepConfig):
     """Synthesise dual-pixel pairs from RGB-D scenes into a dataset version."""
 
@@ -75,6 +103,8 @@ class SynthConfig(StepConfig):
     """Families to draw from: butterworth, integral, translating_disk, measured (with bank.file)."""
     bank: BankConfig = field(default_factory=BankConfig)
     """Measured kernels."""
+    lens: LensConfig = field(default_factory=LensConfig)
+    """A real lens, in place of blur that is drawn."""
     renderer: Literal["layered", "gather", "scatter"] = "layered"
     """layered, with occlusion; gather, as RDPD; scatter, as DDD-syn."""
     composite: Literal["over", "sum"] = "over"
@@ -88,7 +118,7 @@ class SynthConfig(StepConfig):
     min_coc_px: float | None = None
     """Least radius of a pair's most blurred part, in pixels; none is 0.4 max_coc_px."""
     max_coc_px: float | None = 8.0
-    """Largest radius of the blur disc in pixels; none in preset ddd-syn."""
+    """Largest radius of the blur disc in pixels, which a lens is clipped to; none in ddd-syn."""
     radial_distortion: float = 0.0
     """Largest lens distortion, 0.02 moves a corner of 480x640 by 4%; preset rdpd: 1 is its own."""
     gain: float = 0.0
@@ -105,6 +135,9 @@ class SynthConfig(StepConfig):
     """Share of scenes, and of photographs, kept for the test."""
     seed: int = 0
     """Every random number follows from it and the pair_id."""
+    scene_of: Literal["folder", "picture"] = "folder"
+    """What of a source with sub-folders is one scene, in one split: all of a sub-folder's pictures,
+    or each picture."""
     depth_unit: str = "mm"
     """Unit of a folder's depth files: mm, cm, dm, m, or the metres of one step, e.g. 0.0002."""
     device: Literal["cpu", "cuda"] = "cpu"
@@ -206,8 +239,16 @@ class SynthConfig(StepConfig):
             (published, ("seed",), f"in preset {self.preset} nothing is drawn"),
             (published, ("bank",), f"preset {self.preset} has its kernels"),
             (self.bank.file is None, ("bank",), "there is no bank.file"),
+            (published, ("lens",), f"preset {self.preset} has its cameras"),
+            (self.lens.focal_length_mm is None, ("lens",), "there is no lens.focal_length_mm"),
+            (
+                self.lens.focal_length_mm is not None and self.preset is None,
+                ("min_coc_px",),
+                "blur follows from the lens",
+            ),
             (self.source != PROCEDURAL, ("textures",), "textures are for source=procedural"),
             (published or no_folder, ("depth_unit",), "depth_unit is for a folder of scenes"),
+            (published or no_folder, ("scene_of",), "scene_of is for a folder of scenes"),
         ):
             given = [name for key in keys for name in self._given(key)] if idle else []
             if given:
@@ -216,8 +257,8 @@ class SynthConfig(StepConfig):
     def _given(self, key: str) -> list[str]:
         """Return the key, or those below it, that have another value than their default."""
         value = getattr(self, key)
-        if isinstance(value, BankConfig):
-            plain = BankConfig()
+        if isinstance(value, BankConfig | LensConfig):
+            plain = type(value)()
             names = [below.name for below in fields(value)]
             return [f"{key}.{n}" for n in names if getattr(value, n) != getattr(plain, n)]
         default = next(f.default for f in fields(self) if f.name == key)

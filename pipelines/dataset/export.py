@@ -4,6 +4,7 @@ Pairs of a published preset get the names that the published set has; others the
 DPD-blur, which `k3dn ingest` and most networks for dual-pixel pictures read.
 """
 
+import re
 from collections.abc import Mapping
 from contextlib import closing
 from dataclasses import dataclass
@@ -80,7 +81,8 @@ def names_of(pair: Pair) -> list[Mapping[str, str]]:
     if published:
         return list(published)
     # One folder, as the layout has it: pairs of a tree of scenes have slashes in their ids.
-    keys = {"split": pair.split, "pair_id": pair.pair_id.replace("/", "__")}
+    name = re.sub("[/%]", lambda sign: f"%{ord(sign[0]):02X}", pair.pair_id)
+    keys = {"split": pair.split, "pair_id": name}
     return [
         {role: pattern.format_map(keys) for role, pattern in _DPD_BLUR.items() if _has(pair, role)}
     ]

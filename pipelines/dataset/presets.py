@@ -86,6 +86,7 @@ def published_preset(name: str | None) -> "PublishedPreset | None":
 
 def preset_values(name: str) -> dict[str, Any]:
     """Return the keys of ``k3dn synth`` that a preset has a say in, by name; empty for unknown."""
+    from synth.camera import CameraRanges
     from synth.presets import PRESETS, PublishedPreset
 
     preset = PRESETS.get(name)
@@ -98,6 +99,7 @@ def preset_values(name: str) -> dict[str, Any]:
             **fixed_values(name),
         }
     ranges = preset.ranges
+    assert isinstance(ranges.cameras, CameraRanges)  # so that blur is drawn
     least_px, most_px = ranges.cameras.extreme_coc_px
     return {
         "dataset": name,

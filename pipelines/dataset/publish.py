@@ -99,6 +99,7 @@ def publish(
     config: Mapping[str, Any],
     code: str,
     max_rejected: float,
+    inputs: int | None = None,
     move_latest: bool,
     ray_address: str | None,
     read_inputs: bool = True,
@@ -106,7 +107,9 @@ def publish(
 ) -> VersionResult:
     """Make the version that the plan describes, or find it there, and return where it is.
 
-    config: resolved configuration, for the manifest. max_rejected: share of inputs, 0 to 1.
+    config: resolved configuration, for the manifest. max_rejected: largest share, 0 to 1, both of
+    the planned pairs that cannot be made and of the inputs that discovery finds unusable. inputs:
+    how many there are to discover; None: each planned pair is one, and both count together.
     read_inputs: compare the inputs' content with that of a version that exists.
     device: torch's name of what pairs are made on.
     Raises UserError: the version exists and is another one, too many rejects, another run took
@@ -129,15 +132,18 @@ def publish(
     if not existed:
         results = run_plan(plan, version, producer, ray_address, claim=claim, device=device)
         _check_ours(version, claim)
-        rejects = sorted(
-            [*plan.rejects, *(reject for result in results for reject in result.rejects)],
-            key=lambda reject: (reject.split, reject.pair_id, reject.path),
-        )
+        failed = [reject for result in results for reject in result.rejects]
+        rejects = _each_once([*plan.rejects, *failed])
         rejected_data = _rejects_file(rejects)
         version.child(REJECTED).write_bytes(rejected_data)
-        total = plan.num_units + len(plan.rejects)
-        if len(rejects) > max_rejected * total:
-            raise UserError(_too_many(rejects, total, max_rejected, version))
+        found = plan.rejects
+        if inputs is None:
+            shares = [("inputs", [*found, *failed], plan.num_units + len(found))]
+        else:
+            shares = [("inputs", [*found], inputs), ("pairs", failed, plan.num_units)]
+        for what, lost, total in shares:
+            if len(lost) > max_rejected * total:
+                raise UserError(_too_many(lost, f"{total} {what}", max_rejected, version))
         _finish(plan, version, results, rejects, rejected_data, config, claim, device)
     elif read_inputs:
         _check_inputs(version, plan, producer)
@@ -283,6 +289,13 @@ def _remove_strangers(version: Location, named: set[str]) -> None:
             version.child(name).delete()
 
 
+def _each_once(rejects: list[Reject]) -> list[Reject]:
+    """Return one reject for each file and reason: a picture may be that of many pairs."""
+    ordered = sorted(rejects, key=lambda reject: (reject.split, reject.pair_id, reject.path))
+    first = {(reject.path, reject.reason): reject for reject in reversed(ordered)}
+    return [reject for reject in ordered if first[reject.path, reject.reason] is reject]
+
+
 def _rejects_file(rejects: list[Reject]) -> bytes:
     sink = io.BytesIO()
     table = pa.Table.from_pylist([asdict(reject) for reject in rejects], schema=_REJECT_SCHEMA)
@@ -297,11 +310,11 @@ def _gone(version: Location, name: str) -> str:
     )
 
 
-def _too_many(rejects: list[Reject], total: int, allowed: float, version: Location) -> str:
+def _too_many(rejects: list[Reject], total: str, allowed: float, version: Location) -> str:
     reason, count = Counter(reject.reason for reject in rejects).most_common(1)[0]
     example = next(reject.path for reject in rejects if reject.reason == reason)
     return (
-        f"{len(rejects)} of {total} inputs were rejected, more than max_rejected={allowed:g} "
+        f"{len(rejects)} of {total} were rejected, more than max_rejected={allowed:g} "
         f"allows; most often: {reason} ({count} times, e.g. {example}); all reasons: "
         f"{version}/{REJECTED}; nothing was published"
     )

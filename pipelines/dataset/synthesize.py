@@ -7,7 +7,7 @@ from typing import Any
 from pipelines.config import SHARED_KEYS, as_dict
 from pipelines.dataset.config import MOTORCYCLE, PROCEDURAL, SynthConfig
 from pipelines.dataset.logged import log_version
-from pipelines.dataset.measured_kernels import load_bank
+from pipelines.dataset.measured_kernels import LoadedBank, load_bank
 from pipelines.dataset.plan import make_plan
 from pipelines.dataset.presets import plan_preset, published_preset
 from pipelines.dataset.provenance import code_fingerprint
@@ -22,6 +22,7 @@ _CODE = ("pipelines.dataset", "synth")
 _CONTENT = (
     "preset",
     "kernels",
+    "lens",
     "renderer",
     "composite",
     "light",
@@ -50,7 +51,7 @@ def make(config: SynthConfig) -> VersionResult:
     """Make the dataset version, or find it there. Raises UserError."""
     root = locate(config.root)
     config = with_absolute_paths(config)
-    scenes = open_scenes(config)
+    scenes, bank = open_scenes(config), load_bank(config.bank)
     preset = published_preset(config.preset)
     plan = make_plan(
         dataset=config.dataset,
@@ -59,16 +60,17 @@ def make(config: SynthConfig) -> VersionResult:
         if preset is not None
         else plan_scenes(config, scenes),
         rejects=scenes.rejects,
-        content_config=_content(config, scenes.kind),
+        content_config=_content(config, scenes.kind, bank),
         pairs_per_shard=config.pairs_per_shard,
     )
     return publish(
         plan,
         root,
-        SyntheticPairs(config=_anywhere(config), reader=scenes.reader, bank=load_bank(config.bank)),
+        SyntheticPairs(config=_anywhere(config), reader=scenes.reader, bank=bank),
         config={key: value for key, value in as_dict(config).items() if key not in SHARED_KEYS},
         code=code_fingerprint(_CODE),
         max_rejected=config.max_rejected,
+        inputs=len(scenes.pictures) + len(scenes.rejects),
         move_latest=config.set_latest,
         ray_address=config.ray_address,
         read_inputs=cheap_to_read(*scenes.locations),
@@ -93,10 +95,12 @@ def _absolute(path: str, *, but: tuple[str, ...] = ()) -> str:
     return os.path.abspath(os.path.expanduser(path))  # noqa: PTH100, PTH111 ('..' goes)
 
 
-def _content(config: SynthConfig, kind: str) -> dict[str, Any]:
+def _content(config: SynthConfig, kind: str, bank: LoadedBank | None) -> dict[str, Any]:
     values = {key: value for key, value in asdict(config).items() if key in _CONTENT}
-    bank = {key: value for key, value in asdict(config.bank).items() if key != "file"}
-    return values | {"source": kind, "bank": bank}
+    # Kernels are settings: those of a version are known by their content, whatever their file.
+    kernels = {key: value for key, value in asdict(config.bank).items() if key != "file"}
+    kernels["sha256"] = None if bank is None else bank.source.sha256
+    return values | {"source": kind, "bank": kernels}
 
 
 def _anywhere(config: SynthConfig) -> SynthConfig:

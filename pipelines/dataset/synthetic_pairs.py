@@ -130,12 +130,9 @@ def ranges_of(config: SynthConfig) -> "synth.PairRanges":
     """Return what is drawn for the pairs of a set of our own."""
     import synth
 
-    most_px = config.max_coc_px
-    assert most_px is not None  # the configuration sees to it
-    least_px = _LEAST_BLUR * most_px if config.min_coc_px is None else config.min_coc_px
     return synth.PairRanges(
         families=tuple(config.kernels),
-        cameras=synth.CameraRanges(extreme_coc_px=(least_px, most_px)),
+        cameras=_cameras_of(config),
         bit_depth=config.bit_depth,
         renderer=config.renderer,
         composite=config.composite,
@@ -144,6 +141,22 @@ def ranges_of(config: SynthConfig) -> "synth.PairRanges":
         read_noise=config.read_noise,
         radial_distortion=config.radial_distortion,
         gain=config.gain,
+    )
+
+
+def _cameras_of(config: SynthConfig) -> "synth.CameraRanges | synth.LensRanges":
+    import synth
+
+    most_px, lens = config.max_coc_px, config.lens
+    assert most_px is not None  # the configuration sees to it
+    if lens.focal_length_mm is None:
+        least_px = _LEAST_BLUR * most_px if config.min_coc_px is None else config.min_coc_px
+        return synth.CameraRanges(extreme_coc_px=(least_px, most_px))
+    drawn = {key: getattr(lens, key) for key in ("focal_length_mm", "f_number", "focus_distance_m")}
+    return synth.LensRanges(
+        **{key: (ends[0], ends[-1]) for key, ends in drawn.items() if ends is not None},
+        sensor_width_mm=lens.sensor_width_mm,
+        max_coc_px=most_px,
     )
 
 

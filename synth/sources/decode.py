@@ -2,12 +2,18 @@
 
 import io
 import re
+import struct
 from typing import BinaryIO
 
 import numpy as np
 
+_PNG = b"\x89PNG"
 # A marker, as against a stuffed byte (00), a restart (D0 to D7) and padding (FF) in a scan.
 _MARKER = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")
+
+
+MAX_PIXELS = 1 << 28
+"""Larger pictures are refused, PNG before memory is taken for them: 268 megapixels."""
 
 
 def decode_picture(file: BinaryIO, where: str) -> np.ndarray:
@@ -26,6 +32,9 @@ def decode_picture(file: BinaryIO, where: str) -> np.ndarray:
         if array.dtype.kind not in "uif" or array.ndim not in (2, 3):
             raise ValueError(f"{where} is an array {array.shape} of {array.dtype}, no picture")
         return array
+    if data.startswith(_PNG):
+        width, height = struct.unpack_from(">II", data.ljust(24, b"\0"), 16)
+        _check_size(width, height, where)
     if _is_cut_off(data):
         raise ValueError(f"{where} is cut off")
     import cv2
@@ -36,14 +45,20 @@ def decode_picture(file: BinaryIO, where: str) -> np.ndarray:
         raise ValueError(f"{where} is no readable picture ({_first_line(error)})") from None
     if picture is None:
         raise ValueError(f"{where} is no readable picture")
+    _check_size(picture.shape[1], picture.shape[0], where)
     if picture.ndim == 3:
         picture = picture[..., [2, 1, 0, *range(3, picture.shape[2])]]
     return np.ascontiguousarray(picture)
 
 
+def _check_size(width: int, height: int, where: str) -> None:
+    if width * height > MAX_PIXELS:
+        raise ValueError(f"{where} has {width} x {height} pixels, more than is accepted")
+
+
 def _is_cut_off(data: bytes) -> bool:
     # OpenCV hands out half a picture, without a word, where a PNG or JPEG ends early.
-    if data.startswith(b"\x89PNG"):
+    if data.startswith(_PNG):
         return b"IEND" not in data[-64:]
     if data.startswith(b"\xff\xd8"):
         return not _has_jpeg_end(data)

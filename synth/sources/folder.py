@@ -13,11 +13,12 @@ import numpy as np
 from synth.scene import Scene
 from synth.sources.decode import decode_picture
 from synth.sources.patterns import Size
-from synth.sources.rgbd import LonelyFile, rgbd_scene
+from synth.sources.rgbd import LonelyFile, faults_of_depth, rgbd_scene
 
 METRES_PER_UNIT: dict[str, float] = {"m": 1.0, "dm": 0.1, "cm": 0.01, "mm": 0.001}
 """Depth units by name; `depth_unit` may be a number of metres per step, too."""
 
+_NEAREST_M = (1e-3, 200.0)  # where scenes begin; elsewhere depth has another unit than said
 _IMAGE_ENDINGS = ("_image", "_rgb", "_color")
 _DEPTH_ENDINGS = ("_depth",)
 _FORMATS = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".npy")
@@ -75,7 +76,8 @@ def read_rgbd(
 
     depth_unit: "m", "dm", "cm", "mm", or metres per step. 0 and NaN are unknown depth: up to 5% is
     filled with the surface behind. size, rng: as for `synth.sources.fit.fit_scene`.
-    Raises ValueError, with the scene's name and the reason, on anything that is not a scene.
+    Raises ValueError, with the scene's name and the reason, on anything that is not a scene;
+    `synth.sources.rgbd.BadDepth` where that is the depth's fault.
     """
     scale = METRES_PER_UNIT.get(depth_unit) if isinstance(depth_unit, str) else float(depth_unit)
     if scale is None or not scale > 0.0:
@@ -86,11 +88,24 @@ def read_rgbd(
     image = decode_picture(image_file, f"scene {scene_id}: image")
     if image.ndim == 3:
         image = image[..., :3]
-    depth = decode_picture(depth_file, f"scene {scene_id}: depth")
-    if depth.ndim == 3:
-        if not (depth[..., :1] == depth[..., :3]).all():
-            raise ValueError(f"scene {scene_id}: depth must have one channel, got a colour picture")
-        depth = depth[..., 0]
     where = f"scene {scene_id}"
-    depth_m = depth.astype(np.float64) * scale
+    with faults_of_depth():
+        depth = decode_picture(depth_file, f"{where}: depth")
+        if depth.ndim == 3:
+            if not (depth[..., :1] == depth[..., :3]).all():
+                raise ValueError(f"{where}: depth must have one channel, got a colour picture")
+            depth = depth[..., 0]
+        depth_m = depth.astype(np.float64) * scale
+        _check_unit(depth_m, where)
     return rgbd_scene(scene_id, image, depth_m, where=where, size=size, rng=rng)
+
+
+def _check_unit(depth_m: np.ndarray, where: str) -> None:
+    """Raise ValueError where the nearest hundredth of a scene is at no distance that is one."""
+    known = depth_m[np.isfinite(depth_m) & (depth_m > 0.0)]
+    nearest_m = float(np.quantile(known, 0.01)) if known.size else _NEAREST_M[0]
+    if not _NEAREST_M[0] <= nearest_m <= _NEAREST_M[1]:
+        raise ValueError(
+            f"{where}: depth begins at {nearest_m:.3g} m and goes to {known.max():.3g} m: has it "
+            "another unit (depth_unit)?"
+        )

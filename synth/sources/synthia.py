@@ -15,7 +15,7 @@ import numpy as np
 from synth.scene import Scene
 from synth.sources.decode import decode_picture
 from synth.sources.patterns import Size
-from synth.sources.rgbd import LonelyFile, rgbd_scene
+from synth.sources.rgbd import LonelyFile, faults_of_depth, rgbd_scene
 
 MAX_DEPTH_M = 1000.0
 """What three full bytes stand for."""
@@ -101,15 +101,17 @@ def read_frame(
     """Read one frame from two open files. size, rng: as for `synth.sources.fit.fit_scene`.
 
     Depth 0 is unknown: up to 5% is filled with the surface behind. Raises ValueError, with the
-    frame's name and the reason, on anything that is no scene.
+    frame's name and the reason, on anything that is no scene; `synth.sources.rgbd.BadDepth` where
+    that is the depth's fault.
     """
     where = f"SYNTHIA-SF SEQ{frame.sequence} {frame.frame}"
     image = decode_picture(image_file, f"{where}: image")
     if image.ndim == 3:
         image = image[..., :3]
-    encoded = decode_picture(depth_file, f"{where}: depth")
-    try:
-        depth_m = decode_depth(encoded)
-    except ValueError as error:
-        raise ValueError(f"{where}: {error}") from None
+    with faults_of_depth():
+        encoded = decode_picture(depth_file, f"{where}: depth")
+        try:
+            depth_m = decode_depth(encoded)
+        except ValueError as error:
+            raise ValueError(f"{where}: {error}") from None
     return rgbd_scene(frame.scene_id, image, depth_m, where=where, size=size, rng=rng)

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from synth import Camera, linear_to_srgb, quantize, srgb_to_linear
+from synth import Camera, LensRanges, generator, linear_to_srgb, quantize, srgb_to_linear
 from synth.camera import CameraRanges
 from synth.published_cameras import (
     DDD_SYN_CAMERAS,
@@ -231,3 +231,38 @@ def test_published_cameras_have_one_name_each_and_refuse_impossible_depth():
             camera.coc_px(np.array([2.0, np.nan]))
         with pytest.raises(ValueError, match="depth_m"):
             camera.coc_px(np.array([2.0, -1.0]))
+
+
+@given(seed=st.integers(0, 999))
+def test_lenses_are_drawn_from_their_ranges(seed):
+    depth_m = np.linspace(1.0, 20.0, 400).reshape(20, 20)
+    ranges = LensRanges(
+        focal_length_mm=(24.0, 85.0), f_number=(2.0, 2.0), focus_distance_m=(0.8, 3.0)
+    )
+    camera = ranges.sample(generator(seed, "lens"), depth_m)
+    assert 24.0 <= camera.focal_length_mm <= 85.0
+    assert camera.f_number == 2.0
+    assert 0.8 - 1e-9 <= camera.focus_distance_m <= 3.0 + 1e-9
+    assert camera.pixel_pitch_um == pytest.approx(36e3 / 20)
+    within = LensRanges(focal_length_mm=(50.0, 50.0)).sample(generator(seed, "lens"), depth_m)
+    assert 1.0 <= within.focus_distance_m <= 20.0
+
+
+@pytest.mark.parametrize(
+    ("keys", "message"),
+    [
+        ({"focal_length_mm": (50.0, 24.0)}, "focal_length_mm must be 0 < low"),
+        ({"focal_length_mm": (50.0, 50.0), "f_number": (0.0, 2.0)}, "f_number must be"),
+        ({"focal_length_mm": (50.0, 50.0), "sensor_width_mm": 0.0}, "sensor_width_mm"),
+        ({"focal_length_mm": (50.0, 50.0), "max_coc_px": -1.0}, "max_coc_px"),
+    ],
+)
+def test_lenses_that_cannot_be_are_refused(keys, message):
+    with pytest.raises(ValueError, match=message):
+        LensRanges(**keys)
+
+
+def test_a_lens_cannot_be_focused_within_its_focal_length():
+    ranges = LensRanges(focal_length_mm=(50.0, 50.0), focus_distance_m=(0.04, 0.04))
+    with pytest.raises(ValueError, match="lies inside the focal length"):
+        ranges.sample(generator(0, ""), np.ones((4, 4)))

@@ -2,6 +2,8 @@
 
 import io
 import os
+import struct
+import zlib
 from pathlib import Path
 
 import cv2
@@ -94,6 +96,12 @@ def with_hole(value, rows=slice(0, 20), columns=slice(0, 1)):
     return depth
 
 
+def enlarged(data):
+    """The same PNG with a header that says it is huge."""
+    header = b"IHDR" + struct.pack(">II", 99999, 99999) + data[24:29]
+    return data[:12] + header + struct.pack(">I", zlib.crc32(header)) + data[33:]
+
+
 @pytest.mark.parametrize(
     ("image", "depth", "message"),
     [
@@ -107,6 +115,9 @@ def with_hole(value, rows=slice(0, 20), columns=slice(0, 1)):
         (png(IMAGE), npy(with_hole(np.inf)), "s: depth holds infinite"),
         (png(IMAGE), npy(with_hole(-3.0)), "s: depth holds infinite or negative"),
         (png(IMAGE), npy(np.array(["a"])), "s: depth is an array"),
+        (png(IMAGE), npy(DEPTH_MM * 1000.0), "s: depth begins at [56].. m .*another unit"),
+        (png(IMAGE), npy(DEPTH_MM / 1000.0), "s: depth begins at 0.000.* m .*another unit"),
+        (io.BytesIO(enlarged(png(IMAGE).read())), png(DEPTH_MM), "s: image has 99999 x 99999 pix"),
         (npy(IMAGE.astype(np.float32)), png(DEPTH_MM), r"s: the image must lie in \[0, 1\]"),
         (npy(IMAGE.astype(np.int64)), png(DEPTH_MM), "s: a picture is uint8, uint16 or floats"),
         (io.BytesIO(jpeg(IMAGE)[:-200] + b"film" * 999), png(DEPTH_MM), "s: image is cut off"),

@@ -29,16 +29,18 @@ def open_scenes(config: SynthConfig) -> Scenes:
     if place.name.lower().endswith(".mat"):
         return nyu_scenes(place)
     sizes = place.walk() if place.exists() else {}
-    scenes = synthia_scenes(place, sizes) or folder_scenes(place, sizes, config.depth_unit)
+    scenes = synthia_scenes(place, sizes) or folder_scenes(
+        place, sizes, config.depth_unit, scene_of=config.scene_of
+    )
     if not scenes.pictures:
         raise UserError(
             f"there are no RGB-D scenes at {place}; source is {PROCEDURAL}, {MOTORCYCLE}, a "
             "folder of NNN_image.png with NNN_depth.png, a folder of SYNTHIA-SF "
             "(SEQ1/RGBLeft, SEQ1/DepthLeft) or NYU Depth v2's labelled .mat file"
         )
-    if scenes.kind == SYNTHIA and config.depth_unit != "mm":
+    if scenes.kind == SYNTHIA and (config.depth_unit != "mm" or config.scene_of != "folder"):
         raise UserError(
-            f"{place} is a folder of SYNTHIA-SF, whose depth has a unit of its own: leave "
-            "depth_unit out"
+            f"{place} is a folder of SYNTHIA-SF, whose depth has a unit of its own and whose "
+            "scenes are its sequences: leave depth_unit and scene_of out"
         )
     return scenes

@@ -83,8 +83,12 @@ class Scenes:
 
 @contextmanager
 def decoding(unit: SceneUnit, sources: tuple[Source, ...]) -> Iterator[None]:
-    """Turn what `synth` says of unusable files into BadInput."""
+    """Turn what `synth` says of unusable files into BadInput, which names the one at fault."""
+    from synth.sources.rgbd import BadDepth
+
     try:
         yield
     except ValueError as error:
-        raise BadInput(str(error), path=unit.path, stage="decode", sources=sources) from error
+        paths = {role: path for role, path, _ in unit.picture.files}
+        path = paths.get("depth", unit.path) if isinstance(error, BadDepth) else unit.path
+        raise BadInput(str(error), path=path, stage="decode", sources=sources) from error

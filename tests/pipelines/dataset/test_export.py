@@ -38,18 +38,19 @@ def test_what_is_exported_is_ingested_again(tmp_path: Path) -> None:
 def test_scenes_of_a_tree_of_folders_are_exported_into_one(tmp_path: Path) -> None:
     root, folder = str(tmp_path / "root"), tmp_path / "pictures"
     rng = np.random.default_rng(0)
-    for room in ("attic", "hall"):
-        (tmp_path / "rgbd" / room).mkdir(parents=True)
-        for number in range(2):
-            name = str(tmp_path / "rgbd" / room / f"{number}")
-            cv2.imwrite(f"{name}_image.png", rng.integers(0, 256, (32, 48, 3), dtype=np.uint8))
-            cv2.imwrite(f"{name}_depth.png", np.full((32, 48), 2000, np.uint16))
-    make(SynthConfig(root=root, source=str(tmp_path / "rgbd"), size="32x48", pairs=4))
-    run(ExportConfig(root=root, dataset="synth", to=str(folder)))
+    names = ("attic/0", "attic/1", "hall/0", "hall/1", "attic%2F0")
+    for name in names:
+        (tmp_path / "rgbd" / name).parent.mkdir(parents=True, exist_ok=True)
+        path = str(tmp_path / "rgbd" / name)
+        cv2.imwrite(f"{path}_image.png", rng.integers(0, 256, (32, 48, 3), dtype=np.uint8))
+        cv2.imwrite(f"{path}_depth.png", np.full((32, 48), 2000, np.uint16))
+    make(SynthConfig(root=root, source=str(tmp_path / "rgbd"), size="32x48", pairs=5))
+    assert run(ExportConfig(root=root, dataset="synth", to=str(folder))).files == 20
+    assert sum(path.is_file() for path in folder.rglob("*")) == 20, "no name was given twice"
     ingest(IngestConfig(root=root, source=str(folder), dataset="again"))
     again = open_version(locate(root), "again")
     ids = {pair_id for split in SPLITS for pair_id in again.pair_ids(split)}
-    assert ids == {f"{room}__{number}-0000" for room in ("attic", "hall") for number in (0, 1)}
+    assert ids == {f"{name.replace('%', '%25').replace('/', '%2F')}-0000" for name in names}
 
 
 def test_a_published_set_has_its_names_and_its_disparity(tmp_path: Path) -> None:

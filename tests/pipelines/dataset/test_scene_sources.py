@@ -19,10 +19,12 @@ from pipelines.dataset.config import (
     PRESETS,
     PUBLISHED_PRESETS,
     BankConfig,
+    LensConfig,
     SynthConfig,
 )
 from pipelines.dataset.publish import REJECTED
 from pipelines.dataset.record import SPLITS, Pair
+from pipelines.dataset.scene_sources import Picture, SceneUnit, open_scenes
 from pipelines.dataset.synthesize import make
 from pipelines.dataset.synthetic_pairs import ranges_of
 from pipelines.dataset.version import DatasetVersion, open_version
@@ -152,8 +154,31 @@ def test_frames_of_synthia(root: str, tmp_path: Path) -> None:
     assert sorted(found) == ["SEQ2/RGBLeft/000001.png", "SEQ4/RGBLeft/000002.png"]
     assert "SEQ2 000001.png: image is cut off" in found["SEQ2/RGBLeft/000001.png"]
     assert found["SEQ4/RGBLeft/000002.png"] == "there is no depth for it"
-    with pytest.raises(UserError, match="whose depth has a unit of its own: leave depth_unit out"):
+    with pytest.raises(UserError, match=r"a unit of its own and .*: leave depth_unit and scene_of"):
         make(SynthConfig(root=root, source=str(tmp_path), depth_unit="m"))
+
+
+def test_rejects_count_among_what_the_source_holds(root: str, tmp_path: Path) -> None:
+    """One frame of 18 without a partner does not fail a version of four pairs."""
+    write_synthia(tmp_path, {1: 6, 2: 6, 3: 6})
+    (tmp_path / "SEQ2" / "DepthLeft" / "000005.png").unlink()
+    keys = SMALL | {"source": str(tmp_path), "pairs": 4}
+    version = made(SynthConfig(root=root, max_rejected=0.1, **keys))
+    assert len(pairs_of(version)) == 4
+    assert version.manifest["rejected"] == 1
+    with pytest.raises(UserError, match="1 of 18 inputs were rejected"):
+        make(SynthConfig(root=root, version="v2", max_rejected=0.05, **keys))
+
+
+def test_a_bad_picture_of_many_pairs_is_one_reject(root: str, tmp_path: Path) -> None:
+    write_synthia(tmp_path, {1: 2, 2: 2})
+    (tmp_path / "SEQ1" / "RGBLeft" / "000000.png").write_bytes(b"\x89PNG")
+    keys = SMALL | {"source": str(tmp_path), "pairs": 12}
+    version = made(SynthConfig(root=root, max_rejected=0.3, **keys))
+    assert len(pairs_of(version)) == 9
+    assert version.manifest["rejected"] == 1
+    with pytest.raises(UserError, match="3 of 12 pairs were rejected"):
+        make(SynthConfig(root=root, version="v2", max_rejected=0.2, **keys))
 
 
 def test_the_published_rdpd_from_its_frames(root: str, tmp_path: Path) -> None:
@@ -244,6 +269,36 @@ def test_our_preset_draws_from_its_ranges(root: str) -> None:
     assert max(float(np.abs(pair.coc).max()) for pair in pairs if pair.coc is not None) > 8
 
 
+def test_a_lens_that_was_asked_for(root: str) -> None:
+    """A 50 mm f/2 focused at 4 m, and what the closed form of a thin lens says of it."""
+    lens = LensConfig(focal_length_mm=[50.0], f_number=[2.0], focus_distance_m=[4.0])
+    keys = SMALL | {"textures": "none", "pairs": 3, "lens": lens, "max_coc_px": 100.0}
+    for pair in pairs_of(made(SynthConfig(root=root, **keys))):
+        reader = open_scenes(SynthConfig(root=root, **keys)).reader
+        picture = Picture(picture_id=pair.scene_id, scene_id=pair.scene_id)
+        unit = SceneUnit(
+            pair_id=pair.pair_id, scene_id=pair.scene_id, split=pair.split, picture=picture
+        )
+        depth_mm = 1e3 * reader.read(unit)[0].depth_m.astype(np.float64)
+        magnified = 50.0**2 / 2.0 * (1.0 / depth_mm - 1.0 / 4000.0) / (1.0 - 50.0 / 4000.0)
+        radius_px = 0.5 * magnified / (36.0 / 64)
+        assert pair.coc is not None
+        np.testing.assert_allclose(pair.coc, radius_px, rtol=2e-3, atol=1e-3)
+
+
+def test_lenses_of_a_range(root: str) -> None:
+    lens = LensConfig(focal_length_mm=[24.0, 85.0])
+    keys = SMALL | {"textures": "none", "pairs": 6, "lens": lens}
+    cameras = [
+        pair.provenance.parameters["camera"]
+        for pair in pairs_of(made(SynthConfig(root=root, **keys)))
+    ]
+    lengths = {camera["focal_length_mm"] for camera in cameras}
+    assert len(lengths) == 6
+    assert 24.0 <= min(lengths) < max(lengths) <= 85.0
+    assert all(1.4 <= camera["f_number"] <= 8.0 for camera in cameras)
+
+
 def test_measured_kernels(root: str, tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     file = tmp_path / "bank.npz"
@@ -258,8 +313,9 @@ def test_measured_kernels(root: str, tmp_path: Path) -> None:
         assert source.sha256 == locate(str(file)).sha256()
     with pytest.raises(UserError, match="made from other input or settings"):
         make(SynthConfig(root=root, **keys | {"bank": BankConfig(file=str(file), radius_px=2.0)}))
+    # Another calibration under the same name is told from the first, wherever scenes come from.
     np.savez(file, kernels=rng.random((2, 3, 2, 7, 7)), notes=np.zeros(3))
-    with pytest.raises(UserError, match="content of its input files has changed"):
+    with pytest.raises(UserError, match="made from other input or settings"):
         make(SynthConfig(root=root, **keys))
 
 
@@ -311,6 +367,18 @@ def test_a_file_that_is_not_nyu_s(root: str, tmp_path: Path) -> None:
         (
             {"bank": BankConfig(side="near")},
             "bank.side would change nothing: there is no bank.file",
+        ),
+        (
+            {"lens": LensConfig(f_number=[2.0])},
+            "lens.f_number would change nothing: there is no lens.focal_length_mm",
+        ),
+        (
+            {"lens": LensConfig(focal_length_mm=[50.0]), "min_coc_px": 1.0},
+            "min_coc_px would change nothing: blur follows from the lens",
+        ),
+        (
+            {"source": "motorcycle", "scene_of": "picture"},
+            "scene_of would change nothing: scene_of is for a folder",
         ),
         ({"source": "x", "textures": "none"}, "textures would change nothing: textures are for"),
         ({"depth_unit": "m"}, "depth_unit would change nothing"),
@@ -383,3 +451,9 @@ def test_a_gpu_that_is_not_there_is_not_waited_for(tmp_path: Path) -> None:
     config = SynthConfig(root=str(tmp_path), device="cuda", pairs=2, textures="none", **SMALL)
     with pytest.raises(UserError, match="device=cuda: no node of the Ray cluster has a GPU"):
         make(config)
+
+
+@pytest.mark.parametrize("ends", [[], [0.0], [3.0, 2.0], [1.0, 2.0, 3.0], [float("inf")]])
+def test_lenses_that_cannot_be(ends: list[float]) -> None:
+    with pytest.raises(ValueError, match=r"lens\.focal_length_mm is one positive number, or"):
+        LensConfig(focal_length_mm=ends)

@@ -185,6 +185,26 @@ def test_folder_of_scenes(root: str, scenes: Path) -> None:
     assert len(cameras) == 10, "pairs of one scene have cameras of their own"
 
 
+def test_frames_of_one_folder_are_one_scene(root: str, tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    for room in ("attic", "hall", "porch", "yard"):
+        (tmp_path / room).mkdir()
+        for number in range(3):
+            name = str(tmp_path / room / f"{number}")
+            cv2.imwrite(f"{name}_image.png", rng.integers(0, 256, (60, 80, 3), dtype=np.uint8))
+            cv2.imwrite(f"{name}_depth.png", np.full((60, 80), 2000, np.uint16))
+    places = {(p.scene_id, p.split) for p in pairs_of(synth(root, source=str(tmp_path), pairs=12))}
+    assert len(places) == 4, "a room lies in two splits"
+    assert {scene for scene, _ in places} == {"attic", "hall", "porch", "yard"}
+    keys = {"source": str(tmp_path), "pairs": 12, "dataset": "single"}
+    single = pairs_of(synth(root, scene_of="picture", **keys))
+    assert {pair.scene_id for pair in single} == {
+        f"{room}/{n}" for room in ("attic", "hall", "porch", "yard") for n in range(3)
+    }
+    one_folder = {"source": str(tmp_path / "attic"), "pairs": 3, "dataset": "attic"}
+    assert len({pair.scene_id for pair in pairs_of(synth(root, **one_folder))}) == 3
+
+
 def test_folder_at_its_own_size(root: str, scenes: Path) -> None:
     version = synth(root, source=str(scenes), pairs=2, size=None)
     assert version.read_pair("train", 0).left.shape == (60, 80, 3)
@@ -212,7 +232,8 @@ def test_bad_scenes_are_named(root: str, scenes: Path) -> None:
     version = synth(root, source=str(scenes), pairs=5, max_rejected=1.0)
     with version.location.child(REJECTED).open() as file:
         found = {row["path"]: row for row in pq.read_table(file).to_pylist()}
-    assert set(found) == {f"{n:03d}_image.png" for n in (1, 2, 3, 4, 5)}
+    depths = {"002_depth.png", "003_depth.png", "005_depth.npy"}
+    assert set(found) == {"001_image.png", "004_image.png"} | depths
     assert found["004_image.png"]["stage"] == "discover"
     assert all(row["reason"] for row in found.values())
     assert [pair.scene_id for pair in pairs_of(version)] == ["000"]
