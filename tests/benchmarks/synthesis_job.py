@@ -1,9 +1,10 @@
 """What Ray adds to making synthetic pairs, and how much memory a worker takes.
 
-    python -m tests.benchmarks.synthesis_job [--size 480x640] [--pairs 48] [--repeats 3]
+    python -m tests.benchmarks.synthesis_job [--size 480x640] [--pairs 192] [--repeats 3]
+        [--pairs-per-shard 16]
 
 The same shards are written by Ray Data on two workers and by a plain loop in two processes, in
-turns; both are warm, what they start with is not counted. Then one process makes pairs of each
+turns; both are warm, what they start with is not counted. Then one process makes a shard of each
 size and says how much memory it took at most.
 """
 
@@ -118,17 +119,20 @@ def overhead(config: SynthConfig, repeats: int) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--size", default="480x640")
-    parser.add_argument("--pairs", type=int, default=48)
+    parser.add_argument("--pairs", type=int, default=192)
+    parser.add_argument("--pairs-per-shard", type=int, default=16)
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--memory-sizes", nargs="*", default=["480x640", "1080x1920"])
     arguments = parser.parse_args()
-    config = SynthConfig(size=arguments.size, pairs=arguments.pairs, pairs_per_shard=4)
+    in_shard = arguments.pairs_per_shard
+    config = SynthConfig(size=arguments.size, pairs=arguments.pairs, pairs_per_shard=in_shard)
     overhead(config, arguments.repeats)
     for size in arguments.memory_sizes:
-        large = SynthConfig.of_preset("k3dn", size=size, pairs=4, pairs_per_shard=4)
+        keys = {"pairs": in_shard, "pairs_per_shard": in_shard, "test_fraction": 0.0}
+        large = SynthConfig.of_preset("k3dn", size=size, val_fraction=0.0, **keys)
         spawn = multiprocessing.get_context("spawn")
         with ProcessPoolExecutor(1, mp_context=spawn) as pool:
-            print(f"peak of a worker, preset k3dn, {size}, 16 bit, shards of 4: ", end="")
+            print(f"peak of a worker, preset k3dn, {size}, 16 bit, shards of {in_shard}: ", end="")
             print(f"{pool.submit(peak_mib, large).result():.0f} MiB", flush=True)
 
 
