@@ -127,7 +127,7 @@ class LensRanges:
     focus_distance_m: tuple[float, float] | None = None
     """Drawn evenly in its inverse; None draws it within the scene, as `FOCUS_PLACES` says."""
     sensor_width_mm: float = 36.0
-    """Width of the sensor, which the picture's pixels share."""
+    """Width of the sensor, which the picture's pixels share, be it part of a larger one or not."""
     max_coc_px: float = 8.0
     """Greatest blur radius, to which others are clipped."""
 
@@ -147,8 +147,10 @@ class LensRanges:
         if self.focus_distance_m is None:
             focus_m = _draw_focus(rng, FOCUS_PLACES, *_depth_range(depth_m))
         else:
-            farthest, nearest = 1.0 / np.array(self.focus_distance_m)[::-1]
-            focus_m = float(1.0 / rng.uniform(farthest, nearest))
+            nearest, farthest = self.focus_distance_m
+            focus_m = nearest
+            if nearest < farthest:
+                focus_m = float(1.0 / rng.uniform(1.0 / farthest, 1.0 / nearest))
         return Camera(
             focal_length_mm=_draw_evenly_in_log(rng, self.focal_length_mm),
             f_number=_draw_evenly_in_log(rng, self.f_number),

@@ -19,7 +19,8 @@ def extend_unknown(
     weighted: float32 (V, C, H, W), V pictures of C planes, values times confidence. confidence:
     float32 (V, H, W) in [0, 1]: 1 keeps the value, 0 takes the surroundings', in between mixes.
     look_at: parts of the picture, without overlap, that begin at even places; all else counts as
-    known to be 0. fill: bool, `cells_of((H, W))`, the cells to fill; the others may be filled, too.
+    known to be 0, but for the pixels just before a part where a side is odd: they are read.
+    fill: bool, `cells_of((H, W))`, the cells to fill; the others may be filled, too.
     Planes become 0 where nothing is known at all.
     """
     size = height, width = confidence.shape[1:]

@@ -68,7 +68,7 @@ class LensConfig:
     focus_distance_m: list[float] | None = None
     """Distance that is sharp; none draws one within the scene."""
     sensor_width_mm: float = 36.0
-    """Width of the sensor that the picture was taken with."""
+    """Width of the sensor, which a pair fills whole, also one that is part of a larger picture."""
 
     def __post_init__(self) -> None:
         """Refuse impossible values."""
@@ -80,6 +80,13 @@ class LensConfig:
                 raise ValueError(
                     f"lens.{key} is one positive number, or the least and the greatest, "
                     f"not {value_text(given)}"
+                )
+        if self.focal_length_mm and self.focus_distance_m:
+            nearest_mm = 1e3 * self.focus_distance_m[0]
+            if nearest_mm <= self.focal_length_mm[-1]:
+                raise ValueError(
+                    f"lens.focus_distance_m={self.focus_distance_m[0]:g} lies within the focal "
+                    f"length of {self.focal_length_mm[-1]:g} mm: nothing can be in focus"
                 )
         if not 0 < self.sensor_width_mm < math.inf:
             raise ValueError(f"lens.sensor_width_mm is positive, not {self.sensor_width_mm:g}")
@@ -136,8 +143,7 @@ class SynthConfig(StepConfig):
     seed: int = 0
     """Every random number follows from it and the pair_id."""
     scene_of: Literal["folder", "picture"] = "folder"
-    """What of a source with sub-folders is one scene, in one split: all of a sub-folder's pictures,
-    or each picture."""
+    """What is one scene, in one split, of a source with sub-folders: folder, or picture."""
     depth_unit: str = "mm"
     """Unit of a folder's depth files: mm, cm, dm, m, or the metres of one step, e.g. 0.0002."""
     device: Literal["cpu", "cuda"] = "cpu"
@@ -241,11 +247,6 @@ class SynthConfig(StepConfig):
             (self.bank.file is None, ("bank",), "there is no bank.file"),
             (published, ("lens",), f"preset {self.preset} has its cameras"),
             (self.lens.focal_length_mm is None, ("lens",), "there is no lens.focal_length_mm"),
-            (
-                self.lens.focal_length_mm is not None and self.preset is None,
-                ("min_coc_px",),
-                "blur follows from the lens",
-            ),
             (self.source != PROCEDURAL, ("textures",), "textures are for source=procedural"),
             (published or no_folder, ("depth_unit",), "depth_unit is for a folder of scenes"),
             (published or no_folder, ("scene_of",), "scene_of is for a folder of scenes"),
@@ -253,6 +254,11 @@ class SynthConfig(StepConfig):
             given = [name for key in keys for name in self._given(key)] if idle else []
             if given:
                 raise ValueError(f"{', '.join(given)} would change nothing: {why}; leave it out")
+        filled_in = self.fill_in({"preset": self.preset}) if self.lens.focal_length_mm else {}
+        if self.lens.focal_length_mm and self.min_coc_px != filled_in.get("min_coc_px"):
+            raise ValueError(
+                "min_coc_px would change nothing: blur follows from the lens; leave it out"
+            )
 
     def _given(self, key: str) -> list[str]:
         """Return the key, or those below it, that have another value than their default."""

@@ -33,12 +33,11 @@ from synth.extend import extend_unknown
 from synth.psf.field import FieldPsf
 from synth.render.blur import FieldBlur
 from synth.render.interface import Psf, check_scene, check_step
-from synth.render.layers import Layer, cut_layers
+from synth.render.layers import ROUNDING, Layer, cut_layers
 from synth.render.levels import levels_of
 
 _KNOWN = 0.02  # share of a kernel that must fall on known scene to be trusted fully
 _OPAQUE = 1e-4  # light that still passes when all behind is taken as hidden
-_ROUNDING = 1e-5  # what sums of shares may be off
 
 
 def render_layered(
@@ -171,7 +170,7 @@ def _normalise(
     unsure = np.zeros(cells_of(size), dtype=bool)
     for part in parts:
         known = np.subtract(1.0, front[..., *part])
-        known *= known >= _ROUNDING
+        known *= known >= ROUNDING
         confidence = np.minimum(known / _KNOWN, 1.0, out=front[..., *part])
         # Values times confidence: where all is known, values.
         blurred[..., *part] /= np.maximum(known, _KNOWN)[:, None]

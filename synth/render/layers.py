@@ -12,7 +12,8 @@ from synth.cells import CELL, parts_of
 from synth.edges import Fragments
 from synth.render.levels import levels_of, occupied_cells
 
-_ROUNDING = 1e-5  # what sums of shares may be off
+ROUNDING = 1e-5
+"""What sums of shares may be off."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,8 +73,8 @@ def cut_layers(fragments: Fragments, size: tuple[int, int], *, step_px: float) -
         for part in parts:
             covered[part] += planes[3, *part]
             front[part] = covered[part]
-            front[part][covered[part] < _ROUNDING] = 0.0
-            front[part][covered[part] > 1.0 - _ROUNDING] = 1.0
+            front[part][covered[part] < ROUNDING] = 0.0
+            front[part][covered[part] > 1.0 - ROUNDING] = 1.0
 
 
 def _share_of_layer(position: np.ndarray, level: float) -> np.ndarray:

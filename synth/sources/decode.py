@@ -27,10 +27,12 @@ def decode_picture(file: BinaryIO, where: str) -> np.ndarray:
     if data.startswith(b"\x93NUMPY"):
         try:
             array = np.load(io.BytesIO(data), allow_pickle=False)
-        except (ValueError, EOFError, OSError):
+        except (ValueError, EOFError, OSError, MemoryError):  # the last of a header that lies
             raise ValueError(f"{where} is no readable array") from None
-        if array.dtype.kind not in "uif" or array.ndim not in (2, 3):
+        planes = array.shape[2:] or (1,)
+        if array.dtype.kind not in "uif" or planes not in ((1,), (3,), (4,)) or not array.size:
             raise ValueError(f"{where} is an array {array.shape} of {array.dtype}, no picture")
+        _check_size(array.shape[1], array.shape[0], where)
         return array
     if data.startswith(_PNG):
         width, height = struct.unpack_from(">II", data.ljust(24, b"\0"), 16)

@@ -50,7 +50,7 @@ def procedural_scene(
 def flatten(surfaces: Iterable[Surface], *, scene_id: str) -> Scene:
     """The picture of surfaces given back to front, the first of them the whole backdrop.
 
-    The depth of a pixel is that of the surface which covers most of it.
+    The depth of a pixel is that of the nearest surface whose matte is at least one half there.
     """
     nearer = iter(surfaces)
     backdrop = next(nearer)

@@ -7,12 +7,12 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from synth import CameraRanges, generator, srgb_to_linear
-from synth.cells import CELL
+from synth.cells import CELL, any_in_cells
 from synth.convolve import convolve_views
 from synth.edges import separate_edges, whole_pixels
 from synth.extend import extend_unknown
 from synth.psf import PSF_FAMILIES
-from synth.render import cut_layers, render_layered
+from synth.render import cut_layers, layered, render_layered
 from synth.sources.procedural import procedural_scene
 from tests.synth.rays import points_of, psf_of_points, trace_rays
 
@@ -321,6 +321,39 @@ def test_layers_partition_the_picture_front_to_back(coc, step):
     np.testing.assert_allclose(light.transpose(1, 2, 0), image, atol=1e-6)
     mean = sum(layer.coc_px * layer.matte for layer in layers)
     np.testing.assert_allclose(mean, coc, atol=2e-3 * step)
+
+
+@pytest.mark.parametrize("size", [(152, 208), (151, 209)])
+@pytest.mark.parametrize("seed", range(3))
+def test_working_where_a_layer_reaches_is_working_everywhere(size, seed, monkeypatch):
+    """Cells left out change nothing, behind the wide rim of a near object least of all."""
+    image, coc = some_scene(seed, size)
+    coc = np.clip(coc, -4.0, 4.0)
+    coc[20:110, 30:120] = 9.0
+    views = render_layered(image, coc, PSF_FAMILIES["butterworth"])
+    monkeypatch.setattr(layered, "grown", lambda cells, by: np.ones_like(cells))
+    whole = render_layered(image, coc, PSF_FAMILIES["butterworth"])
+    np.testing.assert_allclose(views, whole, atol=1.5e-3)
+
+
+@pytest.mark.parametrize("size", [(64, 96), (63, 95)])
+def test_continuation_of_parts_is_that_of_the_whole(size):
+    """What is not looked at counts as known to be 0, and only what is asked for is filled."""
+    rng = np.random.default_rng(0)
+    parts = [(slice(0, 32), slice(16, 64)), (slice(32, size[0]), slice(48, size[1]))]
+    planes, confidence = np.zeros((1, 2, *size), np.float32), np.ones((1, *size), np.float32)
+    for rows, columns in parts:
+        known = rng.random((rows.stop - rows.start, columns.stop - columns.start)) < 0.2
+        confidence[0, rows, columns] = known
+        planes[0, :, rows, columns] = rng.random((2, *known.shape)) * known
+    fill = any_in_cells(confidence[0] < 1.0)
+    dense, sparse = planes.copy(), planes.copy()
+    extend_unknown(dense, confidence)
+    extend_unknown(sparse, confidence, look_at=parts, fill=fill)
+    tolerance = 1e-6 if size[0] % 2 == 0 else 0.2  # odd sides look a pixel beyond a part
+    for rows, columns in parts:
+        inner = np.s_[:, :, rows, columns]
+        np.testing.assert_allclose(sparse[inner], dense[inner], atol=tolerance)
 
 
 def test_continuation_keeps_what_is_known_and_stays_in_its_range():

@@ -96,6 +96,14 @@ def with_hole(value, rows=slice(0, 20), columns=slice(0, 1)):
     return depth
 
 
+def claiming(shape):
+    """An array file whose header says more than there is, more than any memory holds."""
+    file = io.BytesIO()
+    header = {"descr": "<f8", "fortran_order": False, "shape": shape}
+    np.lib.format.write_array_header_1_0(file, header)
+    return io.BytesIO(file.getvalue())
+
+
 def enlarged(data):
     """The same PNG with a header that says it is huge."""
     header = b"IHDR" + struct.pack(">II", 99999, 99999) + data[24:29]
@@ -116,7 +124,9 @@ def enlarged(data):
         (png(IMAGE), npy(with_hole(-3.0)), "s: depth holds infinite or negative"),
         (png(IMAGE), npy(np.array(["a"])), "s: depth is an array"),
         (png(IMAGE), npy(DEPTH_MM * 1000.0), "s: depth begins at [56].. m .*another unit"),
-        (png(IMAGE), npy(DEPTH_MM / 1000.0), "s: depth begins at 0.000.* m .*another unit"),
+        (png(IMAGE), npy(1.0 + DEPTH_MM / 1000.0), "s: depth begins at 0.001.* m .*another unit"),
+        (png(IMAGE), npy(np.zeros((20, 30, 0))), "s: depth is an array"),
+        (png(IMAGE), claiming((10**7, 10**7)), "s: depth is no readable array"),
         (io.BytesIO(enlarged(png(IMAGE).read())), png(DEPTH_MM), "s: image has 99999 x 99999 pix"),
         (npy(IMAGE.astype(np.float32)), png(DEPTH_MM), r"s: the image must lie in \[0, 1\]"),
         (npy(IMAGE.astype(np.int64)), png(DEPTH_MM), "s: a picture is uint8, uint16 or floats"),

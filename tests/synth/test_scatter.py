@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -93,3 +94,11 @@ def test_what_cannot_be_rendered_is_refused():
         render_scatter(image, coc, INTEGRAL)
     with pytest.raises(ValueError, match="coc_px is"):
         render_scatter(image, coc[1:], CentredWindow())
+
+
+def test_it_runs_on_the_cpu_whatever_the_default_device():
+    """There is one device here; the one without memory tells whether it was asked."""
+    image, coc = np.random.default_rng(0).random((12, 15, 3)), np.full((12, 15), 2.0)
+    expected = render_scatter(image, coc, CentredWindow())
+    with torch.device("meta"):
+        np.testing.assert_array_equal(render_scatter(image, coc, CentredWindow()), expected)

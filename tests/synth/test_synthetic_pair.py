@@ -22,11 +22,13 @@ from synth import (
     generator,
     linear_to_srgb,
     load_measured_bank,
+    overlap_save,
     sample_parameters,
     srgb_to_linear,
     synthesize,
 )
 from synth.distortion import distort, distort_nearest
+from synth.psf import IntegralParameters
 from synth.render import render_gather
 
 FAMILIES = sorted(PSF_FAMILIES)
@@ -67,8 +69,15 @@ def test_same_stream_same_bytes(bit_depth, dtype):
     assert one.coc_px.shape == scene.depth_m.shape
 
 
-def test_bytes_do_not_depend_on_the_number_of_threads():
-    scene, parameters = slope_scene(96, 80), plain_parameters()
+@pytest.mark.parametrize("renderer", ["layered", "gather", "scatter"])
+@pytest.mark.parametrize("with_opencv", [True, False])
+def test_bytes_do_not_depend_on_the_number_of_threads(renderer, with_opencv, monkeypatch):
+    if not with_opencv:
+        monkeypatch.setattr(overlap_save, "_has_opencv", lambda: False)
+    scene = slope_scene(96, 80)
+    parameters = replace(
+        plain_parameters(), family="integral", psf=IntegralParameters(), renderer=renderer
+    )
     threads = torch.get_num_threads(), cv2.getNumThreads()
     try:
         results = []
@@ -79,7 +88,9 @@ def test_bytes_do_not_depend_on_the_number_of_threads():
     finally:
         torch.set_num_threads(threads[0])
         cv2.setNumThreads(threads[1])
-    np.testing.assert_array_equal(results[0].left, results[1].left)
+    for view in ("left", "right"):
+        one, two = (getattr(result, view) for result in results)
+        np.testing.assert_array_equal(one, two)
 
 
 def test_target_is_the_scene_and_combined_the_mean_in_linear_light():

@@ -1,5 +1,6 @@
 """A folder of NAME_image with NAME_depth files."""
 
+import os
 from collections.abc import Mapping
 from functools import partial
 from pathlib import PurePosixPath
@@ -26,7 +27,7 @@ def folder_scenes(
     """Pair the files of a folder. sizes: path to bytes. Raises UserError where two claim a place.
 
     An image without depth and depth without image are rejects. scene_of: `folder` takes the
-    pictures of one sub-folder, where there are several, as of one scene; `picture` none.
+    pictures below one sub-folder, where there are several, as of one scene; `picture` none.
     """
     from synth.sources.folder import pair_files
 
@@ -34,15 +35,15 @@ def folder_scenes(
         found, lonely = pair_files(sizes)
     except ValueError as error:
         raise UserError(f"{folder}: {error}; remove one of them") from error
-    folders = {PurePosixPath(files.scene_id).parent for files in found}
-    by_folder = scene_of == "folder" and len(folders) > 1
+    ids = [files.scene_id for files in found]
+    scenes = _scenes_by_folder(ids) if scene_of == "folder" else dict(zip(ids, ids, strict=True))
     return Scenes(
         kind=FOLDER,
         reader=TwoFileReader(folder=folder, decode=partial(_decode, depth_unit=depth_unit)),
         pictures=[
             Picture(
                 picture_id=files.scene_id,
-                scene_id=_folder_of(files.scene_id) if by_folder else files.scene_id,
+                scene_id=scenes[files.scene_id],
                 files=image_and_depth(files.image, files.depth, sizes),
             )
             for files in found
@@ -52,10 +53,18 @@ def folder_scenes(
     )
 
 
-def _folder_of(picture_id: str) -> str:
-    """Return a picture's sub-folder, or itself where it lies in none."""
-    parent = PurePosixPath(picture_id).parent
-    return picture_id if parent == PurePosixPath() else str(parent)
+def _scenes_by_folder(ids: list[str]) -> dict[str, str]:
+    """Return the scene of each picture: its folder below the one that all have in common.
+
+    A picture that lies in that one is a scene of its own. Folders end in a slash, pictures do not.
+    """
+    common = os.path.commonpath([PurePosixPath("/", name).parent for name in ids]) if ids else "/"
+    scenes = {}
+    for name in ids:
+        below = PurePosixPath("/", name).relative_to(common).parts
+        folder = str(PurePosixPath(common, below[0]))[1:] + "/"
+        scenes[name] = folder if len(below) > 1 else name
+    return scenes
 
 
 def _decode(unit: SceneUnit, image: BinaryIO, depth: BinaryIO, *, depth_unit: str) -> "Scene":

@@ -377,6 +377,10 @@ def test_a_file_that_is_not_nyu_s(root: str, tmp_path: Path) -> None:
             "min_coc_px would change nothing: blur follows from the lens",
         ),
         (
+            {"preset": "k3dn", "lens": LensConfig(focal_length_mm=[50.0]), "min_coc_px": 2.5},
+            "min_coc_px would change nothing: blur follows from the lens",
+        ),
+        (
             {"source": "motorcycle", "scene_of": "picture"},
             "scene_of would change nothing: scene_of is for a folder",
         ),
@@ -455,5 +459,7 @@ def test_a_gpu_that_is_not_there_is_not_waited_for(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("ends", [[], [0.0], [3.0, 2.0], [1.0, 2.0, 3.0], [float("inf")]])
 def test_lenses_that_cannot_be(ends: list[float]) -> None:
+    with pytest.raises(ValueError, match="lies within the focal length of 60 mm"):
+        LensConfig(focal_length_mm=[50.0, 60.0], focus_distance_m=[0.05])
     with pytest.raises(ValueError, match=r"lens\.focal_length_mm is one positive number, or"):
         LensConfig(focal_length_mm=ends)

@@ -187,22 +187,24 @@ def test_folder_of_scenes(root: str, scenes: Path) -> None:
 
 def test_frames_of_one_folder_are_one_scene(root: str, tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
-    for room in ("attic", "hall", "porch", "yard"):
-        (tmp_path / room).mkdir()
-        for number in range(3):
-            name = str(tmp_path / room / f"{number}")
+    rooms = ("attic", "hall", "porch", "yard")
+    for room in rooms:
+        for number in range(3):  # two cameras in each room
+            folder = tmp_path / room / f"cam{number % 2}"
+            folder.mkdir(parents=True, exist_ok=True)
+            name = str(folder / f"{number}")
             cv2.imwrite(f"{name}_image.png", rng.integers(0, 256, (60, 80, 3), dtype=np.uint8))
             cv2.imwrite(f"{name}_depth.png", np.full((60, 80), 2000, np.uint16))
     places = {(p.scene_id, p.split) for p in pairs_of(synth(root, source=str(tmp_path), pairs=12))}
     assert len(places) == 4, "a room lies in two splits"
-    assert {scene for scene, _ in places} == {"attic", "hall", "porch", "yard"}
+    assert {scene for scene, _ in places} == {f"{room}/" for room in rooms}
     keys = {"source": str(tmp_path), "pairs": 12, "dataset": "single"}
     single = pairs_of(synth(root, scene_of="picture", **keys))
     assert {pair.scene_id for pair in single} == {
-        f"{room}/{n}" for room in ("attic", "hall", "porch", "yard") for n in range(3)
+        f"{room}/cam{n % 2}/{n}" for room in rooms for n in range(3)
     }
-    one_folder = {"source": str(tmp_path / "attic"), "pairs": 3, "dataset": "attic"}
-    assert len({pair.scene_id for pair in pairs_of(synth(root, **one_folder))}) == 3
+    one_folder = {"source": str(tmp_path / "attic" / "cam0"), "pairs": 2, "dataset": "attic"}
+    assert len({pair.scene_id for pair in pairs_of(synth(root, **one_folder))}) == 2
 
 
 def test_folder_at_its_own_size(root: str, scenes: Path) -> None:
