@@ -107,9 +107,9 @@ def publish(
 ) -> VersionResult:
     """Make the version that the plan describes, or find it there, and return where it is.
 
-    config: resolved configuration, for the manifest. max_rejected: largest share, 0 to 1, both of
-    the planned pairs that cannot be made and of the inputs that discovery finds unusable. inputs:
-    how many there are to discover; None: each planned pair is one, and both count together.
+    config: resolved configuration, for the manifest. max_rejected: largest share, 0 to 1, of
+    planned pairs that cannot be made and of inputs that discovery finds unusable, together. inputs:
+    how many there are to discover; None: each planned pair is one.
     read_inputs: compare the inputs' content with that of a version that exists.
     device: torch's name of what pairs are made on.
     Raises UserError: the version exists and is another one, too many rejects, another run took
@@ -138,12 +138,13 @@ def publish(
         version.child(REJECTED).write_bytes(rejected_data)
         found = plan.rejects
         if inputs is None:
-            shares = [("inputs", [*found, *failed], plan.num_units + len(found))]
+            lost = [(len(found) + len(failed), plan.num_units + len(found), "inputs")]
         else:
-            shares = [("inputs", [*found], inputs), ("pairs", failed, plan.num_units)]
-        for what, lost, total in shares:
-            if len(lost) > max_rejected * total:
-                raise UserError(_too_many(lost, f"{total} {what}", max_rejected, version))
+            lost = [(len(found), inputs, "inputs"), (len(failed), plan.num_units, "pairs")]
+        if sum(count / total for count, total, _ in lost) > max_rejected:
+            named = [f"{count} of {total} {what}" for count, total, what in lost if count]
+            counts = " and ".join(named)
+            raise UserError(_too_many([*found, *failed], counts, max_rejected, version))
         _finish(plan, version, results, rejects, rejected_data, config, claim, device)
     elif read_inputs:
         _check_inputs(version, plan, producer)
@@ -310,11 +311,11 @@ def _gone(version: Location, name: str) -> str:
     )
 
 
-def _too_many(rejects: list[Reject], total: str, allowed: float, version: Location) -> str:
+def _too_many(rejects: list[Reject], counts: str, allowed: float, version: Location) -> str:
     reason, count = Counter(reject.reason for reject in rejects).most_common(1)[0]
     example = next(reject.path for reject in rejects if reject.reason == reason)
     return (
-        f"{len(rejects)} of {total} were rejected, more than max_rejected={allowed:g} "
+        f"{counts} were rejected, more than max_rejected={allowed:g} "
         f"allows; most often: {reason} ({count} times, e.g. {example}); all reasons: "
         f"{version}/{REJECTED}; nothing was published"
     )

@@ -24,7 +24,8 @@ FOLDER = "folder"
 def folder_scenes(
     folder: Location, sizes: Mapping[str, int], depth_unit: str, *, scene_of: str
 ) -> Scenes:
-    """Pair the files of a folder. sizes: path to bytes. Raises UserError where two claim a place.
+    """Pair the files of a folder. sizes: path to bytes. Raises UserError where two claim a place
+    and where scene_of would change nothing.
 
     An image without depth and depth without image are rejects. scene_of: `folder` takes the
     pictures below one sub-folder, where there are several, as of one scene; `picture` none.
@@ -36,7 +37,14 @@ def folder_scenes(
     except ValueError as error:
         raise UserError(f"{folder}: {error}; remove one of them") from error
     ids = [files.scene_id for files in found]
-    scenes = _scenes_by_folder(ids) if scene_of == "folder" else dict(zip(ids, ids, strict=True))
+    scenes, each = _scenes_by_folder(ids), dict(zip(ids, ids, strict=True))
+    if scene_of == "picture":
+        if ids and scenes == each:
+            raise UserError(
+                f"scene_of=picture would change nothing: {folder} has no several sub-folders with "
+                "pictures; leave it out"
+            )
+        scenes = each
     return Scenes(
         kind=FOLDER,
         reader=TwoFileReader(folder=folder, decode=partial(_decode, depth_unit=depth_unit)),

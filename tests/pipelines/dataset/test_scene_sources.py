@@ -1,6 +1,7 @@
 """NYU's file, SYNTHIA-SF's folders and measured kernels, through the whole step."""
 
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, get_args
 
@@ -179,6 +180,16 @@ def test_a_bad_picture_of_many_pairs_is_one_reject(root: str, tmp_path: Path) ->
     assert version.manifest["rejected"] == 1
     with pytest.raises(UserError, match="3 of 12 pairs were rejected"):
         make(SynthConfig(root=root, version="v2", max_rejected=0.2, **keys))
+
+
+def test_lost_pairs_and_lonely_files_add_up(root: str, tmp_path: Path) -> None:
+    write_synthia(tmp_path, {1: 5, 2: 5})
+    (tmp_path / "SEQ1" / "RGBLeft" / "000000.png").write_bytes(b"\x89PNG")
+    (tmp_path / "SEQ2" / "DepthLeft" / "000000.png").unlink()
+    config = SynthConfig(root=root, source=str(tmp_path), pairs=9, max_rejected=0.2, **SMALL)
+    with pytest.raises(UserError, match="1 of 10 inputs and 1 of 9 pairs were rejected"):
+        make(config)
+    assert len(pairs_of(made(replace(config, max_rejected=0.25)))) == 8
 
 
 def test_the_published_rdpd_from_its_frames(root: str, tmp_path: Path) -> None:

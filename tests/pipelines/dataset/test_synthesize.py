@@ -205,6 +205,8 @@ def test_frames_of_one_folder_are_one_scene(root: str, tmp_path: Path) -> None:
     }
     one_folder = {"source": str(tmp_path / "attic" / "cam0"), "pairs": 2, "dataset": "attic"}
     assert len({pair.scene_id for pair in pairs_of(synth(root, **one_folder))}) == 2
+    with pytest.raises(UserError, match="scene_of=picture would change nothing"):
+        synth(root, scene_of="picture", version="v2", **one_folder)
 
 
 def test_folder_at_its_own_size(root: str, scenes: Path) -> None:
