@@ -98,7 +98,7 @@ def test_reader_sees_what_another_process_wrote() -> None:
     assert locate("s3://k3dn/seen").list() == ["x"]
 
 
-def test_dataset_version_from_s3_to_s3() -> None:
+def test_dataset_version_from_s3_to_s3(tmp_path: Path) -> None:
     """The command with a Ray cluster of its own, bucket to bucket; equal to one in memory."""
     rng = np.random.default_rng(1)
     source = locate("s3://k3dn/source")
@@ -112,6 +112,7 @@ def test_dataset_version_from_s3_to_s3() -> None:
                 )
             source.child(f"{split}_c/target/{name}.png").write_bytes(encode_image(picture))
     keys = [f"source={source.url}", "pairs_per_shard=2", "root=s3://k3dn/root"]
+    keys.append(f"tracking_uri=sqlite:///{tmp_path}/mlflow.db")  # not in the working folder
     command = [sys.executable, "-m", "pipelines", "ingest", "--json", *keys]
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
