@@ -60,6 +60,8 @@ class K3DNConfig:
     """Swapping and mirroring the views mirrors the disparity features exactly (two passes)."""
     mirror_whole: bool = False
     """The answer is the mean of those for the pair and for the mirrored pair (two passes)."""
+    coc_readout: bool = True
+    """A linear readout of R estimates the signed radius of blur; off, there is none."""
     scaled_softmax: bool = True
     """Weights of Eq. 8 are bounded and have mean one; off, they sum to one."""
     refined_query: bool = False
@@ -170,6 +172,7 @@ PAPER_FORM: Mapping[str, bool] = {
     "two_sided": False,
     "local_norm": False,
     "mirror_disparity": False,
+    "coc_readout": False,
     "scaled_softmax": False,
     "refined_query": True,
     "bounded_inverse": False,

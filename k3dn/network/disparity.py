@@ -1,11 +1,6 @@
 """Disparity estimator D: a pair of views to a map R of disparity feature vectors (Sec. 3.2).
 
-It differs from the authors' form (``authors_disparity``) where that is weak: the cost volume
-looks to both sides (near and far of the focal plane shift in opposite directions), the
-normalisation works at batch 1, every operation is local (so a tile gives what the whole picture
-gives), and R has one vector for each 16 x 16 px in place of 144 x 112.
-
-Letters: B batch, C channels, h w the size at 1/8, S shifts of the cost volume.
+lab version
 """
 
 import torch
@@ -16,9 +11,6 @@ from k3dn.network.config import K3DNConfig
 from k3dn.network.convolutions import ChannelNorm, leaky_relu
 
 VECTOR_PX = 16
-"""Side in px of the square for which the estimator itself finds one vector; windows that are
-larger take the mean."""
-
 
 class ViewFeatures(nn.Module):
     """Features of one view at 1/8 of the resolution; both views share its weights."""
@@ -60,7 +52,7 @@ def cost_volume(left_BChw: Tensor, right_BChw: Tensor, first: int, last: int) ->
     return torch.stack(slices, dim=2)
 
 
-class DisparityEstimator(nn.Module):
+class OldDisparityEstimator(nn.Module):
     """R = D(B_L, B_R), ``(B, C_d, H / window, W / window)``.
 
     With ``mirror_disparity`` the answer for mirrored, swapped views is the mirrored answer: the
@@ -119,3 +111,80 @@ class SinglePictureEstimator(nn.Module):
     def forward(self, picture_B3HW: Tensor) -> Tensor:
         x = leaky_relu(self.reduce(self.view_features(picture_B3HW)))
         return self.pool(leaky_relu(self.project(leaky_relu(self.refine(x)))))
+
+
+class Pyramid(nn.Module):
+    """Features of one view at 1/2, 1/4 and 1/8; both views share its weights."""
+
+    def __init__(self, c: int) -> None:
+        super().__init__()
+        self.down = nn.ModuleList(nn.Conv2d(3 if i == 0 else c, c, 3, stride=2, padding=1) for i in range(3))
+        self.refine = nn.ModuleList(nn.Conv2d(c, c, 3, padding=1) for i in range(3))
+
+    def forward(self, x: Tensor) -> list[Tensor]:
+        levels = []
+        for down, refine in zip(self.down, self.refine, strict=True):
+            x = leaky_relu(down(x))
+            x = x + refine(x)
+            levels.append(x)
+        return levels
+
+
+def shifted_products(left: Tensor, right: Tensor, reach: int, groups: int) -> Tensor:
+    """(B, groups, 2 reach + 1, h, w)"""
+    b, c, h, w = left.shape
+    padded = F.pad(right, (reach, reach))
+    out = []
+    for shift in range(-reach, reach + 1):
+        # left(x) with right(x - shift): near (s > 0) has x_L - x_R = s
+        moved = padded[..., reach - shift : reach - shift + w]
+        out.append((left - moved).square().neg().unflatten(1, (groups, c // groups)).mean(2))
+    return torch.stack(out, dim=2)
+
+
+class DisparityEstimator(nn.Module):
+    REACH = (4, 3, 2)
+
+    def __init__(self, config: K3DNConfig) -> None:
+        super().__init__()
+        c = config.disparity_width
+        self.groups = 2
+        self.mirror_exact = config.mirror_disparity
+        self.pool = nn.AvgPool2d(config.window_px // VECTOR_PX)
+        self.view_features = Pyramid(c)
+        scores = self.groups * sum(2 * r + 2 for r in self.REACH)
+        self.join = nn.Conv2d(scores + 2 * c, 3 * c, 3, padding=1)
+        self.reduce = nn.Conv2d(3 * c, 4 * c, 3, stride=2, padding=1)
+        self.context = nn.Conv2d(4 * c, 4 * c, 3, padding=2, dilation=2)
+        self.project = nn.Conv2d(4 * c, config.disparity_channels, 1)
+        self.norm = ChannelNorm(config.disparity_channels)
+
+    def forward(self, left_B3HW: Tensor, right_B3HW: Tensor) -> Tensor:
+        if not self.mirror_exact:
+            return self.pool(self.norm(leaky_relu(self._estimate(left_B3HW, right_B3HW))))
+        straight, mirrored = self._estimate(
+            torch.cat((left_B3HW, right_B3HW.flip(-1))),
+            torch.cat((right_B3HW, left_B3HW.flip(-1))),
+        ).chunk(2)
+        return self.pool(self.norm(leaky_relu(0.5 * (straight + mirrored.flip(-1)))))
+
+    def _estimate(self, left_B3HW: Tensor, right_B3HW: Tensor) -> Tensor:
+        pairs = self.view_features(torch.cat((left_B3HW, right_B3HW)))
+        found = []
+        for level, (features, reach) in enumerate(zip(pairs, self.REACH, strict=True)):
+            left, right = features.chunk(2)
+            mean = 0.5 * (left + right).mean((1), keepdim=True)
+            left, right = left - mean, right - mean
+            scores = shifted_products(left, right, reach, self.groups)
+            side = 2 ** (2 - level)
+            if side > 1:
+                scores = F.avg_pool2d(scores.flatten(1, 2), side).unflatten(1, scores.shape[1:3])
+            scores = scores - scores.mean(2, keepdim=True)
+            spread = (scores.square().mean(2, keepdim=True) + 1e-8).sqrt()
+            found.append((scores / (spread + 1e-3)).flatten(1, 2))
+            found.append((spread + 1e-3).log().mul(0.25)[:, :, 0])
+        l3, r3 = pairs[-1].chunk(2)
+        x = leaky_relu(self.join(torch.cat((*found, l3, r3), 1)))
+        x = leaky_relu(self.reduce(x))
+        x = x + leaky_relu(self.context(x))
+        return self.project(x)

@@ -13,7 +13,7 @@ from k3dn.network.dense import DensePSFBlock
 from k3dn.network.disparity import DisparityEstimator, SinglePictureEstimator
 from k3dn.network.encoder import Encoder
 from k3dn.network.fitting import fit_to_grid, unfit
-from k3dn.network.precision import at_least_float32, autocasts
+from k3dn.network.precision import at_least_float32, autocasts, full_precision
 from k3dn.network.psf import PSFBlock, SparsePSFBlock
 from k3dn.network.query import KernelQuery
 from k3dn.network.srp import SRPBlock
@@ -28,6 +28,11 @@ class Restoration:
     """Restored picture, ``(B, 3, H, W)``, sRGB; not clipped to [0, 1]."""
     kernel_weights: list[Tensor]
     """a of Eq. 8 for each PSF block, ``(B, N, h, w)``, h x w windows; none without PSF blocks."""
+    disparity_features: Tensor | None
+    """R, ``(B, C_d, h, w)``; None without PSF blocks."""
+    coc_px: Tensor | None
+    """Estimated signed radius of the blur disc, ``(B, 1, h, w)`` px, positive nearer than focus;
+    None without a readout."""
     features: Tensor
     """F_B, ``(B, C_f, h, w)``, an eighth of the height and width brought to whole windows."""
     deblurred_features: Tensor
@@ -53,6 +58,8 @@ class K3DN(nn.Module):
         self.encoder = Encoder(config)
         blocks = config.psf_blocks if config.psf else 0
         self.disparity = _estimator(config) if blocks else None
+        reads_out = bool(blocks) and config.coc_readout and not config.single_picture
+        self.coc_readout = nn.Conv2d(config.disparity_channels, 1, 1) if reads_out else None
         self.kernel_queries = nn.ModuleList(KernelQuery(config) for _ in range(blocks))
         block = DensePSFBlock if config.dense_kernels else SparsePSFBlock
         self.psf_blocks = nn.ModuleList(block(config) for _ in range(blocks))
@@ -67,6 +74,9 @@ class K3DN(nn.Module):
                     module.start_open()
                 elif isinstance(module, KernelQuery):
                     module.start_even()
+        if self.coc_readout is not None:
+            for parameter in self.coc_readout.parameters():
+                nn.init.zeros_(parameter)
         if self.config.mean_residual:
             for parameter in self.decoder.to_image.parameters():
                 nn.init.zeros_(parameter)
@@ -86,12 +96,16 @@ class K3DN(nn.Module):
     def _restore(self, left: Tensor, right: Tensor) -> Restoration:
         height, width = left.shape[-2:]
         left, right = self._fit(left), self._fit(right)
-        weights = self._kernel_weights(left, right)
+        disparity = self._disparity_features(left, right)
+        weights = self._kernel_weights(disparity)
         views = torch.cat((left, right), dim=1) - 0.5
         half, quarter, features = self.encoder(views.to(self._type))
         deblurred = self._through_blocks(features, weights, reblur=False)
         image = self._decode(deblurred, quarter, half, views)
-        return Restoration(self._unfit(image, height, width), weights, features, deblurred)
+        image = self._unfit(image, height, width)
+        return Restoration(
+            image, weights, disparity, self._coc_px(disparity), features, deblurred
+        )
 
     def reblur(self, sharp: Tensor, kernel_weights: list[Tensor]) -> Tensor:
         """Blur a sharp picture by the kernels found in its blurred pair (Sec. 3.3, Fig. 5).
@@ -159,11 +173,24 @@ class K3DN(nn.Module):
     def _unfit(self, picture: Tensor, height: int, width: int) -> Tensor:
         return unfit(picture, height, width, pad=self.config.pad_to_grid)
 
-    def _kernel_weights(self, left: Tensor, right: Tensor) -> list[Tensor]:
+    def _disparity_features(self, left: Tensor, right: Tensor) -> Tensor | None:
         if self.disparity is None:
-            return []
+            return None
         views = (left,) if self.config.single_picture else (left, right)
-        disparity = self.disparity(*((view - 0.5).to(self._type) for view in views))
+        found: Tensor = self.disparity(*((view - 0.5).to(self._type) for view in views))
+        return found
+
+    def _coc_px(self, disparity: Tensor | None) -> Tensor | None:
+        if self.coc_readout is None or disparity is None:
+            return None
+        with full_precision(disparity.device):
+            weight = at_least_float32(self.coc_readout.weight)
+            bias = at_least_float32(self.coc_readout.bias)
+            return torch.nn.functional.conv2d(at_least_float32(disparity), weight, bias)
+
+    def _kernel_weights(self, disparity: Tensor | None) -> list[Tensor]:
+        if disparity is None:
+            return []
         return [
             query(disparity, block.query_kernels())
             for query, block in zip(self.kernel_queries, self.blocks(), strict=True)

@@ -55,4 +55,6 @@ class KernelQuery(nn.Module):
         if not self.scaled:
             return logits.softmax(dim=1)
         bound = 0.5 * MAX_LOG_GAIN
-        return (bound * torch.tanh(logits / bound)).softmax(dim=1) * key_N.shape[0]
+        logits = logits - logits.mean(1, keepdim=True)
+        logits = logits * (1.0 + logits.square().mean(1, keepdim=True)).rsqrt()
+        return (bound * torch.tanh(logits)).softmax(dim=1) * key_N.shape[0]
