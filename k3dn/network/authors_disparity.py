@@ -10,11 +10,21 @@ from torch import Tensor, nn
 
 from k3dn.network.config import K3DNConfig
 from k3dn.network.convolutions import leaky_relu
-from k3dn.network.disparity import cost_volume
 
 _SHIFTS = 4
 _WINDOW_FEATURES = (5, 4)
 """Features (of 32 px, stretched) that are averaged to one vector."""
+
+
+def cost_volume(left_BChw: Tensor, right_BChw: Tensor, first: int, last: int) -> Tensor:
+    width = left_BChw.shape[-1]
+    padded = F.pad(right_BChw, (max(0, -first), max(0, last)))
+    origin = max(0, -first)
+    slices = [
+        torch.cat((left_BChw, padded[..., origin + shift : origin + shift + width]), dim=1)
+        for shift in range(first, last + 1)
+    ]
+    return torch.stack(slices, dim=2)
 
 
 class _Convolution(nn.Sequential):

@@ -31,8 +31,9 @@ class K3DNConfig:
     """Channels of a view's features in the disparity estimator."""
     disparity_channels: int = 256
     """C_d: length of a disparity feature vector r^i."""
-    disparity_shifts: int = 2
-    """The cost volume looks this many features (of 8 px) to either side."""
+    disparity_shifts: int = 4
+    """Both views are compared this many features of 2 px to either side, one less of 4 px, two less
+    of 8 px."""
     window_px: int = 16
     """Side in px of the window that one vector r^i governs: 16, 32, 64 ..."""
     dense_kernels: int = 0
@@ -40,6 +41,9 @@ class K3DNConfig:
 
     psf: bool = True
     """Use the PSF blocks; off, encoder features go to the decoder unchanged (Table 4)."""
+    skip_psf: bool = True
+    """PSF blocks at 1/4 and 1/2 too, one each, on the features that skip to the decoder; off, at
+    1/8 alone, as the authors."""
     srp: bool = True
     """Use the SRP blocks; off, features are concatenated (Table 4)."""
     single_picture: bool = False
@@ -61,7 +65,8 @@ class K3DNConfig:
     mirror_whole: bool = False
     """The answer is the mean of those for the pair and for the mirrored pair (two passes)."""
     coc_readout: bool = True
-    """A linear readout of R estimates the signed radius of blur; off, there is none."""
+    """A linear readout of R estimates the signed radius of the circle of confusion, which
+    ``disparity_loss`` supervises; off, there is none."""
     scaled_softmax: bool = True
     """Weights of Eq. 8 are bounded and have mean one; off, they sum to one."""
     refined_query: bool = False
@@ -82,14 +87,13 @@ class K3DNConfig:
             if type(value) is not field.type:
                 wanted = "true or false" if field.type is bool else "a whole number"
                 raise ValueError(f"{field.name} must be {wanted}, got {value!r}")
-        for name in ("width", "disparity_width", "disparity_channels"):
+        for name in ("width", "disparity_width", "disparity_channels", "disparity_shifts"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
         for name in (
             "residual_blocks",
             "psf_blocks",
             "srp_residual_blocks",
-            "disparity_shifts",
             "dense_kernels",
         ):
             if getattr(self, name) < 0:
@@ -173,6 +177,7 @@ PAPER_FORM: Mapping[str, bool] = {
     "local_norm": False,
     "mirror_disparity": False,
     "coc_readout": False,
+    "skip_psf": False,
     "scaled_softmax": False,
     "refined_query": True,
     "bounded_inverse": False,

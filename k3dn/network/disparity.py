@@ -1,6 +1,20 @@
 """Disparity estimator D: a pair of views to a map R of disparity feature vectors (Sec. 3.2).
 
-lab version
+The disparities of dual-pixel pairs are small, a few px to either side of zero: half of the blur
+radius or less. So both views are compared at 1/2, 1/4 and 1/8 of the resolution, in steps of 2, 4
+and 8 px, and what is found is averaged over 8 x 8 px before a few convolutions make R of it. How
+well two views match is their mean squared difference, which has its optimum at the true shift;
+over the shifts it is brought to mean zero and spread one, so that R sees where the optimum lies
+from the first step of training on, in strong and in weak texture alike. In R itself each vector is
+normalised: features that grow without bound saturate the query behind them, and then nothing
+learns there any more (docs/readings.md).
+
+It differs from the authors' form (``authors_disparity``) where that is weak: it looks to both
+sides (near and far of the focal plane shift in opposite directions), the normalisation works at
+batch 1, every operation is local (so a tile gives what the whole picture gives), and R has one
+vector for each 16 x 16 px in place of 144 x 112.
+
+Letters: B batch, C channels, G groups of channels, S shifts, h w the size of a level.
 """
 
 import torch
@@ -9,87 +23,125 @@ from torch import Tensor, nn
 
 from k3dn.network.config import K3DNConfig
 from k3dn.network.convolutions import ChannelNorm, leaky_relu
+from k3dn.network.precision import at_least_float32, full_precision
 
 VECTOR_PX = 16
+"""Side in px of the square for which the estimator itself finds one vector; windows that are
+larger take the mean."""
+LEVELS = 3
+"""Views are matched at 1/2, 1/4 and 1/8 of the resolution."""
+MATCHED_CHANNELS = 8
+"""Channels that are compared at each level: shifts are many, and each costs a pass over them."""
+GROUPS = 2
+"""Groups of these channels, each of which has a score of its own."""
+_SMALLEST_SPREAD = 1e-3
+"""Of the scores over the shifts; where there is less, there is no texture to match."""
+
 
 class ViewFeatures(nn.Module):
-    """Features of one view at 1/8 of the resolution; both views share its weights."""
+    """Features of one view at each level; both views share its weights."""
 
-    def __init__(self, channels: int, *, local_norm: bool) -> None:
+    def __init__(self, channels: int) -> None:
         super().__init__()
-        norm = ChannelNorm if local_norm else nn.BatchNorm2d
-        self.layers = nn.Sequential(
-            nn.AvgPool2d(2),
-            nn.Conv2d(3, channels, 3, stride=2, padding=1),
-            nn.LeakyReLU(0.2),
-            nn.Conv2d(channels, 2 * channels, 3, padding=1),
-            norm(2 * channels),
-            nn.LeakyReLU(0.2),
-            nn.Conv2d(2 * channels, 2 * channels, 3, stride=2, padding=1),
-            nn.LeakyReLU(0.2),
-            nn.Conv2d(2 * channels, 2 * channels, 3, padding=2, dilation=2),
-            norm(2 * channels),
-            nn.LeakyReLU(0.2),
-            nn.Conv2d(2 * channels, channels, 1),
+        self.down = nn.ModuleList(
+            nn.Conv2d(channels if level else 3, channels, 3, stride=2, padding=1)
+            for level in range(LEVELS)
+        )
+        self.refine = nn.ModuleList(
+            nn.Conv2d(channels, channels, 3, padding=1) for _ in range(LEVELS)
         )
 
-    def forward(self, view_B3HW: Tensor) -> Tensor:
-        return self.layers(view_B3HW)
+    def forward(self, view_B3HW: Tensor) -> list[Tensor]:
+        """``(B, C, h, w)`` at 1/2, 1/4 and 1/8 of the resolution."""
+        x, levels = view_B3HW, []
+        for down, refine in zip(self.down, self.refine, strict=True):
+            x = leaky_relu(down(x))
+            x = x + refine(x)
+            levels.append(x)
+        return levels
 
 
-def cost_volume(left_BChw: Tensor, right_BChw: Tensor, first: int, last: int) -> Tensor:
-    """Concatenate left features with right features shifted by first .. last columns.
+def matching_scores(left_BChw: Tensor, right_BChw: Tensor, first: int, last: int) -> Tensor:
+    """How well left(x) matches right(x - shift), for shifts of first .. last features.
 
-    Returns ``(B, 2C, S, h, w)``; what a shift brings in from outside is zero.
+    The negative mean squared difference over each group of channels: zero is a perfect match. A
+    positive shift is that of what is nearer than focus (x_L - x_R > 0). What a shift brings in
+    from outside is the border's value. Returns ``(B, G, S, h, w)``.
     """
     width = left_BChw.shape[-1]
-    padded = F.pad(right_BChw, (max(0, -first), max(0, last)))
-    origin = max(0, -first)
-    slices = [
-        torch.cat((left_BChw, padded[..., origin + shift : origin + shift + width]), dim=1)
+    before, after = max(0, last), max(0, -first)
+    padded = F.pad(right_BChw, (before, after, 0, 0), mode="replicate")
+    scores = [
+        -(left_BChw - padded[..., before - shift : before - shift + width])
+        .square()
+        .unflatten(1, (GROUPS, -1))
+        .mean(dim=2)
         for shift in range(first, last + 1)
     ]
-    return torch.stack(slices, dim=2)
+    return torch.stack(scores, dim=2)
 
 
-class OldDisparityEstimator(nn.Module):
+class DisparityEstimator(nn.Module):
     """R = D(B_L, B_R), ``(B, C_d, H / window, W / window)``.
 
-    With ``mirror_disparity`` the answer for mirrored, swapped views is the mirrored answer: the
-    mean of the network on the pair and, mirrored back, on the mirrored pair. A dual-pixel
-    kernel is symmetric (Eq. 2), so both must lead to one kernel.
+    With ``mirror_disparity`` the answer for mirrored, swapped views is the mirrored answer, where
+    the width is a multiple of the window: the mean of the network on the pair and, mirrored back,
+    on the mirrored pair. A dual-pixel kernel is symmetric (Eq. 2), so both must lead to one kernel.
     """
 
     def __init__(self, config: K3DNConfig) -> None:
         super().__init__()
-        c, shifts = config.disparity_width, config.disparity_shifts
-        self.shifts = (-shifts, shifts) if config.two_sided else (0, 2 * shifts)
+        c, reach = config.disparity_width, config.disparity_shifts
+        reaches = [max(1, reach - level) for level in range(LEVELS)]
+        self.shifts = [(-r, r) if config.two_sided else (0, 2 * r) for r in reaches]
         self.mirror_exact = config.mirror_disparity
         self.pool = nn.AvgPool2d(config.window_px // VECTOR_PX)
-        norm = ChannelNorm if config.local_norm else nn.BatchNorm3d
-        self.view_features = ViewFeatures(c, local_norm=config.local_norm)
-        self.match = nn.Conv3d(2 * c, 2 * c, 3, padding=1)
-        self.match_norm = norm(2 * c)
-        self.reduce = nn.Conv3d(2 * c, 3 * c, 3, stride=(1, 2, 2), padding=1)
-        self.reduce_norm = norm(3 * c)
-        self.collapse = nn.Conv3d(3 * c, 4 * c, (2 * shifts + 1, 3, 3), padding=(0, 1, 1))
+        self.view_features = ViewFeatures(c)
+        self.to_match = nn.ModuleList(nn.Conv2d(c, MATCHED_CHANNELS, 1) for _ in range(LEVELS))
+        scores = GROUPS * sum(last - first + 2 for first, last in self.shifts)
+        self.join = nn.Conv2d(scores + 2 * c, 3 * c, 3, padding=1)
+        self.reduce = nn.Conv2d(3 * c, 4 * c, 3, stride=2, padding=1)
+        self.context = nn.Conv2d(4 * c, 4 * c, 3, padding=2, dilation=2)
         self.project = nn.Conv2d(4 * c, config.disparity_channels, 1)
+        norm = ChannelNorm if config.local_norm else nn.BatchNorm2d
+        self.norm = norm(config.disparity_channels)
 
     def forward(self, left_B3HW: Tensor, right_B3HW: Tensor) -> Tensor:
-        if not self.mirror_exact:
-            return self.pool(leaky_relu(self._estimate(left_B3HW, right_B3HW)))
-        straight, mirrored = self._estimate(
-            torch.cat((left_B3HW, right_B3HW.flip(-1))),
-            torch.cat((right_B3HW, left_B3HW.flip(-1))),
-        ).chunk(2)
-        return self.pool(leaky_relu(0.5 * (straight + mirrored.flip(-1))))
+        if self.mirror_exact:
+            straight, mirrored = self._estimate(
+                torch.cat((left_B3HW, right_B3HW.flip(-1))),
+                torch.cat((right_B3HW, left_B3HW.flip(-1))),
+            ).chunk(2)
+            estimated = 0.5 * (straight + mirrored.flip(-1))
+        else:
+            estimated = self._estimate(left_B3HW, right_B3HW)
+        return self.pool(self.norm(leaky_relu(estimated)))
 
     def _estimate(self, left_B3HW: Tensor, right_B3HW: Tensor) -> Tensor:
-        left, right = self.view_features(torch.cat((left_B3HW, right_B3HW))).chunk(2)
-        volume = cost_volume(left, right, *self.shifts)
-        volume = leaky_relu(self.match_norm(self.match(volume)))
-        volume = leaky_relu(self.reduce_norm(self.reduce(volume)))
-        return self.project(leaky_relu(self.collapse(volume).squeeze(2)))
+        levels = self.view_features(torch.cat((left_B3HW, right_B3HW)))
+        found = [
+            part
+            for level in range(LEVELS)
+            for part in self._match(self.to_match[level](levels[level]), level)
+        ]
+        left, right = levels[-1].chunk(2)
+        x = leaky_relu(self.join(torch.cat((*(x.to(left.dtype) for x in found), left, right), 1)))
+        x = leaky_relu(self.reduce(x))
+        return self.project(x + leaky_relu(self.context(x)))
+
+    def _match(self, features: Tensor, level: int) -> tuple[Tensor, Tensor]:
+        """Normalised scores ``(B, G S, h, w)`` and their spread ``(B, G, h, w)`` at 1/8.
+
+        In full precision: shifts differ in the last bits of bfloat16.
+        """
+        with full_precision(features.device):
+            left, right = at_least_float32(features).chunk(2)
+            scores = matching_scores(left, right, *self.shifts[level])
+            side = 2 ** (LEVELS - 1 - level)
+            pooled = F.avg_pool2d(scores.flatten(1, 2), side).unflatten(1, (GROUPS, -1))
+            centred = pooled - pooled.mean(dim=2, keepdim=True)
+            spread = (centred.square().mean(dim=2, keepdim=True) + 1e-8).sqrt() + _SMALLEST_SPREAD
+            return (centred / spread).flatten(1, 2), 0.25 * spread.log().squeeze(2)
 
 
 class SinglePictureEstimator(nn.Module):
@@ -102,89 +154,14 @@ class SinglePictureEstimator(nn.Module):
     def __init__(self, config: K3DNConfig) -> None:
         super().__init__()
         c = config.disparity_width
-        self.view_features = ViewFeatures(c, local_norm=config.local_norm)
+        self.view_features = ViewFeatures(c)
         self.reduce = nn.Conv2d(c, 3 * c, 3, stride=2, padding=1)
         self.refine = nn.Conv2d(3 * c, 4 * c, 3, padding=1)
         self.project = nn.Conv2d(4 * c, config.disparity_channels, 1)
+        norm = ChannelNorm if config.local_norm else nn.BatchNorm2d
+        self.norm = norm(config.disparity_channels)
         self.pool = nn.AvgPool2d(config.window_px // VECTOR_PX)
 
     def forward(self, picture_B3HW: Tensor) -> Tensor:
-        x = leaky_relu(self.reduce(self.view_features(picture_B3HW)))
-        return self.pool(leaky_relu(self.project(leaky_relu(self.refine(x)))))
-
-
-class Pyramid(nn.Module):
-    """Features of one view at 1/2, 1/4 and 1/8; both views share its weights."""
-
-    def __init__(self, c: int) -> None:
-        super().__init__()
-        self.down = nn.ModuleList(nn.Conv2d(3 if i == 0 else c, c, 3, stride=2, padding=1) for i in range(3))
-        self.refine = nn.ModuleList(nn.Conv2d(c, c, 3, padding=1) for i in range(3))
-
-    def forward(self, x: Tensor) -> list[Tensor]:
-        levels = []
-        for down, refine in zip(self.down, self.refine, strict=True):
-            x = leaky_relu(down(x))
-            x = x + refine(x)
-            levels.append(x)
-        return levels
-
-
-def shifted_products(left: Tensor, right: Tensor, reach: int, groups: int) -> Tensor:
-    """(B, groups, 2 reach + 1, h, w)"""
-    b, c, h, w = left.shape
-    padded = F.pad(right, (reach, reach))
-    out = []
-    for shift in range(-reach, reach + 1):
-        # left(x) with right(x - shift): near (s > 0) has x_L - x_R = s
-        moved = padded[..., reach - shift : reach - shift + w]
-        out.append((left - moved).square().neg().unflatten(1, (groups, c // groups)).mean(2))
-    return torch.stack(out, dim=2)
-
-
-class DisparityEstimator(nn.Module):
-    REACH = (4, 3, 2)
-
-    def __init__(self, config: K3DNConfig) -> None:
-        super().__init__()
-        c = config.disparity_width
-        self.groups = 2
-        self.mirror_exact = config.mirror_disparity
-        self.pool = nn.AvgPool2d(config.window_px // VECTOR_PX)
-        self.view_features = Pyramid(c)
-        scores = self.groups * sum(2 * r + 2 for r in self.REACH)
-        self.join = nn.Conv2d(scores + 2 * c, 3 * c, 3, padding=1)
-        self.reduce = nn.Conv2d(3 * c, 4 * c, 3, stride=2, padding=1)
-        self.context = nn.Conv2d(4 * c, 4 * c, 3, padding=2, dilation=2)
-        self.project = nn.Conv2d(4 * c, config.disparity_channels, 1)
-        self.norm = ChannelNorm(config.disparity_channels)
-
-    def forward(self, left_B3HW: Tensor, right_B3HW: Tensor) -> Tensor:
-        if not self.mirror_exact:
-            return self.pool(self.norm(leaky_relu(self._estimate(left_B3HW, right_B3HW))))
-        straight, mirrored = self._estimate(
-            torch.cat((left_B3HW, right_B3HW.flip(-1))),
-            torch.cat((right_B3HW, left_B3HW.flip(-1))),
-        ).chunk(2)
-        return self.pool(self.norm(leaky_relu(0.5 * (straight + mirrored.flip(-1)))))
-
-    def _estimate(self, left_B3HW: Tensor, right_B3HW: Tensor) -> Tensor:
-        pairs = self.view_features(torch.cat((left_B3HW, right_B3HW)))
-        found = []
-        for level, (features, reach) in enumerate(zip(pairs, self.REACH, strict=True)):
-            left, right = features.chunk(2)
-            mean = 0.5 * (left + right).mean((1), keepdim=True)
-            left, right = left - mean, right - mean
-            scores = shifted_products(left, right, reach, self.groups)
-            side = 2 ** (2 - level)
-            if side > 1:
-                scores = F.avg_pool2d(scores.flatten(1, 2), side).unflatten(1, scores.shape[1:3])
-            scores = scores - scores.mean(2, keepdim=True)
-            spread = (scores.square().mean(2, keepdim=True) + 1e-8).sqrt()
-            found.append((scores / (spread + 1e-3)).flatten(1, 2))
-            found.append((spread + 1e-3).log().mul(0.25)[:, :, 0])
-        l3, r3 = pairs[-1].chunk(2)
-        x = leaky_relu(self.join(torch.cat((*found, l3, r3), 1)))
-        x = leaky_relu(self.reduce(x))
-        x = x + leaky_relu(self.context(x))
-        return self.project(x)
+        x = leaky_relu(self.reduce(self.view_features(picture_B3HW)[-1]))
+        return self.pool(self.norm(leaky_relu(self.project(leaky_relu(self.refine(x))))))

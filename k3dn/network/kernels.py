@@ -50,11 +50,11 @@ class BoundedKernels(KernelSet):
     has there cannot be represented, and past a zero there is nothing to invert.
     """
 
-    def __init__(self, config: K3DNConfig) -> None:
+    def __init__(self, config: K3DNConfig, channels: int | None = None) -> None:
         super().__init__()
         self.kernel_size = config.kernel_size
         self.spectrum_size = config.spectrum_size
-        channels, half = config.channels, config.spectrum_size // 2
+        channels, half = channels or config.channels, config.spectrum_size // 2
         self.log_gain = nn.Parameter(0.1 * torch.randn(channels, half + 1, half + 1))
         self.phase = nn.Parameter(0.1 * torch.randn(channels, half - 1, half + 1))
 
@@ -95,11 +95,13 @@ class AuthorsKernels(KernelSet):
     deblurring kernel are related, but do not undo each other.
     """
 
-    def __init__(self, config: K3DNConfig) -> None:
+    def __init__(self, config: K3DNConfig, channels: int | None = None) -> None:
         super().__init__()
         self.kernel_size = config.kernel_size
         side = config.kernel_size + 1
-        self.spectrum = nn.Parameter(torch.randn(config.channels, side, side // 2 + 1, 2))
+        self.spectrum = nn.Parameter(
+            torch.randn(channels or config.channels, side, side // 2 + 1, 2)
+        )
 
     def deblurring_kernels(self) -> Tensor:
         return self._spatial(torch.view_as_complex(at_least_float32(self.spectrum)))
@@ -116,6 +118,7 @@ class AuthorsKernels(KernelSet):
             return kernels / kernels.flatten(1).norm(dim=1)[:, None, None]
 
 
-def kernel_set(config: K3DNConfig) -> KernelSet:
-    """The kernels that a configuration asks for."""
-    return BoundedKernels(config) if config.bounded_inverse else AuthorsKernels(config)
+def kernel_set(config: K3DNConfig, channels: int | None = None) -> KernelSet:
+    """The kernels that a configuration asks for. channels: of the features; None: at 1/8."""
+    kind = BoundedKernels if config.bounded_inverse else AuthorsKernels
+    return kind(config, channels)

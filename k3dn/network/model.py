@@ -3,6 +3,7 @@
 from dataclasses import dataclass, replace
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from k3dn.network.authors_disparity import AuthorsDisparityEstimator
@@ -27,7 +28,8 @@ class Restoration:
     image: Tensor
     """Restored picture, ``(B, 3, H, W)``, sRGB; not clipped to [0, 1]."""
     kernel_weights: list[Tensor]
-    """a of Eq. 8 for each PSF block, ``(B, N, h, w)``, h x w windows; none without PSF blocks."""
+    """a of Eq. 8 for each PSF block in the order of ``K3DN.blocks()``, ``(B, N, h, w)``, h x w
+    windows; none without PSF blocks."""
     disparity_features: Tensor | None
     """R, ``(B, C_d, h, w)``; None without PSF blocks."""
     coc_px: Tensor | None
@@ -63,6 +65,9 @@ class K3DN(nn.Module):
         self.kernel_queries = nn.ModuleList(KernelQuery(config) for _ in range(blocks))
         block = DensePSFBlock if config.dense_kernels else SparsePSFBlock
         self.psf_blocks = nn.ModuleList(block(config) for _ in range(blocks))
+        skips = (2 * config.width, config.width) if blocks and config.skip_psf else ()
+        self.skip_queries = nn.ModuleList(KernelQuery(config, channels) for channels in skips)
+        self.skip_blocks = nn.ModuleList(SparsePSFBlock(config, channels) for channels in skips)
         self.decoder = Decoder(config)
         self._initialise()
 
@@ -101,11 +106,10 @@ class K3DN(nn.Module):
         views = torch.cat((left, right), dim=1) - 0.5
         half, quarter, features = self.encoder(views.to(self._type))
         deblurred = self._through_blocks(features, weights, reblur=False)
+        quarter, half = self._through_skips((quarter, half), weights, reblur=False)
         image = self._decode(deblurred, quarter, half, views)
         image = self._unfit(image, height, width)
-        return Restoration(
-            image, weights, disparity, self._coc_px(disparity), features, deblurred
-        )
+        return Restoration(image, weights, disparity, self._coc_px(disparity), features, deblurred)
 
     def reblur(self, sharp: Tensor, kernel_weights: list[Tensor]) -> Tensor:
         """Blur a sharp picture by the kernels found in its blurred pair (Sec. 3.3, Fig. 5).
@@ -124,6 +128,7 @@ class K3DN(nn.Module):
         views = torch.cat((fitted, fitted), dim=1) - 0.5
         half, quarter, features = self.encoder(views.to(self._type))
         blurred = self._through_blocks(features, kernel_weights, reblur=True)
+        quarter, half = self._through_skips((quarter, half), kernel_weights, reblur=True)
         return self._unfit(self._decode(blurred, quarter, half, views), height, width)
 
     def _views(self, left: Tensor, right: Tensor | None) -> tuple[Tensor, Tensor]:
@@ -152,15 +157,15 @@ class K3DN(nn.Module):
             raise ValueError(f"the network computes in {self._type}, {name} is {picture.dtype}")
 
     def _check_weights(self, kernel_weights: list[Tensor], sharp: Tensor) -> None:
-        if len(kernel_weights) != len(self.psf_blocks):
+        blocks = self.blocks()
+        if len(kernel_weights) != len(blocks):
             raise ValueError(
-                f"kernel_weights must be of {len(self.psf_blocks)} PSF blocks, got "
-                f"{len(kernel_weights)}"
+                f"kernel_weights must be of {len(blocks)} PSF blocks, got {len(kernel_weights)}"
             )
         down, across = self.config.vector_px
         grid = (sharp.shape[-2] // down, sharp.shape[-1] // across)
-        for weights in kernel_weights:
-            expected = (sharp.shape[0], self.config.num_kernels, *grid)
+        for block, weights in zip(blocks, kernel_weights, strict=True):
+            expected = (sharp.shape[0], len(block.query_kernels()), *grid)
             if weights.shape != expected:
                 raise ValueError(
                     "kernel_weights must be of this network and of a pair of the sharp picture's "
@@ -184,23 +189,37 @@ class K3DN(nn.Module):
         if self.coc_readout is None or disparity is None:
             return None
         with full_precision(disparity.device):
-            weight = at_least_float32(self.coc_readout.weight)
-            bias = at_least_float32(self.coc_readout.bias)
-            return torch.nn.functional.conv2d(at_least_float32(disparity), weight, bias)
+            parameters = (at_least_float32(p) for p in self.coc_readout.parameters())
+            return F.conv2d(at_least_float32(disparity), *parameters)
 
     def _kernel_weights(self, disparity: Tensor | None) -> list[Tensor]:
         if disparity is None:
             return []
+        queries = [*self.kernel_queries, *self.skip_queries]
         return [
             query(disparity, block.query_kernels())
-            for query, block in zip(self.kernel_queries, self.blocks(), strict=True)
+            for query, block in zip(queries, self.blocks(), strict=True)
         ]
 
     def _through_blocks(self, x: Tensor, weights: list[Tensor], *, reblur: bool) -> Tensor:
-        pairs = list(zip(self.blocks(), weights, strict=True))
+        count = len(self.psf_blocks)
+        pairs = list(zip(self.blocks()[:count], weights[:count], strict=True))
         for block, grid in reversed(pairs) if reblur else pairs:
             x = block(x, grid, reblur=reblur)
         return x
+
+    def _through_skips(
+        self, skips: tuple[Tensor, Tensor], weights: list[Tensor], *, reblur: bool
+    ) -> tuple[Tensor, Tensor]:
+        """Features at 1/4 and 1/2, deblurred or blurred by the block of their resolution."""
+        if not self.skip_blocks:
+            return skips
+        count = len(self.psf_blocks)
+        quarter, half = (
+            block(x, grid, reblur=reblur)
+            for block, x, grid in zip(self.blocks()[count:], skips, weights[count:], strict=True)
+        )
+        return quarter, half
 
     def _decode(self, x: Tensor, quarter: Tensor, half: Tensor, views: Tensor) -> Tensor:
         # The decoder may end in bfloat16, whose steps near 0.5 are coarser than 8 bit.
@@ -211,8 +230,9 @@ class K3DN(nn.Module):
         return image
 
     def blocks(self) -> list[PSFBlock]:
-        """The PSF blocks in the order of deblurring."""
-        return [block for block in self.psf_blocks if isinstance(block, PSFBlock)]
+        """The PSF blocks: those at 1/8 in the order of deblurring, then at 1/4 and 1/2."""
+        blocks = [*self.psf_blocks, *self.skip_blocks]
+        return [block for block in blocks if isinstance(block, PSFBlock)]
 
 
 def as_k3dn(model: nn.Module) -> K3DN | None:

@@ -95,18 +95,20 @@ class SparsePSFBlock(PSFBlock):
 
     a weights the deblurring kernels and 1 / a the blurring ones. The paper says it the other
     way round; a is a positive trained quantity, so it is the same family read backwards.
+    channels: of the features; None: at 1/8.
     """
 
-    def __init__(self, config: K3DNConfig) -> None:
+    def __init__(self, config: K3DNConfig, channels: int | None = None) -> None:
         super().__init__()
         self.bounded = config.bounded_inverse
-        mean_weight = 1.0 if config.scaled_softmax else 1.0 / config.num_kernels
+        channels = channels or config.channels
+        mean_weight = 1.0 if config.scaled_softmax else 1.0 / channels
         self.max_inverse_weight = (
             MAX_INVERSE_WEIGHT / mean_weight if self.bounded else AUTHORS_MAX_INVERSE_WEIGHT
         )
         self.shared_windows = config.shared_windows
-        self.kernel_set = kernel_set(config)
-        self.mixing = InvertibleMixing(config.channels, bounded=config.bounded_inverse)
+        self.kernel_set = kernel_set(config, channels)
+        self.mixing = InvertibleMixing(channels, bounded=config.bounded_inverse)
 
     def query_kernels(self) -> Tensor:
         return self.kernel_set.deblurring_kernels()

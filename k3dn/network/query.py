@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from k3dn.network.config import K3DNConfig
 from k3dn.network.convolutions import leaky_relu
 from k3dn.network.kernels import MAX_LOG_GAIN
+from k3dn.network.precision import at_least_float32
 
 
 class KernelQuery(nn.Module):
@@ -16,7 +17,9 @@ class KernelQuery(nn.Module):
 
     ``scaled_softmax`` is ours: times N, since a plain softmax over N channels starts at 1 / N and
     all but switches the PSF block off; and logits are bounded, so that two weights of a place
-    differ by at most a factor of ten and neither a nor 1 / a (Eq. 17) explodes. Before the
+    differ by at most a factor of ten and neither a nor 1 / a (Eq. 17) explodes. The bound is soft
+    and follows a limit of the logits' root mean square over the kernels: however large the logits
+    become, some lie where the bound has a gradient, and the query goes on learning. Before the
     factor, the weights of a place sum to one as in the paper. A dense mixture is a mean of kernels
     and has the plain softmax. Ours, in every form, is also a trained number added to each
     Sum(W_k . K).
@@ -25,17 +28,18 @@ class KernelQuery(nn.Module):
     itself added make the refined query, and one more linear layer turns that into logits.
     """
 
-    def __init__(self, config: K3DNConfig) -> None:
+    def __init__(self, config: K3DNConfig, channels: int | None = None) -> None:
+        """channels: of the features, one kernel each; None: at 1/8, whose set may be dense."""
         super().__init__()
-        kernels, channels = config.num_kernels, config.disparity_channels
+        kernels, vector = channels or config.num_kernels, config.disparity_channels
         side = config.kernel_size
-        self.scaled = config.scaled_softmax and not config.dense_kernels
+        self.scaled = config.scaled_softmax and not (config.dense_kernels and channels is None)
         # A symmetric kernel has K x (K + 1) / 2 distinct values; so has what weighs it.
         self.key_weights = nn.Parameter(torch.randn(kernels, side, side // 2 + 1) / side)
         self.key_bias = nn.Parameter(torch.ones(kernels))
-        self.from_disparity = nn.Conv2d(channels, kernels, 1)
-        self.to_disparity = nn.Conv2d(kernels, channels, 1) if config.refined_query else None
-        self.to_weights = nn.Conv2d(channels if config.refined_query else kernels, kernels, 1)
+        self.from_disparity = nn.Conv2d(vector, kernels, 1)
+        self.to_disparity = nn.Conv2d(kernels, vector, 1) if config.refined_query else None
+        self.to_weights = nn.Conv2d(vector if config.refined_query else kernels, kernels, 1)
         if config.refined_query:
             nn.init.ones_(self.to_weights.bias)  # type: ignore[arg-type]
 
@@ -54,7 +58,11 @@ class KernelQuery(nn.Module):
         logits = self.to_weights(query)
         if not self.scaled:
             return logits.softmax(dim=1)
-        bound = 0.5 * MAX_LOG_GAIN
-        logits = logits - logits.mean(1, keepdim=True)
-        logits = logits * (1.0 + logits.square().mean(1, keepdim=True)).rsqrt()
-        return (bound * torch.tanh(logits)).softmax(dim=1) * key_N.shape[0]
+        return (0.5 * MAX_LOG_GAIN * torch.tanh(_limited(logits))).softmax(dim=1) * len(key_N)
+
+
+def _limited(logits_BNhw: Tensor) -> Tensor:
+    """Logits of mean zero over the kernels, their root mean square limited to one."""
+    centred = at_least_float32(logits_BNhw)
+    centred = centred - centred.mean(dim=1, keepdim=True)  # which a softmax does not see
+    return centred * (1.0 + centred.square().mean(dim=1, keepdim=True)).rsqrt()

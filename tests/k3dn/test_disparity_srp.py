@@ -4,10 +4,14 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from k3dn.network.authors_disparity import AuthorsDisparityEstimator
+from k3dn.network.authors_disparity import AuthorsDisparityEstimator, cost_volume
 from k3dn.network.config import K3DNConfig
 from k3dn.network.convolutions import leaky_relu
-from k3dn.network.disparity import DisparityEstimator, SinglePictureEstimator, cost_volume
+from k3dn.network.disparity import (
+    DisparityEstimator,
+    SinglePictureEstimator,
+    matching_scores,
+)
 from k3dn.network.encoder import Encoder
 from k3dn.network.srp import SRPBlock
 
@@ -31,6 +35,72 @@ def test_cost_volume_looks_where_it_is_told(first, last):
             inside = 0 <= x + shift < 7
             expected = right[..., x + shift] if inside else torch.zeros(1, 2, 3)
             assert torch.equal(volume[:, 2:, index, :, x], expected)
+
+
+@pytest.mark.parametrize(("first", "last"), [(-2, 2), (0, 3), (-1, 0)])
+def test_matching_scores_are_mean_squared_differences(first, last):
+    torch.manual_seed(0)
+    left, right = torch.randn(2, 1, 4, 3, 7).double()
+    scores = matching_scores(left, right, first, last)
+    assert scores.shape == (1, 2, last - first + 1, 3, 7)
+    for index, shift in enumerate(range(first, last + 1)):
+        for group in range(2):
+            for x in range(7):
+                there = min(max(x - shift, 0), 6)
+                off = (
+                    left[0, 2 * group : 2 * group + 2, :, x]
+                    - right[0, 2 * group : 2 * group + 2, :, there]
+                )
+                torch.testing.assert_close(scores[0, group, index, :, x], -(off**2).mean(0))
+
+
+@pytest.mark.parametrize("disparity", [-2, 0, 3])
+def test_what_is_nearer_than_focus_matches_at_a_positive_shift(disparity):
+    """x_L - x_R > 0 for near: the right view is the left one moved to the left."""
+    torch.manual_seed(0)
+    scene = torch.randn(1, 2, 5, 40)
+    left, right = scene[..., 10:30], scene[..., 10 + disparity : 30 + disparity]
+    scores = matching_scores(left, right, -4, 4)[..., 5:15].mean((0, 1, 3, 4))
+    assert int(scores.argmax()) - 4 == disparity
+    assert scores.max() == 0.0
+
+
+@pytest.mark.parametrize("brightness", [1.0, 0.05])
+def test_scores_are_alike_in_strong_and_in_weak_texture(brightness):
+    torch.manual_seed(0)
+    estimator = DisparityEstimator(K3DNConfig(disparity_width=8))
+    features = torch.randn(2, 8, 32, 32)
+    scores, _ = estimator._match(features, 0)
+    weaker, spread = estimator._match(brightness * features, 0)
+    assert scores.square().mean() == pytest.approx(1.0, abs=0.1)
+    torch.testing.assert_close(weaker, scores, atol=0.5, rtol=0)
+    assert spread.isfinite().all()
+
+
+def test_a_flat_pair_gives_finite_vectors_and_gradients():
+    estimator = DisparityEstimator(K3DNConfig(width=4, disparity_width=8))
+    flat = torch.full((1, 3, 32, 32), 0.2, requires_grad=True)
+    vectors = estimator(flat, flat)
+    vectors.sum().backward()
+    assert vectors.isfinite().all()
+    assert flat.grad.isfinite().all()
+
+
+def test_mirrored_and_swapped_views_give_mirrored_vectors():
+    torch.manual_seed(0)
+    estimator = DisparityEstimator(K3DNConfig(width=4, disparity_width=8)).double()
+    left, right = torch.rand(2, 1, 3, 48, 64).double()
+    mirrored = estimator(right.flip(-1), left.flip(-1)).flip(-1)
+    torch.testing.assert_close(mirrored, estimator(left, right))
+
+
+def test_vectors_have_one_size_whatever_the_features_do():
+    """Features that grow would saturate the query."""
+    torch.manual_seed(0)
+    estimator = DisparityEstimator(K3DNConfig(width=4, disparity_width=8))
+    with torch.no_grad():
+        estimator.project.weight.mul_(1e4)
+    assert estimator(*torch.rand(2, 1, 3, 32, 32)).std(dim=1).max() < 1.01
 
 
 def test_a_larger_window_has_the_mean_of_its_vectors():
