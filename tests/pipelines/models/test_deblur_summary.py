@@ -45,6 +45,7 @@ def test_depth_size_and_channel_order_are_kept(
             right=write(tmp_path / "right.png", value, dtype),
             output=str(tmp_path / "deep" / "out.png"),
             model=halving,
+            factory="offset_network:offset",
         )
     )
     written = cv2.imread(result.output, cv2.IMREAD_UNCHANGED)[..., ::-1]
