@@ -60,9 +60,8 @@ class TensorFile:
 
     def __init__(self, path: str | Path) -> None:
         try:
-            if not stat.S_ISREG(
-                Path(path).stat().st_mode
-            ):  # to open a pipe would wait for its writer
+            # To open a pipe would be to wait for its writer.
+            if not stat.S_ISREG(Path(path).stat().st_mode):
                 raise ValueError("it is a folder or a device, not a file")
             self._file = FileIO(path)
         except OSError as error:
@@ -133,7 +132,9 @@ def _read_header(file: FileIO) -> tuple[dict[str, str], dict[str, Stored]]:
     size = os.fstat(file.fileno()).st_size
     length = int.from_bytes(file.read(8) or b"", "little")
     if size < 8 or 8 + length > size:
-        raise ValueError(f"it has {size} bytes, which is less than its header")
+        raise ValueError(
+            f"it has {size} bytes, which is less than its header; it was cut, copy it again"
+        )
     if length > MAX_HEADER_BYTES:
         raise ValueError(f"its header has {length} bytes, at most {MAX_HEADER_BYTES} are read")
     text = (file.read(length) or b"").decode()
@@ -163,16 +164,16 @@ def _stored(name: str, entry: object, begin: int, data_bytes: int) -> Stored:
     if dtype is None:
         raise ValueError(f"{name!r} has type {kind!r}; known are {', '.join(DTYPES)}")
     for numbers in (shape, offsets):
-        # No number beyond the file: a product of such ones would be no size at all.
-        if not isinstance(numbers, list) or not all(
-            type(n) is int and 0 <= n <= data_bytes for n in numbers
-        ):
-            raise ValueError(f"{name!r} has impossible numbers in shape or data_offsets")
+        if not isinstance(numbers, list) or not all(type(n) is int and n >= 0 for n in numbers):
+            raise ValueError(f"{name!r} has other things than sizes in shape or data_offsets")
     if len(shape) > 16 or len(offsets) != 2:
-        raise ValueError(f"{name!r} has too many numbers in shape or data_offsets")
-    length = math.prod(shape) * dtype.itemsize
+        raise ValueError(f"{name!r} has a wrong number of numbers in shape or data_offsets")
+    if max(offsets) > data_bytes:
+        raise ValueError(f"the data of {name!r} end behind the file; it was cut, copy it again")
+    # No length beyond the file's: the product of such ones would be no size at all.
+    length = math.prod(shape) * dtype.itemsize if max(shape, default=1) <= data_bytes else -1
     if offsets[1] - offsets[0] != length:
         raise ValueError(
-            f"{name!r} of shape {shape} takes {length} bytes, its data_offsets are {offsets}"
+            f"{name!r} of type {kind} and shape {shape} does not fit its data_offsets {offsets}"
         )
     return Stored(dtype, tuple(shape), begin + offsets[0], length)

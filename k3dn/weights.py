@@ -167,7 +167,10 @@ def _k3dn(name: str, options: dict[str, object], file: TensorFile) -> K3DN:
     wanted = model.state_dict()
     problem = _difference(wanted, file.tensors)
     if problem:
-        raise ValueError(f"it does not fit {name!r} with its options: {problem}")
+        raise ValueError(
+            f"its tensors do not fit {name!r} with its options: {problem}; take the file as "
+            "save_weights wrote it"
+        )
     return model
 
 

@@ -255,7 +255,7 @@ def test_what_is_no_file_is_said(tmp_path: Path) -> None:
     ("kind", "words"),
     [
         ("width=3000", "width must be at most 2048, got 3000"),
-        ("psf_blocks=99", r"does not fit 'nano' with its options: it lacks \d+ tensors"),
+        ("psf_blocks=99", r"do not fit 'nano' with its options: it lacks \d+ tensors"),
         ("kernel_size=15", r"is \[4, 9, 5\], the network's is \[4, 15, 8\]"),
         ("later=1", "unknown network option 'later'"),
         ("options {}", "its options lack width, residual_blocks"),
@@ -264,7 +264,8 @@ def test_what_is_no_file_is_said(tmp_path: Path) -> None:
         ("format 'k3dn-weights-2'", "its format is 'k3dn-weights-2', expected 'k3dn-weights-1'"),
         ("os:system", "whose code does not run because a file names it; .* factory=os:system"),
         ("a key twice", "stands twice"),
-        ("cut after 100", "has 100 bytes, which is less than its header"),
+        ("cut after 100", "has 100 bytes, which is less than its header; it was cut, copy it"),
+        ("more behind", r"its header describes \d+ bytes, it has \d+"),
     ],
 )
 def test_a_refusal_says_what_and_where(valid: bytes, tmp_path: Path, kind: str, words: str) -> None:
@@ -470,7 +471,7 @@ def test_somebodys_network_is_built_by_the_factory_that_the_caller_names(tmp_pat
         load_weights(path, "os:system")
     for factory in (name, Gain):
         again = load_weights(path, factory)
-        assert float(again.gain) == pytest.approx(0.3) and int(again.count) == 7
+        assert again.gain.item() == pytest.approx(0.3) and int(again.count) == 7
         assert not again.training
     with pytest.raises(ValueError, match="returned a dict, expected"):
         load_weights(path, dict)
