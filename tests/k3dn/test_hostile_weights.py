@@ -185,6 +185,10 @@ def hostile_data(header: Header, data: bytes) -> Iterator[tuple[str, bytes]]:
         (next(name for name in header if name.endswith("running_var")), -1.0),
     ):
         yield f"{name} {value}", _changed(header, data, name, value)
+    begin, end = header[f"{FIRST}permutation"]["data_offsets"]  # type: ignore[misc]
+    mixed = np.frombuffer(data, np.float32, (end - begin) // 4, begin)
+    halves = np.where(mixed == 0, np.float32(0.5), mixed).tobytes()
+    yield "a permutation with halves beside its ones", data[:begin] + halves + data[end:]
 
 
 def _changed(header: Header, data: bytes, name: str, value: float) -> bytes:
