@@ -2,7 +2,7 @@
 
 import importlib
 import inspect
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 
 from torch import nn
@@ -29,17 +29,14 @@ def build_model(name: str, options: Mapping[str, object] | None = None) -> nn.Mo
     return K3DN(variant(name, options))
 
 
-def _from_factory(name: str, options: dict[str, object]) -> nn.Module:
-    module_name, _, attribute = name.partition(":")
-    try:
-        factory = getattr(importlib.import_module(module_name), attribute)
-    except (ImportError, AttributeError, ValueError) as error:
-        raise ValueError(
-            f"cannot find the model {name!r}: {error}; give package.module:factory that Python "
-            "can import from the working folder"
-        ) from error
-    if not callable(factory):
-        raise ValueError(f"model {name!r} is a {type(factory).__name__}, expected a callable")
+def call_factory(
+    factory: Callable[..., nn.Module], name: str, options: Mapping[str, object]
+) -> nn.Module:
+    """Build somebody's network by a factory that the caller has at hand.
+
+    name: what messages call it. Raises ValueError where it does not take these options or returns
+    something else than a module.
+    """
     try:
         with suppress(ValueError):  # what is built in has no signature to look at
             inspect.signature(factory).bind(**options)
@@ -51,3 +48,23 @@ def _from_factory(name: str, options: dict[str, object]) -> nn.Module:
             f"model {name!r} returned a {type(model).__name__}, expected torch.nn.Module"
         )
     return model
+
+
+def names_factory(name: str) -> bool:
+    """Whether a name has the form ``package.module:factory``."""
+    module, colon, factory = name.partition(":")
+    return bool(colon) and all(part.isidentifier() for part in (*module.split("."), factory))
+
+
+def _from_factory(name: str, options: dict[str, object]) -> nn.Module:
+    module_name, _, attribute = name.partition(":")
+    try:
+        factory = getattr(importlib.import_module(module_name), attribute)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise ValueError(
+            f"cannot find the model {name!r}: {error}; give package.module:factory that Python "
+            "can import from the working folder"
+        ) from error
+    if not callable(factory):
+        raise ValueError(f"model {name!r} is a {type(factory).__name__}, expected a callable")
+    return call_factory(factory, name, options)

@@ -1,18 +1,45 @@
-"""Weights on disk: one safetensors file that says which network it is for."""
+"""Weights on disk: one safetensors file that says which network it is for.
+
+A file is data, whoever it is from: nothing that it names is imported or called. A K3DN is built
+of the file's options without memory, compared with the file, and only then filled.
+"""
 
 import json
-from collections.abc import Mapping
-from dataclasses import asdict
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, fields
 from pathlib import Path
+from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+from torch.overrides import TorchFunctionMode
 
-from k3dn.factory import build_model
-from k3dn.network.config import variant
-from k3dn.network.model import as_k3dn
+from k3dn.factory import build_model, call_factory, names_factory
+from k3dn.network.config import VARIANTS, K3DNConfig, variant
+from k3dn.network.mixing import InvertibleMixing
+from k3dn.network.model import K3DN, as_k3dn
+from k3dn.tensor_file import Stored, TensorFile, parse_json
 
-FORMAT = "k3dn-weights-1"
+FORMAT = "k3dn-weights-2"
+_FORMER = "k3dn-weights-1"
+"""Networks with the cost volume in steps of 8 px, whose query died in training."""
+
+EARLIER: dict[str, bool | int] = {}
+"""Options that came after the first files were written, with what networks did before they came.
+
+A file holds all options of its time. One that it lacks takes its value from here, never the
+default, which is what new networks do; a new field of ``K3DNConfig`` needs its row.
+"""
+
+_KEEP_SHAPE = (
+    *("abs", "atanh", "clamp", "exp", "log", "neg", "sign", "tanh", "tril", "triu"),
+    *("add", "div", "mul", "rmul", "sub", "truediv", "normal", "uniform"),
+)
+"""Functions of one tensor and numbers, whose result has the tensor's shape."""
+
+_FLOATS = (torch.float32, torch.float16, torch.bfloat16)
 
 
 def save_weights(
@@ -26,57 +53,209 @@ def save_weights(
 
     name, options: what ``build_model`` made it of. Of K3DN all options are written, so that a
     file means the same network when a default changes. Raises ValueError where the model is
-    another one than they say.
+    another one than they say, or holds what ``load_weights`` refuses.
     """
     from safetensors.torch import save_file
 
-    network = as_k3dn(model)
-    if network is not None:
-        if variant(name, options or {}) != network.config:
+    model = getattr(model, "_orig_mod", model)  # behind torch.compile
+    if not names_factory(name):
+        config, network = variant(name, options or {}), as_k3dn(model)
+        if network is None or config != network.config:
             raise ValueError(f"the model is not what {name!r} with options {options or {}} builds")
-        model, options = network, asdict(network.config)
+        options = asdict(config)
+        for key, value in network.state_dict().items():
+            if value.is_floating_point() and value.dtype not in _FLOATS:
+                raise ValueError(f"{key!r} is {value.dtype}; save the model as model.float()")
+    _check_values(model)
     # Clones: tensors that share memory, as tied weights do, are refused by the format.
     tensors = {
         key: value.detach().cpu().clone(memory_format=torch.contiguous_format)
         for key, value in model.state_dict().items()
     }
-    metadata = {"format": FORMAT, "model": name, "options": json.dumps(dict(options or {}))}
-    save_file(tensors, str(path), metadata=metadata)
+    written = json.dumps(dict(options or {}), allow_nan=False)
+    save_file(tensors, str(path), metadata={"format": FORMAT, "model": name, "options": written})
 
 
-def load_weights(path: str | Path) -> nn.Module:
+def load_weights(
+    path: str | Path, factory: Callable[..., nn.Module] | str | None = None
+) -> nn.Module:
     """Build the network that a weights file is for and load it, in evaluation mode.
 
-    Raises ValueError when the file is no weights file of ours or does not fit its network. A file
-    for another network than K3DN names a factory, which is imported and called as by
-    ``build_model``: load such files only from whom you would take code.
-    """
-    from safetensors import SafetensorError, safe_open
+    factory: for a file of somebody's network, the callable that builds it from the file's options,
+    or its name ``package.module:factory``, which must be the one in the file. It is the
+    caller's word that this code may run; without it no code named in a file ever does. A file for
+    a variant of K3DN takes none.
 
+    Parameters of a K3DN are float32, whether the file holds float32, float16 or bfloat16. Reading
+    takes the memory of the network and of one tensor more. Raises ValueError, one line, where the
+    file is no whole weights file of ours, does not fit its network, or holds what no network has:
+    NaN or infinity, a permutation that is none.
+    """
+    with _naming(path, " cannot be read as a safetensors file"):
+        file = TensorFile(path)
+    with file, _naming(path):
+        name, options = _network_of(file)
+        if names_factory(name):
+            model = _build(name, options, factory)
+            model.load_state_dict(_read(file, model))
+        elif factory is not None:
+            raise ValueError(f"it is for {name!r}, which takes no factory; leave factory out")
+        else:
+            model = _k3dn(name, options, file)
+            model.load_state_dict(_read(file, model), assign=True)
+        _check_values(model)
+    return model.eval()
+
+
+@contextmanager
+def _naming(path: str | Path, problem: str = "") -> Iterator[None]:
+    """Say of which file an error is, on one line that a hostile file cannot make long."""
     try:
-        with safe_open(str(path), framework="pt") as file:
-            metadata = file.metadata() or {}
-            tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
-    except (OSError, SafetensorError) as error:
-        raise ValueError(f"{path} cannot be read as a safetensors file: {error}") from error
-    if metadata.get("format") != FORMAT:
+        yield
+    except (ValueError, RuntimeError) as error:  # of torch, where sizes or tensors do not fit
+        lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+        detail = lines[-1] if isinstance(error, RuntimeError) else " ".join(lines)
+        if len(detail) > 400:
+            detail = f"{detail[:300]} ... {detail[-90:]}"
+        raise ValueError(f"{path}{problem}: {detail}") from error
+
+
+def _network_of(file: TensorFile) -> tuple[str, dict[str, object]]:
+    """Which network a file is for: its name and its options."""
+    found = file.metadata.get("format")
+    if found == _FORMER:
         raise ValueError(
-            f"{path} is no weights file of this project: its format is "
-            f"{metadata.get('format')!r}, expected {FORMAT!r}"
+            "it is for the network before its disparity estimator was made anew, which this "
+            "version cannot build; train again, or use the version that wrote it"
+        )
+    if found != FORMAT:
+        raise ValueError(
+            f"it is no weights file of this project: its format is {found!r}, expected {FORMAT!r}"
+        )
+    for key in ("model", "options"):
+        if key not in file.metadata:
+            raise ValueError(f"it does not say which network it is for: it has no {key!r}")
+    name = file.metadata["model"]
+    if name not in VARIANTS and not names_factory(name):
+        raise ValueError(
+            f"it is for an unknown network {name!r}; known are {', '.join(VARIANTS)} and "
+            "package.module:factory"
         )
     try:
-        name, options = metadata["model"], json.loads(metadata["options"])
-    except (KeyError, ValueError) as error:
-        raise ValueError(f"{path} does not say which network it is for: {error!r}") from error
-    if not isinstance(options, dict):
-        raise ValueError(f"{path}: options must be a JSON object, got {metadata['options']}")
-    try:
-        model = build_model(name, options)
+        options = parse_json(file.metadata["options"])
     except ValueError as error:
-        raise ValueError(f"{path} is for a network that cannot be built here: {error}") from error
-    try:
-        model.load_state_dict(tensors)
-    except RuntimeError as error:
-        detail = str(error).splitlines()[-1].strip()
-        raise ValueError(f"{path} does not fit {name!r} with {options}: {detail}") from error
-    return model.eval()
+        raise ValueError(f"its options are not JSON: {error}") from error
+    if not isinstance(options, dict):
+        raise ValueError(f"options must be a JSON object, got {file.metadata['options']}")
+    return name, options
+
+
+def _build(
+    name: str, options: dict[str, object], factory: Callable[..., nn.Module] | str | None
+) -> nn.Module:
+    """Build somebody's network by the caller's factory."""
+    if factory is None:
+        raise ValueError(
+            f"it is for the network of {name!r}, whose code does not run because a file names it; "
+            f"if you trust that code, give factory={name}"
+        )
+    if not isinstance(factory, str):
+        return call_factory(factory, name, options)
+    if factory != name:
+        raise ValueError(f"it is for the network of {name!r}, not of {factory!r}")
+    return build_model(factory, options)
+
+
+def _k3dn(name: str, options: dict[str, object], file: TensorFile) -> K3DN:
+    """Build a K3DN without memory, and see that the file has its tensors and no others."""
+    config = _config(options)
+    with torch.device("meta"), _Unfilled():
+        model = K3DN(config)
+    wanted = model.state_dict()
+    problem = _difference(wanted, file.tensors)
+    if problem:
+        raise ValueError(
+            f"its tensors do not fit {name!r} with its options: {problem}; take the file as "
+            "save_weights wrote it"
+        )
+    return model
+
+
+class _Unfilled(TorchFunctionMode):
+    """Leaves out what first weights are drawn and scaled by, where that keeps their shape.
+
+    On the meta device only shapes count, and torch imports its compiler for the arithmetic there:
+    1.4 s of a processor and 80 MB, thirty times what the building takes.
+    """
+
+    def __torch_function__(
+        self,
+        func: Callable[..., Any],
+        types: object,
+        args: tuple[Any, ...] = (),
+        kwargs: dict[str, Any] | None = None,
+    ) -> Any:
+        kwargs = kwargs or {}
+        if getattr(func, "__module__", "") == "torch.nn.init":
+            return args[0] if args else kwargs["tensor"]
+        name = getattr(func, "__name__", "").strip("_")
+        if name in _KEEP_SHAPE and sum(isinstance(value, Tensor) for value in args) == 1:
+            return args[0]
+        return (torch.empty if func is torch.randn else func)(*args, **kwargs)
+
+
+def _config(options: dict[str, object]) -> K3DNConfig:
+    known = [field.name for field in fields(K3DNConfig)]
+    unknown = [key for key in options if key not in known]
+    if unknown:
+        raise ValueError(
+            f"unknown network option {unknown[0]!r}; a newer version may know it, or it is misspelt"
+        )
+    options = {**EARLIER, **options}
+    missing = [key for key in known if key not in options]
+    if missing:
+        raise ValueError(f"its options lack {', '.join(missing)}; save_weights writes all of them")
+    return K3DNConfig(**options)  # type: ignore[arg-type]  # checks the types itself
+
+
+def _difference(wanted: Mapping[str, Tensor], stored: Mapping[str, Stored]) -> str:
+    missing, extra = sorted(wanted.keys() - stored.keys()), sorted(stored.keys() - wanted.keys())
+    if missing:
+        return f"it lacks {len(missing)} tensors, {missing[0]!r} first"
+    if extra:
+        return f"it has {len(extra)} tensors too many, {extra[0]!r} first"
+    for key, tensor in wanted.items():
+        if stored[key].shape != tensor.shape:
+            return f"{key!r} is {list(stored[key].shape)}, the network's is {list(tensor.shape)}"
+    return ""
+
+
+def _read(file: TensorFile, model: nn.Module) -> dict[str, Tensor]:
+    """The file's tensors in the types of the network's."""
+    types = {key: value.dtype for key, value in model.state_dict().items()}
+    for key, stored in file.tensors.items():
+        wanted = types.get(key, stored.dtype)
+        if stored.dtype != wanted and not (wanted.is_floating_point and stored.dtype in _FLOATS):
+            also = ", float16 or bfloat16" if wanted is torch.float32 else ""
+            raise ValueError(f"{key!r} is {stored.dtype}, the network takes {wanted}{also}")
+    return {key: file.read(key).to(types.get(key)) for key in file.tensors}
+
+
+def _check_values(model: nn.Module) -> None:
+    """Raise ValueError for values that no trained network has, and that would spoil pictures."""
+    own = isinstance(model, K3DN)  # somebody's buffers may well be masks of infinities
+    for key, value in model.state_dict().items() if own else model.named_parameters():
+        if not value.isfinite().all():
+            raise ValueError(f"{key!r} holds NaN or infinity; take weights of another step or run")
+    for name, module in model.named_modules():
+        if isinstance(module, InvertibleMixing):
+            matrix = module.permutation
+            ones = matrix.eq(1)
+            one_each = ones.sum(0).eq(1).all() and ones.sum(1).eq(1).all()
+            if not one_each or not (ones | matrix.eq(0)).all():
+                raise ValueError(f"'{name}.permutation' must have a single 1 a row and column")
+            if not module.diagonal_sign.abs().eq(1).all():
+                raise ValueError(f"'{name}.diagonal_sign' must be 1 or -1 everywhere")
+        variance = module.running_var if own and isinstance(module, _BatchNorm) else None
+        if variance is not None and variance.lt(0).any():
+            raise ValueError(f"'{name}.running_var' must not be negative")

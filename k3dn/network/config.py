@@ -5,6 +5,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields, replace
 from typing import Any, Literal
 
+LARGEST, MOST_BLOCKS = 2048, 100
+"""No size and no number of blocks is larger: such a network is a mistake, or an attack."""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class K3DNConfig:
@@ -87,15 +90,13 @@ class K3DNConfig:
             if type(value) is not field.type:
                 wanted = "true or false" if field.type is bool else "a whole number"
                 raise ValueError(f"{field.name} must be {wanted}, got {value!r}")
+            limit = MOST_BLOCKS if field.name.endswith("_blocks") else LARGEST
+            if value > limit:
+                raise ValueError(f"{field.name} must be at most {limit}, got {value}")
         for name in ("width", "disparity_width", "disparity_channels", "disparity_shifts"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
-        for name in (
-            "residual_blocks",
-            "psf_blocks",
-            "srp_residual_blocks",
-            "dense_kernels",
-        ):
+        for name in ("residual_blocks", "psf_blocks", "srp_residual_blocks", "dense_kernels"):
             if getattr(self, name) < 0:
                 raise ValueError(f"{name} must not be negative, got {getattr(self, name)}")
         for name in ("kernel_size", "attention_window", "value_kernel"):

@@ -34,7 +34,7 @@ MATCHED_CHANNELS = 8
 """Channels that are compared at each level: shifts are many, and each costs a pass over them."""
 GROUPS = 2
 """Groups of these channels, each of which has a score of its own."""
-_SMALLEST_SPREAD = 1e-3
+_SMALLEST_SPREAD = 1e-4
 """Of the scores over the shifts; where there is less, there is no texture to match."""
 
 
@@ -140,7 +140,7 @@ class DisparityEstimator(nn.Module):
             side = 2 ** (LEVELS - 1 - level)
             pooled = F.avg_pool2d(scores.flatten(1, 2), side).unflatten(1, (GROUPS, -1))
             centred = pooled - pooled.mean(dim=2, keepdim=True)
-            spread = (centred.square().mean(dim=2, keepdim=True) + 1e-8).sqrt() + _SMALLEST_SPREAD
+            spread = (centred.square().mean(dim=2, keepdim=True) + 1e-12).sqrt() + _SMALLEST_SPREAD
             return (centred / spread).flatten(1, 2), 0.25 * spread.log().squeeze(2)
 
 

@@ -64,6 +64,8 @@ class EvaluateConfig(MeasureConfig):
 
     model: str = "models:/k3dn@challenger"
     """models:/NAME@ALIAS, models:/NAME/VERSION, or a .safetensors file."""
+    factory: str | None = None
+    """package.module:factory of a .safetensors file that is not for K3DN: code that may run."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -116,6 +118,8 @@ class DeblurConfig(StepConfig):
     """Where the sharp picture goes (.png, .tif; .jpg for 8 bit)."""
     model: str = "models:/k3dn@champion"
     """models:/NAME@ALIAS, models:/NAME/VERSION, or a .safetensors file."""
+    factory: str | None = None
+    """package.module:factory of a .safetensors file that is not for K3DN: code that may run."""
     tile_px: int = 512
     """Side of the tiles that the picture is cut into, in px; smaller takes less memory."""
     halo_px: int = 64

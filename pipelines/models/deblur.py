@@ -60,8 +60,8 @@ def run(config: DeblurConfig) -> DeblurResult:
     suffix = PurePosixPath(target.name).suffix.lower()
     _check_suffix(config.output, suffix, left)
     tracking_uri = open_store(config) if config.model.startswith("models:/") else ""
-    model = settle(config.model, tracking_uri)
-    with ModelProcess(model.reference, tracking_uri) as process:
+    model = settle(config.model, tracking_uri, config.factory)
+    with ModelProcess(model.reference, tracking_uri, factory=model.factory) as process:
         image = process.predict(left, right, tile_px=config.tile_px, halo_px=config.halo_px)
     target.write_bytes(_encode(image, suffix))
     return DeblurResult(

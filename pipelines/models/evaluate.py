@@ -53,7 +53,7 @@ def run(config: EvaluateConfig) -> EvaluationResult:
     """Measure one model. Raises UserError for a model or dataset that is not there."""
     registered = config.model.startswith("models:/")
     tracking_uri = open_store(config) if registered else resolve_tracking_uri(config)
-    model = settle(config.model, tracking_uri)
+    model = settle(config.model, tracking_uri, config.factory)
     measured = measure(config, model, tracking_uri)
     rows = table(measured.scores, model.label)
     run_id = _log(config, model, rows, measured.folder, tracking_uri)

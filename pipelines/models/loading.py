@@ -1,6 +1,7 @@
 """From a model reference to something that one can use: a network, or a settled identity."""
 
 import hashlib
+import json
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from torch import nn
 
 _PARTS = ("weights", "code")
+_MAX_HEADER_BYTES = 2 * 2**20
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,14 +35,22 @@ class SettledModel:
     """Digest of weights and code: the same identity gives the same pictures."""
     version: ModelVersion | None
     """The registered version, None for a file."""
+    factory: str | None = None
+    """What builds the network of a file that is not for K3DN, as the user named it."""
 
 
-def settle(reference: str, tracking_uri: str) -> SettledModel:
+def settle(reference: str, tracking_uri: str, factory: str | None = None) -> SettledModel:
     """Settle which model a reference means now.
 
-    Raises UserError where there is no such version, alias or file.
+    factory: the ``package.module:factory`` whose code the user lets run for a weights file.
+    Raises UserError where there is no such version, alias or file, and where a file is for another
+    factory, or for one that the user did not name.
     """
     if reference.startswith("models:/"):
+        if factory is not None:
+            raise UserError(
+                f"{reference} brings its own code; factory={factory} is for weights files alone"
+            )
         version = resolve(reference, tracking_uri)
         digests = [version.tags.get(f"k3dn.{part}_sha256", version.uri) for part in _PARTS]
         label = f"{version.name} v{version.version}"
@@ -50,20 +60,30 @@ def settle(reference: str, tracking_uri: str) -> SettledModel:
         local_weights(reference) as path,
         tempfile.TemporaryDirectory(prefix="k3dn-code-") as folder,
     ):
-        code = stage_code(_model_of(path, reference), Path(folder)).sha256
+        model = model_of(path, reference)
+        if ":" in model and factory is None:
+            raise UserError(
+                f"{reference} is for the network of {model[:80]!r}, whose code does not run "
+                "because a file names it; if you trust that code, name it: "
+                "factory=package.module:factory"
+            )
+        if factory not in (None, model):
+            raise UserError(f"{reference} is for {model[:80]!r}, not for factory={factory}")
+        code = stage_code(factory or "", Path(folder)).sha256
         digests = [Location(str(path)).sha256(), code]
-    return SettledModel(location.url, location.name, _join(digests), None)
+    return SettledModel(location.url, location.name, _join(digests), None, factory)
 
 
-def load_network(reference: str, tracking_uri: str) -> "nn.Module":
+def load_network(reference: str, tracking_uri: str, factory: str | None = None) -> "nn.Module":
     """Return a model's network in evaluation mode, built by the code of this process.
 
-    reference: ``models:/NAME@ALIAS``, ``models:/NAME/VERSION`` or a .safetensors file. For
-    looking into a network; predictions with a version's own code go through ``ModelProcess``.
-    Raises UserError where there is no such model or the present code does not fit its weights.
+    reference: ``models:/NAME@ALIAS``, ``models:/NAME/VERSION`` or a .safetensors file; factory: as
+    ``k3dn.load_weights`` takes it. For looking into a network; predictions with a version's own
+    code go through ``ModelProcess``. Raises UserError where there is no such model or the present
+    code does not fit its weights.
     """
     with open_weights(reference, tracking_uri) as path:
-        return _load(path, reference)
+        return _load(path, reference, factory)
 
 
 @contextmanager
@@ -120,24 +140,30 @@ def _join(digests: list[str]) -> str:
     return hashlib.sha256(" ".join(digests).encode()).hexdigest()
 
 
-def _model_of(path: Path, reference: str) -> str:
-    """Return which network a weights file says that it is for, and so whose code runs."""
-    from safetensors import SafetensorError, safe_open
+def model_of(path: Path, reference: str) -> str:
+    """Return which network a weights file says that it is for.
 
+    A look before torch is imported; whoever loads the file checks it. Raises UserError where it
+    says nothing of the kind.
+    """
     try:
-        with safe_open(str(path), framework="np") as file:
-            return str((file.metadata() or {})["model"])
-    except (OSError, SafetensorError, KeyError) as error:
+        with path.open("rb") as file:
+            length = min(int.from_bytes(file.read(8), "little"), _MAX_HEADER_BYTES)
+            model = json.loads(file.read(length))["__metadata__"]["model"]
+    except (OSError, ValueError, LookupError, TypeError, RecursionError):
+        model = None
+    if not isinstance(model, str):
         raise UserError(
-            f"{reference}: no weights file of this project ({error}); give one that 'k3dn train' "
-            "or k3dn.save_weights wrote"
-        ) from error
+            f"{reference}: no weights file of this project; give one that 'k3dn train' or "
+            "k3dn.save_weights wrote"
+        )
+    return model
 
 
-def _load(path: Path, reference: str) -> "nn.Module":
+def _load(path: Path, reference: str, factory: str | None) -> "nn.Module":
     import k3dn
 
     try:
-        return k3dn.load_weights(path)
+        return k3dn.load_weights(path, factory)
     except ValueError as error:
         raise UserError(f"{reference}: {error}") from error

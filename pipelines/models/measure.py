@@ -118,7 +118,9 @@ class Evaluator:
         self._config = config
         self._root = locate(config.root)
         self._versions: dict[str, Any] = {}
-        self._process = ModelProcess(model.reference, tracking_uri, use_gpu=use_gpu)
+        self._process = ModelProcess(
+            model.reference, tracking_uri, factory=model.factory, use_gpu=use_gpu
+        )
 
     def score(self, reference: str, index: int) -> PairScore | None:
         """Score one pair of a dataset version; None where it has no target."""

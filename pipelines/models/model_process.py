@@ -32,10 +32,18 @@ class ModelProcess:
     """Predicts with one model, loaded in a child process; a context manager.
 
     reference: ``models:/NAME/VERSION``, or path or URL of a .safetensors file.
+    factory: what builds the network of a file that is not for K3DN, as the user named it.
     use_gpu: False hides the GPUs from the child; otherwise it takes one where there is one.
     """
 
-    def __init__(self, reference: str, tracking_uri: str | None, *, use_gpu: bool = True) -> None:
+    def __init__(
+        self,
+        reference: str,
+        tracking_uri: str | None,
+        *,
+        factory: str | None = None,
+        use_gpu: bool = True,
+    ) -> None:
         self._reference = reference
         self._files = ExitStack()
         if not reference.startswith("models:/"):
@@ -48,7 +56,7 @@ class ModelProcess:
             environment["CUDA_VISIBLE_DEVICES"] = ""
         command = [sys.executable, "-P", "-m", "pipelines.models.model_server"]
         self._child = subprocess.Popen(
-            [*command, str(theirs.fileno()), reference, tracking_uri or ""],
+            [*command, str(theirs.fileno()), reference, tracking_uri or "", factory or ""],
             stdin=subprocess.DEVNULL,
             stdout=self._log,
             stderr=self._log,

@@ -1,7 +1,7 @@
 """The child of ``ModelProcess``: load one model, answer until the parent is gone.
 
-``python -m pipelines.models.model_server PIPE REFERENCE TRACKING_URI``. Must not import ``k3dn``
-before the model is loaded: a registered version brings its own.
+``python -m pipelines.models.model_server PIPE REFERENCE TRACKING_URI FACTORY``. Must not import
+``k3dn`` before the model is loaded: a registered version brings its own.
 """
 
 import json
@@ -17,10 +17,10 @@ from pipelines.models.model_process import Picture, get_picture, put_pictures
 Predict = Callable[[Picture, Picture | None, dict[str, int]], Picture]
 
 
-def load(reference: str, tracking_uri: str) -> Predict:
+def load(reference: str, tracking_uri: str, factory: str | None) -> Predict:
     """Return the prediction function of a registered version or of a weights file."""
     if not reference.startswith("models:/"):
-        return _load_weights_file(reference)
+        return _load_weights_file(reference, factory)
     prepare_environment()
     import mlflow
 
@@ -36,12 +36,16 @@ def load(reference: str, tracking_uri: str) -> Predict:
     return predict
 
 
-def _load_weights_file(path: str) -> Predict:
+def _load_weights_file(path: str, factory: str | None) -> Predict:
     import torch
 
     import k3dn
 
-    network = k3dn.load_weights(path).to("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        network = k3dn.load_weights(path, factory)
+    except ValueError as error:
+        sys.exit(str(error))  # the last line, which is the one that the parent reads
+    network.to("cuda" if torch.cuda.is_available() else "cpu")
 
     def predict(left: Picture, right: Picture | None, lengths: dict[str, int]) -> Picture:
         restored: Any = k3dn.deblur(network, left, right, **lengths)
@@ -69,4 +73,4 @@ def serve(pipe: "Connection[Any, Any]", predict: Predict) -> None:
 
 
 if __name__ == "__main__":
-    serve(Connection(int(sys.argv[1])), load(sys.argv[2], sys.argv[3]))
+    serve(Connection(int(sys.argv[1])), load(sys.argv[2], sys.argv[3], sys.argv[4] or None))

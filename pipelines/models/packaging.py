@@ -17,12 +17,15 @@ WEIGHTS_FILE = "weights.safetensors"
 def log_servable(
     client: "MlflowClient",
     weights: Path,
+    model: str,
     code: StagedCode,
     run_id: str | None,
     experiment_id: str,
     folder: Path,
 ) -> str:
     """Write the servable model into the store and return its id.
+
+    model: what the weights are for, as ``k3dn.build_model`` takes it.
 
     By the client: ``mlflow.pyfunc.log_model`` would take the active run of this process, and
     making ours the active one would end a run that the trainer still writes to.
@@ -46,6 +49,7 @@ def log_servable(
             ),
             python_model=str(Path(__file__).with_name("servable.py")),
             artifacts={"weights": str(staged)},
+            model_config={"factory": model} if ":" in model else None,
             code_paths=list(code.paths),
             signature=_signature(),
             pip_requirements=[*_requirements(), *code.requirements],

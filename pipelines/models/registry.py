@@ -141,7 +141,7 @@ def register(
         existing = _same_version(client, name, run_id, all_tags)
         if existing is None:
             experiment = experiment_of(client, run_id)
-            model_id = log_servable(client, weights, code, run_id, experiment, Path(folder))
+            model_id = log_servable(client, weights, model, code, run_id, experiment, Path(folder))
             try:
                 client.create_registered_model(
                     name, description="Dual-pixel defocus deblurring: (left, right) -> sharp."

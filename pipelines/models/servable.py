@@ -29,7 +29,9 @@ with warnings.catch_warnings(record=True):
             from k3dn import load_weights
 
             device = "cuda" if torch.cuda.is_available() else "cpu"
-            self.network = load_weights(context.artifacts["weights"]).to(device)
+            # The version's own code, which came with it; a name in the weights alone runs nothing.
+            factory = (context.model_config or {}).get("factory")
+            self.network = load_weights(context.artifacts["weights"], factory).to(device)
 
         def predict(self, context, model_input, params=None):  # type: ignore[no-untyped-def]
             from k3dn import deblur

@@ -9,6 +9,7 @@ import hashlib
 import io
 import json
 import logging
+import pickle
 from typing import Any
 
 import torch
@@ -63,13 +64,23 @@ def newest_checkpoint(run: Location) -> tuple[int, State] | None:
 
 
 def load_checkpoint(run: Location, step: int) -> State:
-    """Return the state of a checkpoint. Raises ValueError or OSError where it is not whole."""
+    """Return the state of a checkpoint. Raises ValueError or OSError where it is not whole.
+
+    Whoever wrote it: nothing but tensors and plain values is made of a checkpoint, no code runs.
+    """
     folder = run.child(CHECKPOINTS, _folder_name(step))
-    marker = json.loads(folder.child(MARKER).read_bytes())
-    data = folder.child(marker["file"]).read_bytes()
-    if hashlib.sha256(data).hexdigest() != marker["sha256"]:
-        raise ValueError(f"{folder.child(marker['file'])} differs from its checksum")
-    state: State = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
+    try:
+        marker = json.loads(folder.child(MARKER).read_bytes())
+        file, digest = folder.child(marker["file"]), marker["sha256"]
+    except (LookupError, TypeError) as error:
+        raise ValueError(f"{folder.child(MARKER)} names no file and checksum") from error
+    data = file.read_bytes()
+    if hashlib.sha256(data).hexdigest() != digest:
+        raise ValueError(f"{file} differs from its checksum")
+    try:
+        state: State = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
+    except (pickle.UnpicklingError, RuntimeError, EOFError) as error:
+        raise ValueError(f"{file} holds other things than tensors and plain values") from error
     return state
 
 

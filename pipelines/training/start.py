@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from k3dn import K3DN, load_weights
 from pipelines.errors import UserError
-from pipelines.models.loading import open_weights
+from pipelines.models.loading import model_of, open_weights
 from pipelines.storage import Location
 from pipelines.training.plan import RunPlan
 
@@ -32,8 +32,10 @@ def bring_start(plan: RunPlan, model: nn.Module, tracking_uri: str) -> None:
     if start.exists():
         return
     with open_weights(reference, tracking_uri) as path:
+        # Of somebody's network the user has named the code: it is the one to train.
+        factory = plan.config.model if ":" in model_of(path, reference) else None
         try:
-            network = load_weights(path)
+            network = load_weights(path, factory)
         except ValueError as error:
             raise UserError(f"start_from {reference}: {error}") from error
         _check_readings(model, network, plan.config.train_only, reference)

@@ -6,13 +6,11 @@ from dataclasses import asdict
 import pytest
 import torch
 from safetensors import safe_open
-from safetensors.torch import save_file
 
 from k3dn import K3DNConfig, TrainingObjective, build_model, load_weights, save_weights
 from k3dn.losses import EPSILON, LOSSES, charbonnier, edges
 from k3dn.network.srp import SRPBlock
 from k3dn.summary import summarize
-from k3dn.weights import FORMAT
 
 
 def test_weights_round_trip(tmp_path):
@@ -38,45 +36,22 @@ def test_a_file_keeps_all_options_of_its_network(tmp_path):
         assert load_weights(tmp_path / form).config == model.config
 
 
-def test_weights_of_another_network_are_refused(tmp_path):
+def test_a_model_that_is_not_what_it_is_said_to_be_is_not_saved(tmp_path):
     path = tmp_path / "w.safetensors"
     with pytest.raises(ValueError, match="the model is not what 'nano'"):
         save_weights(path, build_model("nano"), name="nano", options={"width": 4})
-    metadata = {"format": FORMAT, "model": "nano", "options": '{"width": 4}'}
-    save_file(build_model("nano").state_dict(), str(path), metadata=metadata)
-    with pytest.raises(ValueError, match="does not fit 'nano' with"):
-        load_weights(path)
-    save_file({}, str(path), metadata={"format": FORMAT})
-    with pytest.raises(ValueError, match="does not say which network"):
-        load_weights(path)
-    save_file({}, str(path), metadata={"format": FORMAT, "model": "nano", "options": "[1]"})
-    with pytest.raises(
-        ValueError, match=r"w.safetensors: options must be a JSON object, got \[1\]"
-    ):
-        load_weights(path)
-    metadata = {"format": FORMAT, "model": "nano", "options": '{"later": 1}'}
-    save_file({}, str(path), metadata=metadata)
-    with pytest.raises(ValueError, match=r"w.safetensors is for a network .* option 'later'"):
-        load_weights(path)
     with pytest.raises(ValueError, match="did you mean 'nano'"):
         save_weights(path, build_model("nano"), name="nanno")
     with pytest.raises(ValueError, match="did you mean 'width'"):
         save_weights(path, build_model("nano"), name="nano", options={"widht": 4})
-    save_weights(path, build_model("nano"), name="nano")
-    path.write_bytes(path.read_bytes()[:100])
-    with pytest.raises(ValueError, match="cannot be read"):
-        load_weights(path)
-
-
-def test_weights_of_another_form_are_refused(tmp_path):
-    """Both sizes are named: what the file holds and what the network has."""
-    path = tmp_path / "w.safetensors"
-    metadata = {"format": FORMAT, "model": "nano", "options": "{}"}
-    save_file(build_model("nano", {"form": "paper"}).state_dict(), str(path), metadata=metadata)
-    with pytest.raises(
-        ValueError, match=r"does not fit 'nano'.*\[32, 64, 1, 1\].*\[32, 32, 1, 1\]"
-    ):
-        load_weights(path)
+    with pytest.raises(ValueError, match=r"save the model as model.float\(\)"):
+        save_weights(path, build_model("nano").double(), name="nano")
+    diverged = build_model("nano")
+    with torch.no_grad():
+        diverged.decoder.to_image.bias[0] = torch.nan
+    with pytest.raises(ValueError, match=r"'decoder\.to_image\.bias' holds NaN"):
+        save_weights(path, diverged, name="nano")
+    assert not path.exists()
 
 
 class Tied(torch.nn.Module):
@@ -94,7 +69,7 @@ class Tied(torch.nn.Module):
 def test_somebodys_tied_weights_round_trip(tmp_path):
     model = Tied()
     save_weights(tmp_path / "w", model, name=f"{Tied.__module__}:Tied")
-    again = load_weights(tmp_path / "w")
+    again = load_weights(tmp_path / "w", Tied)
     assert again.first.weight is again.second.weight
     assert torch.equal(again.first.weight, model.first.weight)
 

@@ -5,11 +5,16 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+import torch
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
 
 import k3dn
+from pipelines.cli import run_command_line
 from pipelines.errors import UserError
 from pipelines.models import deblur, summary
 from pipelines.models.config import DeblurConfig, EvaluateConfig, PromoteConfig, SummaryConfig
+from pipelines.models.loading import settle
 
 
 @pytest.fixture
@@ -45,6 +50,7 @@ def test_depth_size_and_channel_order_are_kept(
             right=write(tmp_path / "right.png", value, dtype),
             output=str(tmp_path / "deep" / "out.png"),
             model=halving,
+            factory="offset_network:offset",
         )
     )
     written = cv2.imread(result.output, cv2.IMREAD_UNCHANGED)[..., ::-1]
@@ -102,6 +108,47 @@ def test_mistakes_are_one_line_and_nothing_is_written(tmp_path: Path, halving: s
     attempt("JPEG holds 8 bit", left=deep, right=deep, output=str(tmp_path / "out.jpg"))
     attempt("no model at", model=str(tmp_path / "none.safetensors"))
     assert not output.exists()
+
+
+@pytest.mark.parametrize("kind", ["code", "code and factory", "NaN", "cut"])
+def test_an_evil_weights_file_is_one_line_and_runs_nothing(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], kind: str
+) -> None:
+    path, canary = tmp_path / "evil.safetensors", tmp_path / "canary"
+    options = {"width": 2, "disparity_channels": 4}
+    network = k3dn.build_model("nano", options)
+    k3dn.save_weights(path, network, name="nano", options=options)
+    if kind.startswith("code"):
+        command = {"args": f"touch {canary}", "shell": True}
+        k3dn.save_weights(path, network, name="subprocess:check_output", options=command)
+    elif kind == "NaN":
+        tensors = {**load_file(path), "decoder.to_image.bias": torch.full((3,), torch.nan)}
+        with safe_open(path, "pt") as file:
+            save_file(tensors, path, metadata=file.metadata())
+    else:
+        path.write_bytes(path.read_bytes()[:-1])
+    view = write(tmp_path / "view.png", 9, np.uint8)
+    output = tmp_path / "out.png"
+    keys = {"left": view, "right": view, "output": output, "root": tmp_path, "model": path}
+    if kind == "code and factory":
+        keys["factory"] = "offset_network:offset"
+    code = run_command_line(["deblur", *(f"{key}={value}" for key, value in keys.items())])
+    printed = capfd.readouterr().err
+    assert code == 2
+    (line,) = [line for line in printed.splitlines() if line.startswith("k3dn ")]
+    words = {
+        "code": "whose code does not run",
+        "NaN": "holds NaN",
+        "cut": "it was cut, copy it again",
+    }
+    assert words.get(kind, "is for 'subprocess:check_output', not for factory=") in line
+    assert str(path) in line and "Traceback" not in printed
+    assert not canary.exists() and not output.exists()
+
+
+def test_a_factory_is_for_files_alone(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="brings its own code; factory=a:b is for weights files"):
+        settle("models:/k3dn@champion", f"sqlite:///{tmp_path}/m.db", "a:b")
 
 
 def test_summary_counts_every_parameter() -> None:

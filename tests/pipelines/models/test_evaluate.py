@@ -83,10 +83,10 @@ def test_a_weights_file_is_known_by_the_code_of_its_factory(
     path = tmp_path / "w.safetensors"
     model = "edited_factory:offset"
     k3dn.save_weights(path, k3dn.build_model(model), name=model)
-    before = settle(str(path), "unused")
-    assert settle(str(path), "unused") == before
+    before = settle(str(path), "unused", model)
+    assert settle(str(path), "unused", model) == before
     source.write_text(offset_code.replace("self.number\n", "self.number / 2\n"))
-    assert settle(str(path), "unused").identity != before.identity
+    assert settle(str(path), "unused", model).identity != before.identity
     path.write_bytes(b"no safetensors")
     with pytest.raises(UserError, match="no weights file of this project") as caught:
         settle(str(path), "unused")

@@ -168,6 +168,19 @@ def test_a_network_comes_back_with_its_weights(nano: Path, tracking_uri: str) ->
         assert torch.equal(loaded.state_dict()[name], value)
 
 
+def test_a_registered_factory_runs_by_the_code_that_came_with_it(
+    register_offset: Callable[..., str], tracking_uri: str
+) -> None:
+    register_offset("somebodys", 0.25)
+    view = np.full((16, 16, 3), 0.75, np.float32)
+    with ModelProcess("models:/somebodys/1", tracking_uri) as process:
+        np.testing.assert_allclose(process.predict(view, view), 0.5, atol=1e-6)
+    with pytest.raises(UserError, match="whose code does not run because a file names it"):
+        load_network("models:/somebodys/1", tracking_uri)
+    network = load_network("models:/somebodys/1", tracking_uri, "offset_network:offset")
+    assert network.number.item() == 0.25  # type: ignore[operator, union-attr]
+
+
 def test_a_killed_model_process_is_one_clear_line(nano: Path) -> None:
     with ModelProcess(str(nano), None) as process:
         view = np.zeros((16, 16, 3), np.float32)

@@ -1,6 +1,9 @@
 """Checkpoints: the newest complete one is found whatever a kill left behind."""
 
+import hashlib
 import json
+import os
+import pickle
 from pathlib import Path
 
 import pytest
@@ -86,3 +89,32 @@ def test_a_full_disk_leaves_the_older_ones(tmp_path: Path) -> None:
     with pytest.raises(OSError, match="step-00000010"):
         save_checkpoint(run, 10, state(2.0))
     assert (newest_checkpoint(run) or (0, {}))[0] == 5
+
+
+class Command:
+    """Unpickled by the plain unpickler, it runs a command."""
+
+    def __init__(self, file: Path) -> None:
+        self.file = file
+
+    def __reduce__(self) -> tuple:
+        return os.system, (f"touch {self.file}",)
+
+
+def test_a_checkpoint_that_holds_code_is_passed_over_and_runs_nothing(
+    run: Location, tmp_path: Path
+) -> None:
+    save_checkpoint(run, 5, state(1.0))
+    canary = tmp_path / "canary"
+    torch.save({"model": Command(canary)}, tmp_path / "evil.pt")
+    plain = pickle.dumps({"model": Command(canary)})
+    for step, data in ((10, (tmp_path / "evil.pt").read_bytes()), (15, plain), (20, b"")):
+        folder = run.child(CHECKPOINTS, f"step-{step:08d}")
+        folder.child("state.pt").write_bytes(data)
+        marker = {"file": "state.pt", "sha256": hashlib.sha256(data).hexdigest()}
+        folder.child(MARKER).write_bytes(json.dumps(marker).encode())
+    run.child(CHECKPOINTS, "step-00000025", MARKER).write_bytes(b"[]")
+    assert (newest_checkpoint(run) or (0, {}))[0] == 5
+    assert not canary.exists()
+    pickle.loads(plain)
+    assert canary.exists()  # it would have run

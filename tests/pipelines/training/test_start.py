@@ -20,10 +20,10 @@ Small = Callable[..., TrainConfig]
 OPTIONS = {"width": 2, "disparity_channels": 4, "psf_blocks": 1}
 
 
-def train(config: TrainConfig) -> dict[str, torch.Tensor]:
+def train(config: TrainConfig, factory: str | None = None) -> dict[str, torch.Tensor]:
     plan = prepared(config)
     fit(plan, ProcessContext(), local_batches)
-    return k3dn.load_weights(weights_of(plan)).state_dict()
+    return k3dn.load_weights(weights_of(plan), factory).state_dict()
 
 
 def prepared(config: TrainConfig) -> RunPlan:
@@ -109,11 +109,31 @@ def test_weights_that_do_not_fit_are_one_line(
     assert "\n" not in str(caught.value)
 
 
+def test_somebodys_network_goes_on_from_its_own_weights(small: Small, tmp_path: Path) -> None:
+    path = tmp_path / "w.safetensors"
+    model = small().model
+    network = build_model(model)
+    k3dn.save_weights(path, network, name=model)
+    began = train(small(steps=1, lr=1e-12, start_from=str(path)), model)
+    for key, value in network.state_dict().items():
+        torch.testing.assert_close(began[key], value, atol=1e-6, rtol=0)
+
+
+@pytest.mark.parametrize("model", ["nano", "tests.pipelines.training.networks:tiny"])
+def test_code_that_weights_name_does_not_run(small: Small, tmp_path: Path, model: str) -> None:
+    path, canary = tmp_path / "w.safetensors", tmp_path / "canary"
+    options = {"args": ["touch", str(canary)]}
+    k3dn.save_weights(path, build_model(model), name="subprocess:check_output", options=options)
+    with pytest.raises(UserError, match="for the network of 'subprocess:check_output', not of"):
+        prepared(small(model=model, network={}, start_from=str(path)))
+    assert not canary.exists()
+
+
 def test_a_refused_file_leaves_nothing_behind(small: Small, tmp_path: Path) -> None:
     path = tmp_path / "w.safetensors"
     path.write_bytes(b"no weights")
     config = small(model="nano", network=OPTIONS, steps=1, start_from=str(path))
-    with pytest.raises(UserError, match="cannot be read as a safetensors file"):
+    with pytest.raises(UserError, match="no weights file of this project"):
         prepared(config)
     k3dn.save_weights(path, build_model("nano", OPTIONS), name="nano", options=OPTIONS)
     prepared(config)
