@@ -13,7 +13,7 @@ from k3dn.network.dense import DensePSFBlock
 from k3dn.network.disparity import DisparityEstimator, SinglePictureEstimator
 from k3dn.network.encoder import Encoder
 from k3dn.network.fitting import fit_to_grid, unfit
-from k3dn.network.precision import at_least_float32, autocasts
+from k3dn.network.precision import at_least_float32, autocasts, full_precision
 from k3dn.network.psf import PSFBlock, SparsePSFBlock
 from k3dn.network.query import KernelQuery
 from k3dn.network.srp import SRPBlock
@@ -32,6 +32,12 @@ class Restoration:
     """F_B, ``(B, C_f, h, w)``, an eighth of the height and width brought to whole windows."""
     deblurred_features: Tensor
     """F_B behind the PSF blocks, same shape."""
+    disparity_features: Tensor | None = None
+    """R, ``(B, C_d, h, w)``; None without PSF blocks."""
+    coc_px: Tensor | None = None
+    """Estimated signed radius of the circle of confusion in px of the picture, ``(B, 1, h, w)``,
+    one for each vector of R; positive: nearer than focus. At least float32. None without a
+    readout (``coc_readout``)."""
 
 
 class K3DN(nn.Module):
@@ -53,6 +59,8 @@ class K3DN(nn.Module):
         self.encoder = Encoder(config)
         blocks = config.psf_blocks if config.psf else 0
         self.disparity = _estimator(config) if blocks else None
+        has_readout = config.coc_readout and blocks and not config.single_picture
+        self.coc_readout = nn.Conv2d(config.disparity_channels, 1, 1) if has_readout else None
         self.kernel_queries = nn.ModuleList(KernelQuery(config) for _ in range(blocks))
         block = DensePSFBlock if config.dense_kernels else SparsePSFBlock
         self.psf_blocks = nn.ModuleList(block(config) for _ in range(blocks))
@@ -70,6 +78,9 @@ class K3DN(nn.Module):
         if self.config.mean_residual:
             for parameter in self.decoder.to_image.parameters():
                 nn.init.zeros_(parameter)
+        if self.coc_readout is not None:
+            for parameter in self.coc_readout.parameters():
+                nn.init.zeros_(parameter)
 
     def forward(self, left: Tensor, right: Tensor | None = None) -> Tensor:
         return self.restore(left, right).image
@@ -86,12 +97,20 @@ class K3DN(nn.Module):
     def _restore(self, left: Tensor, right: Tensor) -> Restoration:
         height, width = left.shape[-2:]
         left, right = self._fit(left), self._fit(right)
-        weights = self._kernel_weights(left, right)
+        disparity = self._disparity_features(left, right)
+        weights = self._kernel_weights(disparity)
         views = torch.cat((left, right), dim=1) - 0.5
         half, quarter, features = self.encoder(views.to(self._type))
         deblurred = self._through_blocks(features, weights, reblur=False)
         image = self._decode(deblurred, quarter, half, views)
-        return Restoration(self._unfit(image, height, width), weights, features, deblurred)
+        return Restoration(
+            self._unfit(image, height, width),
+            weights,
+            features,
+            deblurred,
+            disparity,
+            self._read_coc(disparity),
+        )
 
     def reblur(self, sharp: Tensor, kernel_weights: list[Tensor]) -> Tensor:
         """Blur a sharp picture by the kernels found in its blurred pair (Sec. 3.3, Fig. 5).
@@ -159,15 +178,26 @@ class K3DN(nn.Module):
     def _unfit(self, picture: Tensor, height: int, width: int) -> Tensor:
         return unfit(picture, height, width, pad=self.config.pad_to_grid)
 
-    def _kernel_weights(self, left: Tensor, right: Tensor) -> list[Tensor]:
+    def _disparity_features(self, left: Tensor, right: Tensor) -> Tensor | None:
         if self.disparity is None:
-            return []
+            return None
         views = (left,) if self.config.single_picture else (left, right)
-        disparity = self.disparity(*((view - 0.5).to(self._type) for view in views))
+        disparity: Tensor = self.disparity(*((view - 0.5).to(self._type) for view in views))
+        return disparity
+
+    def _kernel_weights(self, disparity: Tensor | None) -> list[Tensor]:
+        if disparity is None:
+            return []
         return [
             query(disparity, block.query_kernels())
             for query, block in zip(self.kernel_queries, self.blocks(), strict=True)
         ]
+
+    def _read_coc(self, disparity: Tensor | None) -> Tensor | None:
+        if self.coc_readout is None or disparity is None:
+            return None
+        with full_precision(disparity.device):
+            return at_least_float32(self.coc_readout(disparity.to(self._type)))
 
     def _through_blocks(self, x: Tensor, weights: list[Tensor], *, reblur: bool) -> Tensor:
         pairs = list(zip(self.blocks(), weights, strict=True))
