@@ -9,8 +9,12 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from k3dn.modes import evaluating
-from k3dn.network.fitting import unfit
-from k3dn.network.model import as_k3dn
+from k3dn.network.config import K3DNConfig
+from k3dn.network.model import K3DN, as_k3dn
+from k3dn.network.psf import SparsePSFBlock
+
+CONTRAST_PERIOD_PX = 8.0
+"""The in-focus map says how much contrast is left of lines that repeat after so many px."""
 
 
 @dataclass(frozen=True)
@@ -20,11 +24,21 @@ class Explanation:
     image: NDArray[np.float32]
     """``(H, W, 3)`` in [0, 1]."""
     kernels: NDArray[np.float32] | None
-    """``(N, k, k)``: blur kernels K of the first PSF block, in feature space (Eq. 9)."""
+    """``(N, k, k)``: the kernels of the first PSF block that ``kernel_weights`` are for, in feature
+    space. In the sparse reading of Eq. 9 they deblur, in the dense one they blur, each the mean
+    over its channels."""
+    kernels_deblur: bool
+    """Whether ``kernels`` deblur; else they blur."""
     kernel_weights: NDArray[np.float32] | None
     """``(h, w, N)``: a of Eq. 8 for them in each window, by default of 16 x 16 px."""
     in_focus: NDArray[np.float32] | None
-    """``(H, W)`` in [0, 1]: how little the PSF blocks changed the features of a place."""
+    """``(H, W)`` in [0, 1]. With ``coc_px`` the ``contrast_left`` by a blur of that radius: 1 is
+    sharp, whatever else is in the picture. Without, 1 / (1 + c) of the relative change c that the
+    PSF blocks make to the features of a place (Sec. 3.2): 1 where they change nothing, but no
+    measure of blur."""
+    coc_px: NDArray[np.float32] | None
+    """``(H, W)``: estimated signed radius of the circle of confusion in px, positive nearer than
+    focus. None where the network has no readout, or one that was never trained."""
 
 
 def explain(
@@ -32,10 +46,9 @@ def explain(
 ) -> Explanation:
     """Restore one pair, ``(H, W, 3)`` float in [0, 1], and show what was found on the way.
 
-    right: left out for a model of single pictures. The in-focus map follows Sec. 3.2: features of
-    sharp regions stay similar before and after the PSF blocks. It is the relative change of F_B at
-    each place, turned into ranks. The model works in evaluation mode and is left in the mode
-    it came in. Raises ValueError for views that do not fit each other or are no pictures.
+    right: left out for a model of single pictures. The model works in evaluation mode and is left
+    in the mode it came in. Raises ValueError for views that do not fit each other or are no
+    pictures.
     """
     given = [left] if right is None else [left, right]
     device = next(model.parameters(), torch.empty(0)).device
@@ -44,21 +57,63 @@ def explain(
     with evaluating(model):
         network = as_k3dn(model)
         if network is None:
-            return Explanation(_picture(model(*views)), None, None, None)
+            return Explanation(_picture(model(*views)), None, False, None, None, None)
         found = network.restore(*views)
         if not found.kernel_weights:
-            return Explanation(_picture(found.image), None, None, None)
-        change = (found.deblurred_features - found.features).norm(dim=1, keepdim=True)
-        change = change / (found.features.norm(dim=1, keepdim=True) + 1e-6)
-        ranks = change.flatten().argsort().argsort().reshape(change.shape)
-        similar = 1.0 - ranks.float() / max(ranks.numel() - 1, 1)
-        similar = F.interpolate(similar, scale_factor=8, mode="bilinear")
-        similar = unfit(similar, height, width, pad=network.config.pad_to_grid)[0, 0].clamp(0, 1)
-        kernels = network.blocks()[0].blur_kernels()
-        weights = found.kernel_weights[0][0].movedim(0, -1)
+            return Explanation(_picture(found.image), None, False, None, None, None)
+        kernels, kernels_deblur = _weighted_kernels(network)
+        coc_px = None
+        if found.coc_px is not None and _is_trained(network.coc_readout):
+            coc_px = _enlarge(found.coc_px, network.config, height, width)
+            in_focus = contrast_left(coc_px)
+        else:
+            change = (found.deblurred_features - found.features).float().norm(dim=1, keepdim=True)
+            change = change / (found.features.float().norm(dim=1, keepdim=True) + 1e-6)
+            in_focus = _enlarge(1.0 / (1.0 + change), network.config, height, width).clamp(0, 1)
         return Explanation(
-            _picture(found.image), _to_array(kernels), _to_array(weights), _to_array(similar)
+            image=_picture(found.image),
+            kernels=_to_array(kernels),
+            kernels_deblur=kernels_deblur,
+            kernel_weights=_to_array(found.kernel_weights[0][0].movedim(0, -1)),
+            in_focus=_to_array(in_focus),
+            coc_px=None if coc_px is None else _to_array(coc_px),
         )
+
+
+def contrast_left(coc_px: Tensor) -> Tensor:
+    """Share of contrast that a uniform disk of a radius leaves at ``CONTRAST_PERIOD_PX``.
+
+    2 J1(x) / x at x = 2 pi radius / period, the transform of a disk, up to its first zero (at a
+    radius of 0.61 periods, 4.9 px), and 0 beyond: a larger blur is never nearer to focus. The
+    sign of the radius does not count. 0.98 at 0.5 px, 0.92 at 1 px, 0.72 at 2 px, 0.18 at 4 px.
+    """
+    x = 2 * torch.pi * coc_px.abs() / CONTRAST_PERIOD_PX
+    first_zero = 3.8317059702
+    contrast = 2 * torch.special.bessel_j1(x) / x.clamp(min=1e-6)
+    return contrast.where(x > 1e-4, 1.0).where(x < first_zero, 0.0).clamp(0, 1)
+
+
+def _weighted_kernels(network: K3DN) -> tuple[Tensor, bool]:
+    """The kernels that a weighs in the first block, and whether they deblur."""
+    block = network.blocks()[0]
+    if isinstance(block, SparsePSFBlock):
+        return block.kernel_set.deblurring_kernels(), True
+    return block.blur_kernels(), False
+
+
+def _is_trained(readout: nn.Module | None) -> bool:
+    """Whether a readout has left its start, at which every radius is zero."""
+    return readout is not None and any(bool(p.any()) for p in readout.parameters())
+
+
+def _enlarge(values_11hw: Tensor, config: K3DNConfig, height: int, width: int) -> Tensor:
+    """Bring a map over the fitted picture to the picture's size, ``(H, W)``."""
+    if config.pad_to_grid:
+        down, across = config.grid_px
+        fitted = (height + -height % down, width + -width % across)
+    else:
+        fitted = (height, width)
+    return F.interpolate(values_11hw, size=fitted, mode="bilinear")[0, 0, :height, :width]
 
 
 def _to_tensor(view: NDArray[np.float32]) -> Tensor:

@@ -64,7 +64,8 @@ class K3DNConfig:
     local_norm: bool = True
     """The disparity estimator normalises each position; off, over the batch."""
     mirror_disparity: bool = True
-    """Swapping and mirroring the views mirrors the disparity features exactly (two passes)."""
+    """Swapping and mirroring views mirrors the disparity features (two passes): exactly where the
+    width is one of whole windows, else up to the windows' other cut."""
     mirror_whole: bool = False
     """The answer is the mean of those for the pair and for the mirrored pair (two passes)."""
     coc_readout: bool = True
@@ -74,6 +75,10 @@ class K3DNConfig:
     """Weights of Eq. 8 are bounded and have mean one; off, they sum to one."""
     refined_query: bool = False
     """Add r to the query of Eq. 8 and send it through one more layer, as the authors do."""
+    coc_readout: bool = True
+    """A linear readout of R estimates the signed blur radius, for ``disparity_loss`` and
+    ``explain``; nothing in the picture depends on it. Without PSF blocks, and for single
+    pictures, there is none."""
     bounded_inverse: bool = True
     """Kernels and weights have inverses of bounded gain, and mixing a bounded diagonal; off, the
     authors' division."""
@@ -181,6 +186,7 @@ PAPER_FORM: Mapping[str, bool] = {
     "skip_psf": False,
     "scaled_softmax": False,
     "refined_query": True,
+    "coc_readout": False,
     "bounded_inverse": False,
     "gated_values": False,
     "mean_residual": False,

@@ -3,7 +3,6 @@
 from dataclasses import dataclass, replace
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from k3dn.network.authors_disparity import AuthorsDisparityEstimator
@@ -30,15 +29,16 @@ class Restoration:
     kernel_weights: list[Tensor]
     """a of Eq. 8 for each PSF block in the order of ``K3DN.blocks()``, ``(B, N, h, w)``, h x w
     windows; none without PSF blocks."""
-    disparity_features: Tensor | None
-    """R, ``(B, C_d, h, w)``; None without PSF blocks."""
-    coc_px: Tensor | None
-    """Estimated signed radius of the blur disc, ``(B, 1, h, w)`` px, positive nearer than focus;
-    None without a readout."""
     features: Tensor
     """F_B, ``(B, C_f, h, w)``, an eighth of the height and width brought to whole windows."""
     deblurred_features: Tensor
     """F_B behind the PSF blocks, same shape."""
+    disparity_features: Tensor | None = None
+    """R, ``(B, C_d, h, w)``; None without PSF blocks."""
+    coc_px: Tensor | None = None
+    """Estimated signed radius of the circle of confusion in px of the picture, ``(B, 1, h, w)``,
+    one for each vector of R; positive: nearer than focus. At least float32. None without a
+    readout (``coc_readout``)."""
 
 
 class K3DN(nn.Module):
@@ -60,8 +60,8 @@ class K3DN(nn.Module):
         self.encoder = Encoder(config)
         blocks = config.psf_blocks if config.psf else 0
         self.disparity = _estimator(config) if blocks else None
-        reads_out = bool(blocks) and config.coc_readout and not config.single_picture
-        self.coc_readout = nn.Conv2d(config.disparity_channels, 1, 1) if reads_out else None
+        has_readout = config.coc_readout and blocks and not config.single_picture
+        self.coc_readout = nn.Conv2d(config.disparity_channels, 1, 1) if has_readout else None
         self.kernel_queries = nn.ModuleList(KernelQuery(config) for _ in range(blocks))
         block = DensePSFBlock if config.dense_kernels else SparsePSFBlock
         self.psf_blocks = nn.ModuleList(block(config) for _ in range(blocks))
@@ -84,6 +84,9 @@ class K3DN(nn.Module):
                 nn.init.zeros_(parameter)
         if self.config.mean_residual:
             for parameter in self.decoder.to_image.parameters():
+                nn.init.zeros_(parameter)
+        if self.coc_readout is not None:
+            for parameter in self.coc_readout.parameters():
                 nn.init.zeros_(parameter)
 
     def forward(self, left: Tensor, right: Tensor | None = None) -> Tensor:
@@ -108,8 +111,14 @@ class K3DN(nn.Module):
         deblurred = self._through_blocks(features, weights, reblur=False)
         quarter, half = self._through_skips((quarter, half), weights, reblur=False)
         image = self._decode(deblurred, quarter, half, views)
-        image = self._unfit(image, height, width)
-        return Restoration(image, weights, disparity, self._coc_px(disparity), features, deblurred)
+        return Restoration(
+            self._unfit(image, height, width),
+            weights,
+            features,
+            deblurred,
+            disparity,
+            self._read_coc(disparity),
+        )
 
     def reblur(self, sharp: Tensor, kernel_weights: list[Tensor]) -> Tensor:
         """Blur a sharp picture by the kernels found in its blurred pair (Sec. 3.3, Fig. 5).
@@ -182,15 +191,8 @@ class K3DN(nn.Module):
         if self.disparity is None:
             return None
         views = (left,) if self.config.single_picture else (left, right)
-        found: Tensor = self.disparity(*((view - 0.5).to(self._type) for view in views))
-        return found
-
-    def _coc_px(self, disparity: Tensor | None) -> Tensor | None:
-        if self.coc_readout is None or disparity is None:
-            return None
-        with full_precision(disparity.device):
-            parameters = (at_least_float32(p) for p in self.coc_readout.parameters())
-            return F.conv2d(at_least_float32(disparity), *parameters)
+        disparity: Tensor = self.disparity(*((view - 0.5).to(self._type) for view in views))
+        return disparity
 
     def _kernel_weights(self, disparity: Tensor | None) -> list[Tensor]:
         if disparity is None:
@@ -200,6 +202,12 @@ class K3DN(nn.Module):
             query(disparity, block.query_kernels())
             for query, block in zip(queries, self.blocks(), strict=True)
         ]
+
+    def _read_coc(self, disparity: Tensor | None) -> Tensor | None:
+        if self.coc_readout is None or disparity is None:
+            return None
+        with full_precision(disparity.device):
+            return at_least_float32(self.coc_readout(disparity.to(self._type)))
 
     def _through_blocks(self, x: Tensor, weights: list[Tensor], *, reblur: bool) -> Tensor:
         count = len(self.psf_blocks)

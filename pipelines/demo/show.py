@@ -1,6 +1,7 @@
 """The demo's page: pictures, figures and places of one demo."""
 
 import tempfile
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,6 +22,7 @@ from pipelines.models.evaluate import EvaluationResult
 from pipelines.models.scores import mean_view, quality, to_unit
 from pipelines.report.page import render_page
 from pipelines.report.page_data import (
+    BlurRadius,
     Command,
     Comparison,
     Findings,
@@ -58,6 +60,7 @@ def show(
     """Deblur the real test pairs with ``model``, this run's, and write the page."""
     root = locate(config.root)
     network = _network(trained)
+    pairs = _shown_pairs(config, data)
     real, pictures = _real(config, data, model)
     page = locate(config.page) if config.page else root.child("demo.html")
     parameters = summarize(network, 64, 64).parameters
@@ -74,10 +77,11 @@ def show(
             ("Gate", decision),
         ),
         notes=() if data.real else (NO_SAMPLES,),
-        held_out=_held_out(config, data, network),
+        held_out=_held_out(pairs, network),
         real=real,
         metrics=evaluated.rows,
         curve=_curve(trained),
+        radii=_radii(pairs, network),
         findings=_findings(config, data, network),
         places=(
             Place("datasets, runs and evaluations", root.url),
@@ -110,7 +114,7 @@ def _network(trained: TrainResult) -> nn.Module:
         return load_weights(path)
 
 
-def _held_out(config: DemoConfig, data: DemoData, network: nn.Module) -> list[Comparison]:
+def _shown_pairs(config: DemoConfig, data: DemoData) -> list[Pair]:
     """The first test pairs of the synthetic sets, in turn."""
     root = locate(config.root)
     versions = [open_version(root, reference) for reference in data.synthetic_test()]
@@ -120,14 +124,35 @@ def _held_out(config: DemoConfig, data: DemoData, network: nn.Module) -> list[Co
         for version in versions
         if index < version.rows("test")
     ]
+    return [version.read_pair("test", index) for version, index in picks[: config.shown_pairs]]
+
+
+def _held_out(pairs: Sequence[Pair], network: nn.Module) -> list[Comparison]:
     shown = []
-    for version, index in picks[: config.shown_pairs]:
-        pair = version.read_pair("test", index)
+    for pair in pairs:
         radius = (
             f"blur radius up to {np.abs(pair.coc).max():.1f} px" if pair.coc is not None else ""
         )
         output = restore(network, to_unit(pair.left), to_unit(pair.right))
         shown.append(_comparison(pair, np.asarray(output, np.float32), radius))
+    return shown
+
+
+def _radii(pairs: Sequence[Pair], network: nn.Module) -> list[BlurRadius]:
+    """Estimated and true blur radii; none of a network that estimates none."""
+    shown = []
+    for pair in pairs:
+        left, right = to_unit(pair.left), to_unit(pair.right)
+        found = explain(network, left, right).coc_px
+        if pair.coc is not None and found is not None:
+            shown.append(
+                BlurRadius(
+                    title=pair.pair_id,
+                    picture=mean_view(left, right),
+                    estimated_px=found,
+                    true_px=pair.coc.astype(np.float32),
+                )
+            )
     return shown
 
 
@@ -192,6 +217,8 @@ def _findings(config: DemoConfig, data: DemoData, network: nn.Module) -> Finding
     return Findings(
         picture=mean_view(left, right),
         kernels=found.kernels,
+        kernels_deblur=found.kernels_deblur,
         kernel_weights=found.kernel_weights,
         in_focus=found.in_focus,
+        coc_px=found.coc_px,
     )

@@ -2,6 +2,7 @@
 
 from pipelines.report.page import render_page
 from pipelines.report.page_data import (
+    BlurRadius,
     Command,
     Comparison,
     Findings,
@@ -11,6 +12,7 @@ from pipelines.report.page_data import (
 )
 
 __all__ = [
+    "BlurRadius",
     "Command",
     "Comparison",
     "Findings",

@@ -4,8 +4,10 @@ import html
 
 import numpy as np
 
+from k3dn.explain import CONTRAST_PERIOD_PX
 from pipelines.report.page_data import Findings
 from pipelines.report.pictures import RAMP_CSS, fit, jpeg, png, ramp, signed
+from pipelines.report.radius import radius_legend, radius_picture
 
 _MAX_PX = 720
 _NUM_MAPS = 6
@@ -32,15 +34,40 @@ def _focus(found: Findings) -> str:
     import cv2
 
     small = cv2.resize(np.asarray(found.in_focus, np.float32), (width, height))
+    figures = [
+        (jpeg(picture), "The blurred picture", "The blurred picture"),
+        (
+            jpeg(ramp(np.asarray(small, np.float32))),
+            "In-focus map of the picture",
+            f'In-focus map<span class="ramp"><span>0</span><i style="background:{RAMP_CSS}"></i>'
+            "<span>1</span></span>",
+        ),
+    ]
+    if found.coc_px is None:
+        about = (
+            "1 / (1 + c), where c is how much the PSF blocks change the features of a place, by "
+            "their own size."
+        )
+    else:
+        about = (
+            "Share of the contrast of fine detail, lines that repeat after "
+            f"{CONTRAST_PERIOD_PX:.0f} px, that the estimated blur leaves: 1 is sharp."
+        )
+        peak = float(np.ceil(np.abs(found.coc_px).max())) or 1.0
+        figures.append(
+            (
+                radius_picture(found.coc_px, peak, _MAX_PX),
+                "Estimated blur radius of the picture",
+                f"Estimated blur radius{radius_legend(peak)}",
+            )
+        )
+    tiles = "".join(
+        f'<figure><img src="{source}" alt="{name}" {size}><figcaption>{caption}</figcaption>'
+        "</figure>"
+        for source, name, caption in figures
+    )
     return (
-        '<div class="pair-of-pictures">'
-        f'<figure><img src="{jpeg(picture)}" alt="The blurred picture" {size}>'
-        "<figcaption>The blurred picture</figcaption></figure>"
-        f'<figure><img src="{jpeg(ramp(np.asarray(small, np.float32)))}" '
-        f'alt="In-focus map of the picture" {size}>'
-        "<figcaption>In-focus map"
-        f'<span class="ramp"><span>blurred</span><i style="background:{RAMP_CSS}"></i>'
-        "<span>in focus</span></span></figcaption></figure></div>"
+        f'<p class="about">The in-focus map: {about}</p><div class="pair-of-pictures">{tiles}</div>'
     )
 
 
@@ -88,8 +115,9 @@ def _kernels(found: Findings) -> str:
     more = len(found.kernels) - len(order)
     rest = f" {more} more are not shown." if more > 0 else ""
     return (
-        f"<h3>The kernel set</h3><p class='about'>{len(found.kernels)} trained kernels of {side} x "
-        f"{side} taps in feature space, each symmetric left to right (Eq. 2). "
+        f"<h3>The kernel set</h3><p class='about'>{len(found.kernels)} trained kernels that "
+        f"{'deblur' if found.kernels_deblur else 'blur'}, {side} x {side} taps in feature space, "
+        "each symmetric left to right (Eq. 2). "
         '<span class="key plus">above zero</span> <span class="key minus">below zero</span>; '
         f"opacity is the cube root of the tap.{rest}</p>"
         f'<div class="kernels">{tiles}</div>'

@@ -11,6 +11,7 @@ from pipelines.report.curve import chart
 from pipelines.report.findings import findings
 from pipelines.report.metrics import headline, metrics_table
 from pipelines.report.page_data import Command, Comparison, PageData, Place, TrainingCurve
+from pipelines.report.radius import radius_maps
 
 # The browser itself refuses whatever is not in the page.
 _POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'unsafe-inline'"
@@ -33,6 +34,7 @@ def render_page(data: PageData) -> str:
         ("real", "From a real camera", _pairs(data.real)),
         ("metrics", "In figures", metrics_table(data.metrics) if data.metrics else ""),
         ("training", "How it learned", _training(data.curve)),
+        ("radius", "Near and far", radius_maps(data.radii)),
         ("findings", "What the network found", findings(data.findings) if data.findings else ""),
         ("places", "Where everything lies", _places(data.places)),
         ("next", "What to do next", _commands(data.next_steps)),
@@ -62,6 +64,9 @@ _ABOUT = {
     "line, or focus a picture and use the arrow keys. The details show the framed square, where "
     "the network changed most for the better.</p>",
     "real": '<p class="about">Dual-pixel captures that were in no training set.</p>',
+    "radius": '<p class="about">How far from focus the network takes each place to be: the radius '
+    "of the circle that a point is blurred to, told from the disparity of the two views, with the "
+    "side of focus as its sign. Held-out synthetic pairs, where the truth is known.</p>",
     "metrics": '<p class="about">Means over held-out pairs; pictures as floats in [0, 1]. The '
     "blurred input is the mean of the two views. RMSE<sub>rel</sub> is 10<sup>−PSNR/20</sup>.</p>",
 }

@@ -54,10 +54,28 @@ class Findings:
     """The blurred picture that it was found in."""
     kernels: NDArray[Any] | None = None
     """``(N, k, k)``, k odd, signed."""
+    kernels_deblur: bool = True
+    """Whether the kernels deblur; else they blur."""
     kernel_weights: NDArray[Any] | None = None
     """``(h, w, N)``: how much each kernel counts at each place."""
     in_focus: NDArray[Any] | None = None
     """``(H, W)`` in [0, 1]; 1 is in focus."""
+    coc_px: NDArray[Any] | None = None
+    """``(H, W)`` estimated signed blur radius in px, positive nearer than focus."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class BlurRadius:
+    """The blur radius that the network estimated in one picture, beside the true one."""
+
+    title: str
+    """What the picture is, e.g. its pair_id."""
+    picture: Picture
+    """The blurred picture: the mean of the views."""
+    estimated_px: NDArray[Any]
+    """``(H, W)`` signed, positive nearer than focus."""
+    true_px: NDArray[Any]
+    """``(H, W)`` likewise."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +114,8 @@ class PageData:
     metrics: Sequence[TableRow] = ()
     """As ``evaluate`` gives them: per dataset the blurred input first, then models."""
     curve: TrainingCurve = field(default_factory=TrainingCurve)
+    radii: Sequence[BlurRadius] = ()
+    """Held-out synthetic pairs, whose blur radius is known."""
     findings: Findings | None = None
     places: Sequence[Place] = ()
     next_steps: Sequence[Command] = ()

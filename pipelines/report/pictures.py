@@ -18,6 +18,14 @@ _POSITIVE, _NEGATIVE = (24, 118, 128), (209, 73, 46)
 RAMP_CSS = (
     f"linear-gradient(90deg, {', '.join(f'rgb({r:.0f} {g:.0f} {b:.0f})' for r, g, b in _RAMP)})"
 )
+# From red by a light grey to teal, each arm evenly darker outwards.
+_DIVERGING = np.array(
+    [(122, 33, 16), _NEGATIVE, (238, 236, 232), _POSITIVE, (9, 66, 74)], np.float32
+)
+DIVERGING_CSS = (
+    "linear-gradient(90deg, "
+    f"{', '.join(f'rgb({r:.0f} {g:.0f} {b:.0f})' for r, g, b in _DIVERGING)})"
+)
 
 
 def to_bytes(picture: Picture) -> NDArray[np.uint8]:
@@ -71,10 +79,19 @@ def png(image: NDArray[np.uint8]) -> str:
 
 def ramp(values: NDArray[np.floating]) -> NDArray[np.uint8]:
     """Colour values in [0, 1], ``(H, W)``, dark for 0 and bright for 1."""
-    position = np.clip(np.nan_to_num(values), 0.0, 1.0) * (len(_RAMP) - 1)
-    low = np.minimum(position.astype(int), len(_RAMP) - 2)
+    return _between(_RAMP, values)
+
+
+def diverging(values: NDArray[np.floating], peak: float) -> NDArray[np.uint8]:
+    """Colour signed values, ``(H, W)``: red at -peak, light grey at zero, teal at peak."""
+    return _between(_DIVERGING, 0.5 + 0.5 * np.asarray(values, np.float32) / max(peak, 1e-12))
+
+
+def _between(colours: NDArray[np.float32], share: NDArray[np.floating]) -> NDArray[np.uint8]:
+    position = np.clip(np.nan_to_num(share), 0.0, 1.0) * (len(colours) - 1)
+    low = np.minimum(position.astype(int), len(colours) - 2)
     share = (position - low)[..., None]
-    return np.rint((1 - share) * _RAMP[low] + share * _RAMP[low + 1]).astype(np.uint8)
+    return np.rint((1 - share) * colours[low] + share * colours[low + 1]).astype(np.uint8)
 
 
 def signed(values: NDArray[np.floating], peak: float) -> NDArray[np.uint8]:

@@ -1,38 +1,48 @@
 """Augmentation that dual-pixel geometry allows.
 
 The disparity axis is horizontal: a vertical flip is free, a horizontal flip also swaps the views,
-and turns by 90 degrees and transposes are not allowed. albumentations is used in this file only.
+and turns by 90 degrees and transposes are not allowed. Views that change places without a flip
+show near for far. albumentations is used in this file only.
 """
 
 import random
 from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from pipelines.dataset.images import Pixels
 from pipelines.environment import prepare_environment
 
 
 class Patch(NamedTuple):
-    """A training sample, each ``(P, P, 3)`` sRGB, uint8 or uint16."""
+    """A pair, or a training sample cut from one."""
 
     left: Pixels
+    """``(H, W, 3)`` sRGB, uint8 or uint16, as right and target."""
     right: Pixels
     target: Pixels
+    coc: NDArray[np.float16] | None = None
+    """``(H, W)`` signed blur radius in px, positive nearer than focus, NaN where not known; None
+    where nobody asked."""
 
 
 class Augmentation:
-    """Cut a square patch at random and flip it at random.
+    """Cut a square patch at random, flip it at random, and exchange its views at random.
 
     patch_px: its side; smaller pictures are continued by their border. Not by reflection: that
     mirrors each view without swapping them, which turns far into near.
+    exchange_views: probability that left and right change places without a flip, which turns near
+    into far and far into near. Exact for kernels that mirror each other (K_L = flip(K_R)); where
+    near and far meet, a real camera would hide and show other things.
     """
 
-    def __init__(self, patch_px: int) -> None:
+    def __init__(self, patch_px: int, exchange_views: float = 0.0) -> None:
         prepare_environment()  # else the import asks the network for a newer version
         import albumentations
         import cv2
 
+        self._exchange_views = exchange_views
         self._pipeline = albumentations.ReplayCompose(
             [
                 albumentations.RandomCrop(
@@ -48,16 +58,35 @@ class Augmentation:
             additional_targets={"right": "image", "target": "image"},
         )
 
-    def __call__(self, left: Pixels, right: Pixels, target: Pixels, *, seed: int) -> Patch:
-        """Return the patch that a seed gives; values and bit depth stay as they are."""
+    def __call__(
+        self,
+        left: Pixels,
+        right: Pixels,
+        target: Pixels,
+        coc: NDArray[np.float16] | None = None,
+        *,
+        seed: int,
+    ) -> Patch:
+        """Return the patch that a seed gives; values and bit depth stay as they are.
+
+        coc goes with the pictures and changes its sign where the views are exchanged.
+        """
         # Not set_random_seed: it gives every transform the same numbers, so that a picture is
         # flipped in both directions or in none.
         self._pipeline.set_random_state(np.random.default_rng(seed), random.Random(seed))
-        done = self._pipeline(image=left, right=right, target=target)
+        # OpenCV continues no float16; float32 holds each of its values.
+        mask = {} if coc is None else {"mask": coc.astype(np.float32)}
+        done = self._pipeline(image=left, right=right, target=target, **mask)
         left, right = done["image"], done["right"]
+        if coc is not None:
+            coc = done["mask"].astype(np.float16)
         if _was_flipped_horizontally(done["replay"]):
+            left, right = right, left  # near stays near
+        # Numbers of its own, so that crops and flips do not depend on it.
+        if np.random.default_rng((seed, 1)).random() < self._exchange_views:
             left, right = right, left
-        return Patch(left, right, done["target"])
+            coc = None if coc is None else -coc
+        return Patch(left, right, done["target"], coc)
 
 
 def _was_flipped_horizontally(replay: dict[str, Any]) -> bool:

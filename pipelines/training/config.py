@@ -1,5 +1,6 @@
 """The configuration of training. Imports nothing heavy: help is printed from it."""
 
+import math
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -36,6 +37,11 @@ class TrainConfig(StepConfig):
     """What compares the restored picture with its target (Eq. 18)."""
     reblur_loss: Literal["charbonnier_edge", "charbonnier", "l1", "l2"] = "charbonnier_edge"
     """What compares the reblurred target with the blurred pair (Eq. 18)."""
+    disparity_loss: float = 0.1
+    """Weight of the distance of the estimated blur radius from the true one, which synthetic pairs
+    have. Not in the paper; 0 leaves it out."""
+    exchange_views: float = 0.0
+    """Probability that a patch's views change places, which shows near for far; 0.5 balances."""
     start_from: str | None = None
     """Weights to begin with: models:/NAME@ALIAS, models:/NAME/VERSION or a .safetensors file."""
     train_only: list[str] = field(default_factory=list)
@@ -61,7 +67,13 @@ class TrainConfig(StepConfig):
     use_gpu: bool | None = None
     """One GPU a worker. None: if the cluster has that many."""
     precision: Literal["fp32", "bf16"] = "fp32"
-    """Arithmetic of the network in training."""
+    """Arithmetic of the network in training; the weights themselves stay float32."""
+    channels_last: bool | None = None
+    """Hold features with their channels together in memory. None: with precision=bf16."""
+    compile: bool = False
+    """Train through torch.compile: the first steps take minutes, the others less; for GPUs."""
+    accumulate: int = 1
+    """Parts that a worker's share of a step is made in, one after the other, to save memory."""
     log_every: int = 10
     """Steps between two records of the loss (its mean over them)."""
     checkpoint_every: int = 100
@@ -84,6 +96,7 @@ class TrainConfig(StepConfig):
             "warmup_steps": 0,
             "lambda_1": 0,
             "reblur_every": 1,
+            "accumulate": 1,
             "grad_clip": 0,
             "weight_decay": 0,
             "num_workers": 1,
@@ -100,6 +113,12 @@ class TrainConfig(StepConfig):
         for key in ("lr", "cpus_per_worker", "cpus_per_reader"):
             if getattr(self, key) <= 0:
                 raise ValueError(f"{key} must be greater than 0, not {getattr(self, key)}")
+        if not 0 <= self.disparity_loss < math.inf:
+            raise ValueError(
+                f"disparity_loss must be finite and at least 0, not {self.disparity_loss}"
+            )
+        if not 0 <= self.exchange_views <= 1:
+            raise ValueError(f"exchange_views must be in [0, 1], not {self.exchange_views}")
         if not 0 <= self.ema < 1:
             raise ValueError(f"ema must be in [0, 1), not {self.ema}")
         if not self.datasets:
@@ -126,6 +145,9 @@ NOT_IN_DIGEST = (
     "cpus_per_reader",
     "threads_per_worker",
     "use_gpu",
+    "channels_last",
+    "compile",
+    "accumulate",
     "log_every",
     "checkpoint_every",
     "val_every",
@@ -133,4 +155,5 @@ NOT_IN_DIGEST = (
     "max_failures",
     "register",
 )
-"""Keys that say where and how to run. A run may go on with other values of these."""
+"""Keys that say where and how to run. A run may go on with other values of these: they change no
+more of the result than its rounding, as another kind of processor would."""

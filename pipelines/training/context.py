@@ -1,5 +1,6 @@
 """What the training loop needs of the world around it, with Ray Train or without."""
 
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Protocol
 
 import torch
@@ -16,8 +17,16 @@ class WorkerContext(Protocol):
     world_size: int
     device: torch.device
 
-    def wrap(self, module: nn.Module) -> nn.Module:
-        """Return the module with gradients averaged over the workers."""
+    def wrap(self, module: nn.Module, *, accumulates: bool) -> nn.Module:
+        """Return the module with gradients averaged over the workers.
+
+        accumulates: some backward passes will be made inside ``apart``.
+        """
+        ...
+
+    def apart(self, wrapped: nn.Module) -> AbstractContextManager[object]:
+        """Inside, gradients of a wrapped module add up on each worker; the next pass outside
+        averages the sums."""
         ...
 
     def sum(self, values: torch.Tensor) -> torch.Tensor:
@@ -42,12 +51,22 @@ class ProcessContext:
         self.world_size = 1 if alone else dist.get_world_size()
         self.device = device or torch.device("cpu")
 
-    def wrap(self, module: nn.Module) -> nn.Module:
+    def wrap(self, module: nn.Module, *, accumulates: bool) -> nn.Module:
         """Return the module as it is where this worker is alone, else its DDP."""
         if self.world_size == 1:
             return module
-        # A static graph lets a network have parameters that its forward does not use.
-        return nn.parallel.DistributedDataParallel(module, static_graph=True)
+        # Both let a network have parameters that its forward does not use. The static graph costs
+        # less, but averages in the first backward pass also where it is told not to.
+        return nn.parallel.DistributedDataParallel(
+            module, static_graph=not accumulates, find_unused_parameters=accumulates
+        )
+
+    def apart(self, wrapped: nn.Module) -> AbstractContextManager[object]:
+        """Return DDP's context for this; nothing is to be done where this worker is alone."""
+        if isinstance(wrapped, nn.parallel.DistributedDataParallel):
+            context: AbstractContextManager[object] = wrapped.no_sync()
+            return context
+        return nullcontext()
 
     def sum(self, values: torch.Tensor) -> torch.Tensor:
         """Return the sum over the workers."""

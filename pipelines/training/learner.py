@@ -4,6 +4,7 @@ import copy
 import math
 from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -16,12 +17,16 @@ from pipelines.training.loader import Batch
 from pipelines.training.order import seed_of
 from pipelines.training.start import freeze_statistics, learning_parts
 
+LOSSES = ("loss", "deblur", "reblur", "disparity")
+"""Names in the record for the terms of ``k3dn.Loss``."""
+
 
 class Learner:
     """Train one network on one worker, in step with the other workers.
 
-    The gradient is that of the mean over the global batch, also where the workers' slices of it
-    differ in length.
+    The gradient is that of the mean over the global batch, also where the workers' slices of it,
+    or the parts that a slice is accumulated in, differ in length: each counts by its pairs. That
+    holds for networks whose answer for a pair depends on no other pair of the batch.
     """
 
     def __init__(
@@ -35,6 +40,8 @@ class Learner:
         self._config, self._context = config, context
         torch.manual_seed(seed_of(config.seed, "weights"))
         self._model = build_model(config.model, config.network).to(context.device)
+        self._format = _memory_format(config)
+        _lay_out(self._model, self._format)
         if state is not None:
             self._model.load_state_dict(state["model"])
         elif start is not None:
@@ -46,13 +53,18 @@ class Learner:
             config.lambda_1,
             deblur_loss=config.deblur_loss,
             reblur_loss=config.reblur_loss,
+            disparity_loss=config.disparity_loss,
         )
-        self._objective = context.wrap(objective)
+        self._objective = context.wrap(
+            cast(nn.Module, torch.compile(objective)) if config.compile else objective,
+            accumulates=config.accumulate > 1,
+        )
         self._optimizer = torch.optim.AdamW(
             learning, lr=config.lr, weight_decay=config.weight_decay, fused=True
         )
         if state is not None:
             self._optimizer.load_state_dict(state["optimizer"])
+            self._lay_out_moments()
             if self._average is not None:
                 self._average.load_state_dict(state["average"])
 
@@ -74,45 +86,63 @@ class Learner:
     def step(self, step: int, batch: Batch) -> dict[str, float]:
         """Make optimizer step number ``step`` (from 0) on this worker's part of the batch.
 
-        Returns loss, deblur and reblur of the global batch, the norm of the gradient and the
-        learning rate. Where one of them is not finite, no worker changes its weights.
+        Returns loss, deblur, reblur and disparity of the global batch, the norm of the gradient and
+        the learning rate. Where one of them is not finite, no worker changes its weights.
         """
         config, context = self._config, self._context
         self._objective.train()
         freeze_statistics(self._model, config.train_only)
         torch.manual_seed(seed_of(config.seed, "step", step, context.rank))  # e.g. for dropout
-        left, right, target = (
-            picture.to(context.device, non_blocking=True)
-            for picture in (batch.left, batch.right, batch.target)
-        )
-        with self._precision():
-            loss: Loss = self._objective(
-                left, right, target, reblur=step % config.reblur_every == 0
-            )
-        share = len(batch.index) / config.batch_size
         self._optimizer.zero_grad(set_to_none=True)
-        (loss.total * share * context.world_size).backward()  # data-parallel divides by the latter
-        losses = context.sum(torch.stack([term.detach().float() for term in loss]) * share)
+        losses = context.sum(self._accumulate(batch, reblur=step % config.reblur_every == 0))
         norm = self._clip()
         rate = learning_rate(step, config)
-        total, deblur, reblur = (float(term) for term in losses)
-        if math.isfinite(total) and math.isfinite(norm):
+        values = dict(zip(LOSSES, losses.tolist(), strict=True))
+        if math.isfinite(values["loss"]) and math.isfinite(norm):
             for group in self._optimizer.param_groups:
                 group["lr"] = rate
             self._optimizer.step()
             self._update_average(step)
-        return {
-            "loss": total,
-            "deblur": deblur,
-            "reblur": reblur,
-            "grad_norm": norm,
-            "lr": rate,
-        }
+        return values | {"grad_norm": norm, "lr": rate}
+
+    def _accumulate(self, batch: Batch, *, reblur: bool) -> Tensor:
+        """Add up the gradient of the worker's pairs by parts; return its share of the losses."""
+        config, context = self._config, self._context
+        pairs = len(batch.index)
+        parts = min(config.accumulate, pairs)
+        total = torch.zeros(len(Loss._fields), device=context.device)
+        for number in range(parts):
+            part = slice(number * pairs // parts, (number + 1) * pairs // parts)
+            share = (part.stop - part.start) / config.batch_size
+            last = number + 1 == parts
+            with nullcontext() if last else context.apart(self._objective):
+                with self._precision():
+                    loss: Loss = self._objective(*self._inputs(batch, part), reblur=reblur)
+                # Data-parallel divides by the number of workers.
+                (loss.total * share * context.world_size).backward()
+            total += torch.stack([term.detach().float() for term in loss]) * share
+        return total
+
+    def _inputs(self, batch: Batch, part: slice) -> list[Tensor]:
+        given = [batch.left, batch.right, batch.target, batch.coc]
+        return [
+            values[part].to(self._context.device, non_blocking=True, memory_format=self._format)
+            for values in given
+            if values is not None
+        ]
 
     def _clip(self) -> float:
         limit = self._config.grad_clip or math.inf
         norm: Tensor = nn.utils.clip_grad_norm_(self._model.parameters(), limit)
         return float(norm)
+
+    def _lay_out_moments(self) -> None:
+        """Bring what the optimizer remembers into its parameters' layout: its fused form goes
+        through both as they lie in memory, and a checkpoint may be of another layout."""
+        for parameter, moments in self._optimizer.state.items():
+            for key, value in moments.items():
+                if value.shape == parameter.shape:
+                    moments[key] = torch.empty_like(parameter).copy_(value)
 
     def _precision(self) -> AbstractContextManager[object]:
         if self._config.precision == "fp32":
@@ -131,6 +161,21 @@ class Learner:
                 value.lerp_(current[key], 1 - decay)
             else:
                 value.copy_(current[key])
+
+
+def _memory_format(config: TrainConfig) -> torch.memory_format:
+    wanted = config.channels_last
+    if wanted is None:
+        wanted = config.precision == "bf16"
+    return torch.channels_last if wanted else torch.contiguous_format
+
+
+def _lay_out(model: nn.Module, memory_format: torch.memory_format) -> None:
+    """Lay out the weights of 2-d convolutions, and nothing else: ``Module.to`` refuses those of
+    3-d ones, and other parameters of four axes are no pictures."""
+    for layer in model.modules():
+        if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d):
+            layer.weight.data = layer.weight.data.contiguous(memory_format=memory_format)
 
 
 def learning_rate(step: int, config: TrainConfig) -> float:

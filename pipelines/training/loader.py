@@ -36,6 +36,9 @@ class Batch:
     left: Tensor
     right: Tensor
     target: Tensor
+    coc: Tensor | None = None
+    """Signed blur radius in px, ``(n, 1, P, P)`` float32, NaN where not known; None where the run
+    has no ``disparity_loss``."""
 
 
 class BatchSource(Protocol):
@@ -104,10 +107,12 @@ def collate(columns: Mapping[str, NDArray[Any]]) -> Batch:
     """Turn the columns of a reader into tensors."""
     pictures = torch.from_numpy(columns["pictures"].astype("float32")) / 65535.0
     left, right, target = pictures.permute(1, 0, 4, 2, 3).contiguous().unbind(0)
+    coc = torch.from_numpy(columns["coc"].astype("float32"))[:, None] if "coc" in columns else None
     return Batch(
         index=[int(index) for index in columns["index"]],
         pair_id=[str(name) for name in columns["pair_id"]],
         left=left,
         right=right,
         target=target,
+        coc=coc,
     )

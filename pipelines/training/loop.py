@@ -20,7 +20,7 @@ from pipelines.training.checkpoint import (
     save_checkpoint,
 )
 from pipelines.training.context import Metrics, WorkerContext
-from pipelines.training.learner import Learner
+from pipelines.training.learner import LOSSES, Learner
 from pipelines.training.loader import Batch, BatchSource
 from pipelines.training.order import step_samples
 from pipelines.training.plan import RunPlan
@@ -43,7 +43,7 @@ class Outcome:
     step: int
     """Steps done."""
     losses: Metrics = field(default_factory=dict)
-    """The last recorded losses: loss, deblur, reblur."""
+    """The last recorded losses: loss, deblur, reblur, disparity."""
     validation: Metrics = field(default_factory=dict)
     """The last validation; empty where there are no held-out pairs."""
 
@@ -119,7 +119,7 @@ class _Fit:
             window.add(values, waited_s, time.perf_counter() - asked_s)
             if self._is_due(config.log_every):
                 row = window.row(config.batch_size)
-                self._losses = {key: row[key] for key in ("loss", "deblur", "reblur")}
+                self._losses = {key: row[key] for key in LOSSES}
                 self._add(**row)
                 window = _Window()
             if self._is_due(config.checkpoint_every):

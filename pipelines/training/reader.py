@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipelines.dataset.images import Pixels, decode_image
-from pipelines.dataset.record import COLUMNS
+from pipelines.dataset.record import COLUMNS, decode_coc
 from pipelines.dataset.version import DatasetVersion, open_version, read_row
 from pipelines.errors import UserError
 from pipelines.failures import one_line
@@ -30,7 +30,9 @@ class SampleReader:
 
     Calling it with ``{"step": [s]}`` gives, in the order of the global sequence, the columns
     ``index`` (position in the sequence, int64), ``pair_id``, and ``pictures``: left, right and
-    target as ``(n, 3, P, P, 3)`` uint16 (8-bit values times 257, which is exact).
+    target as ``(n, 3, P, P, 3)`` uint16 (8-bit values times 257, which is exact). Where the run
+    has a ``disparity_loss`` also ``coc``, the signed blur radius in px, ``(n, P, P)`` float16, NaN
+    for pairs whose radius is not known.
     """
 
     def __init__(self, plan: RunPlan, rank: int, world_size: int) -> None:
@@ -38,7 +40,8 @@ class SampleReader:
         self._plan = plan
         self._rank, self._world_size = rank, world_size
         self._order = SampleOrder(plan.sources, plan.config.seed)
-        self._augment = Augmentation(plan.config.patch)
+        self._augment = Augmentation(plan.config.patch, plan.config.exchange_views)
+        self._with_coc = plan.config.disparity_loss > 0
         self._versions = [open_version(plan.root, source.reference) for source in plan.sources]
         self._cache: OrderedDict[tuple[int, int], tuple[str, Patch]] = OrderedDict()
         self._cached_bytes = 0
@@ -48,6 +51,7 @@ class SampleReader:
         indices: list[int] = []
         pair_ids: list[str] = []
         pictures: list[Pixels] = []
+        radii: list[NDArray[np.float16]] = []
         for step in batch["step"]:
             due = step_samples(int(step), config.batch_size, self._rank, self._world_size)
             for index in due:
@@ -57,12 +61,17 @@ class SampleReader:
                 patch = self._augment(*whole, seed=seed)
                 indices.append(index)
                 pair_ids.append(f"{self._plan.sources[sample.source].reference}/{pair_id}")
-                pictures.append(np.stack([as_16_bit(picture) for picture in patch]))
-        return {
+                pictures.append(
+                    np.stack([as_16_bit(p) for p in (patch.left, patch.right, patch.target)])
+                )
+                if patch.coc is not None:
+                    radii.append(patch.coc)
+        columns: Columns = {
             "index": np.array(indices, np.int64),
             "pair_id": np.array(pair_ids, dtype=object),
             "pictures": np.stack(pictures),
         }
+        return columns | ({"coc": np.stack(radii)} if self._with_coc else {})
 
     def _pair(self, sample: Sample) -> tuple[str, Patch]:
         key = (sample.source, sample.row)
@@ -71,7 +80,7 @@ class SampleReader:
             return self._cache[key]
         version = self._versions[sample.source]
         try:
-            pair = read_training_pair(version, sample.row)
+            pair = read_training_pair(version, sample.row, with_coc=self._with_coc)
         except ValueError as error:  # through Ray Data's wrappings only a UserError keeps its words
             raise UserError(f"{version.reference}: {one_line(str(error))}") from error
         self._cache[key] = pair
@@ -83,25 +92,34 @@ class SampleReader:
 
 
 def read_training_pair(
-    version: DatasetVersion, row: int, split: str = "train"
+    version: DatasetVersion, row: int, split: str = "train", *, with_coc: bool = False
 ) -> tuple[str, Patch]:
     """Return the pair_id and the three pictures of a pair, as stored.
 
+    with_coc: also the blur radius, NaN everywhere where the pair has none.
     Raises ValueError where the pair has no target, or is damaged.
     """
     shard, row_in_shard = version.locate_row(split, row)
-    record = read_row(shard, row_in_shard, columns=("pair_id", *COLUMNS))
+    columns = ("pair_id", *COLUMNS, *(("coc",) if with_coc else ()))
+    record = read_row(shard, row_in_shard, columns=columns)
     pair_id = str(record["pair_id"])
+    where = f"{version.reference}/{pair_id}"
     if record["target"] is None:
         raise ValueError(
-            f"{version.reference}/{pair_id} has no target picture and cannot train a network; "
+            f"{where} has no target picture and cannot train a network; "
             "leave the dataset out of datasets=..."
         )
     left, right, target = (
-        decode_image(record[column], where=f"{version.reference}/{pair_id}, {column}")
-        for column in COLUMNS
+        decode_image(record[column], where=f"{where}, {column}") for column in COLUMNS
     )
-    return pair_id, Patch(left, right, target)
+    if not with_coc:
+        return pair_id, Patch(left, right, target)
+    height, width = left.shape[:2]
+    if record["coc"] is None:
+        coc = np.full((height, width), np.nan, np.float16)
+    else:
+        coc = decode_coc(record["coc"], height=height, width=width, where=where)
+    return pair_id, Patch(left, right, target, coc)
 
 
 def as_16_bit(picture: Pixels) -> NDArray[np.uint16]:
@@ -112,4 +130,4 @@ def as_16_bit(picture: Pixels) -> NDArray[np.uint16]:
 
 
 def _bytes_of(pair: tuple[str, Patch]) -> int:
-    return sum(picture.nbytes for picture in pair[1])
+    return sum(part.nbytes for part in pair[1] if part is not None)

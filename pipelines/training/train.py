@@ -121,8 +121,8 @@ def build_trainer(config: TrainConfig, callbacks: Sequence[Any] = ()) -> "TorchT
     """Return a trainer whose ``fit()`` trains the run that ``config`` means.
 
     Needs a connection to Ray. callbacks: Ray Train's, e.g. the one that reports to Ray Tune; they
-    get ``step``, the losses (``loss``, ``deblur``, ``reblur``) and ``val_psnr``, ``val_ssim``,
-    ``val_mae``, ``val_psnr_input`` at each validation.
+    get ``step``, the losses (``loss``, ``deblur``, ``reblur``, ``disparity``) and ``val_psnr``,
+    ``val_ssim``, ``val_mae``, ``val_psnr_input`` at each validation.
     """
     plan = plan_run(config)
     model = _check_model(config)

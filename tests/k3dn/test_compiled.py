@@ -32,11 +32,12 @@ def test_restoring_and_a_training_step_are_one_graph_each(options):
     left, right, target = torch.rand(3, 1, 3, 48, 64)
     with torch.no_grad():
         torch.testing.assert_close(compiled(model)(left, right), model(left, right))
-    objective = TrainingObjective(model)
-    loss = compiled(objective)(left, right, target)
+    coc = 8 * torch.rand(1, 1, 48, 64) - 4
+    objective = TrainingObjective(model, disparity_loss=0.1)
+    loss = compiled(objective)(left, right, target, coc)
     loss.total.backward()
     assert all(parameter.grad is not None for parameter in model.parameters())
-    torch.testing.assert_close(loss, objective(left, right, target))
+    torch.testing.assert_close(loss, objective(left, right, target, coc))
 
 
 def test_nan_is_not_looked_for_but_not_hidden_either():

@@ -426,7 +426,8 @@ FIRST_OPTIONS = {
     **{"dense_kernels": 0, "psf": True, "skip_psf": True, "srp": True, "single_picture": False},
     **{"pad_to_grid": True, "shared_windows": True, "authors_disparity": False},
     **{"two_sided": True, "local_norm": True, "mirror_disparity": True, "mirror_whole": False},
-    **{"coc_readout": True, "scaled_softmax": True, "refined_query": False, "bounded_inverse": True},
+    **{"coc_readout": True, "scaled_softmax": True, "refined_query": False},
+    **{"bounded_inverse": True},
     **{"gated_values": True, "mean_residual": True, "scaled_start": True},
 }
 """What the first files of this format say, which have to mean the same for ever."""

@@ -60,6 +60,7 @@ SWITCHES = [
     {"mirror_whole": True},
     {"scaled_softmax": False},
     {"refined_query": True},
+    {"coc_readout": False},
     {"bounded_inverse": False},
     {"gated_values": False},
     {"mean_residual": False},
@@ -72,8 +73,9 @@ SWITCHES = [
 @pytest.mark.parametrize("switch", SWITCHES, ids=str)
 def test_every_switch_changes_the_network_and_trains(switch):
     model = awake(small(**switch)).train()
-    left, right, target = torch.rand(3, 1, 3, 72, 90)
-    TrainingObjective(model).forward(left, right, target).total.backward()
+    left, right, target = torch.rand(3, 1, 3, 90, 100)
+    coc = torch.full((1, 1, 90, 100), 3.0)
+    TrainingObjective(model, disparity_loss=0.1)(left, right, target, coc).total.backward()
     still = [n for n, p in model.named_parameters() if p.grad is None or not p.grad.any()]
     assert not still
     # The same weights, as far as both have them, must give another picture.
@@ -86,7 +88,7 @@ def test_every_switch_changes_the_network_and_trains(switch):
     model.load_state_dict(theirs)
     model.eval()
     assert model(left, right).shape == left.shape
-    if set(switch) != {"scaled_start"}:
+    if not set(switch) <= {"scaled_start", "coc_readout"}:
         assert not torch.allclose(model(left, right), plain(left, right), atol=1e-5)
 
 
@@ -122,7 +124,7 @@ def test_one_picture_is_restored_by_a_network_for_it():
 
 
 def test_mirror_whole_is_exact_and_the_plain_network_is_not():
-    left, right = torch.rand(2, 1, 3, 64, 96)
+    left, right = torch.rand(2, 1, 3, 64, 90)
     for options, exact in (({"mirror_whole": True}, True), ({}, False)):
         model = awake(small(**options))
         mirrored = model(right.flip(-1), left.flip(-1)).flip(-1)
@@ -215,7 +217,8 @@ def test_bfloat16_autocast_trains_and_stays_near(options):
         expected = model(left, right)
     with torch.autocast("cpu", dtype=torch.bfloat16):
         found = model(left, right)
-        TrainingObjective(model)(left, right, target).total.backward()
+        objective = TrainingObjective(model, disparity_loss=0.1)
+        objective(left, right, target, target[:, :1]).total.backward()
     assert (found - expected).abs().max() < 0.05 * expected.abs().max()
     assert all(torch.isfinite(p.grad).all() for p in model.parameters())
 
@@ -235,7 +238,8 @@ def test_a_network_held_in_bfloat16_trains_and_stays_near(options):
     assert found.dtype == rounded.dtype == torch.float32
     assert (found - expected).abs().max() < 0.2 * (expected - 0.5 * (left + right)).abs().max()
     assert (rounded - expected).abs().max() < 0.01
-    TrainingObjective(model)(left, right, target).total.backward()
+    objective = TrainingObjective(model, disparity_loss=0.1)
+    objective(left, right, target, target[:, :1]).total.backward()
     for name, parameter in model.named_parameters():
         assert parameter.grad is not None, name
         assert torch.isfinite(parameter.grad).all(), name

@@ -5,6 +5,7 @@ import pytest
 
 from pipelines.models.scores import PairScore, quality, table
 from pipelines.report import (
+    BlurRadius,
     Command,
     Comparison,
     Findings,
@@ -55,11 +56,20 @@ def page_data() -> PageData:
             val_psnr=[(0, 20.0), (50, 21.0), (99, 22.25)],
             input_psnr=20.0,
         ),
+        radii=[
+            BlurRadius(
+                title="pair <0>",
+                picture=sharp,
+                estimated_px=np.full((32, 32), 2.5, np.float32),
+                true_px=np.full((32, 32), -3.5, np.float32),
+            )
+        ],
         findings=Findings(
             picture=sharp,
             kernels=kernels + kernels[..., ::-1],
             kernel_weights=rng.random((2, 2, 8), dtype=np.float32),
             in_focus=rng.random((32, 32), dtype=np.float32),
+            coc_px=6 * rng.random((32, 32), dtype=np.float32) - 3,
         ),
         places=[Place("Datasets", "s3://bucket/k3dn")],
         next_steps=[Command("k3dn deblur --left L.png --right R.png", "Sharpen your own")],

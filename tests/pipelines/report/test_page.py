@@ -3,6 +3,7 @@
 import base64
 import math
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 
 import cv2
@@ -13,7 +14,7 @@ from hypothesis import strategies as st
 
 from pipelines.report import Comparison, PageData, TrainingCurve, render_page
 from pipelines.report.curve import chart, ticks
-from pipelines.report.pictures import jpeg, png, ramp, signed, telling_window, to_bytes
+from pipelines.report.pictures import diverging, jpeg, png, ramp, signed, telling_window, to_bytes
 
 VOID = {"meta", "link", "img", "input", "br", "hr"}
 
@@ -50,7 +51,9 @@ def test_the_page_is_whole_and_names_no_address(page_data: PageData) -> None:
 def test_order_of_sections_and_first_row_of_metrics(page_data: PageData) -> None:
     text = render_page(page_data)
     titles = re.findall(r'<section id="([a-z-]+)"', text)
-    assert titles == ["held-out", "real", "metrics", "training", "findings", "places", "next"]
+    assert titles == [
+        *("held-out", "real", "metrics", "training", "radius", "findings", "places", "next")
+    ]
     rows = re.findall(r'<th scope="row">([^<]+)</th>', text)
     assert rows[0] == "input (mean of the views)" and rows[1] == "k3dn v1"
 
@@ -104,6 +107,38 @@ def test_the_ramp_gets_brighter_all_the_way() -> None:
     lightness = colours @ (0.2126, 0.7152, 0.0722)
     assert (np.diff(lightness) > 0).all()
     assert ramp(np.array([[np.nan, -1.0, 2.0]])).shape == (1, 3, 3)
+
+
+def test_near_and_far_have_colours_of_their_own_and_focus_has_none() -> None:
+    far, focus, near = diverging(np.array([[-4.0, 0.0, 4.0]]), 4.0)[0].astype(int)
+    assert far[0] > far[2] + 50 and near[2] > near[0] + 50
+    assert np.ptp(focus) < 10 and focus.min() > 220
+    # Further from focus is darker on both sides.
+    lightness = diverging(np.linspace(-4, 4, 81)[None], 4.0)[0] @ (0.2126, 0.7152, 0.0722)
+    assert (np.diff(lightness[:41]) > 0).all() and (np.diff(lightness[40:]) < 0).all()
+
+
+def test_estimated_radii_stand_beside_the_true_ones_on_one_scale(page_data: PageData) -> None:
+    text = render_page(page_data)
+    section = text[text.index('id="radius"') : text.index('id="findings"')]
+    images = [decoded(uri) for uri in re.findall(r'src="([^"]+)"', section)]
+    middle = [image[16, 16, ::-1].astype(int) for image in images]
+    expected = diverging(np.array([[2.5, -3.5]]), 4.0)[0].astype(int)
+    np.testing.assert_allclose(middle[1:], expected, atol=3)
+    assert "estimated, 6.00 px (RMS) from the truth" in section
+    assert "far, 4 px" in section and "near, 4 px" in section
+    wrong = replace(page_data.radii[0], true_px=np.zeros((32, 31)))
+    with pytest.raises(ValueError, match=r"pair <0>: a radius map is \(32, 31\)"):
+        render_page(PageData(radii=[wrong]))
+
+
+def test_findings_say_what_the_in_focus_map_is(page_data: PageData) -> None:
+    assert page_data.findings is not None
+    assert "lines that repeat after 8 px" in render_page(page_data)
+    without = replace(page_data.findings, coc_px=None, kernels_deblur=False)
+    text = render_page(PageData(findings=without))
+    assert "1 / (1 + c)" in text and "Estimated blur radius" not in text
+    assert "8 trained kernels that blur, 9 x 9 taps" in text
 
 
 def test_signed_values_are_clear_at_zero_and_opaque_at_the_peak() -> None:

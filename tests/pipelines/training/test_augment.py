@@ -62,7 +62,8 @@ def test_all_flips_and_many_places_occur(augment: Augmentation) -> None:
 def test_values_and_bit_depth_stay(augment: Augmentation, dtype: type) -> None:
     whole = picture(0, dtype)
     patch = augment(whole, whole, whole, seed=3)
-    assert all(p.dtype == dtype and p.shape == (PATCH, PATCH, 3) for p in patch)
+    for part in (patch.left, patch.right, patch.target):
+        assert part.dtype == dtype and part.shape == (PATCH, PATCH, 3)
     assert np.isin(patch.left, whole).all()
 
 
@@ -75,10 +76,84 @@ def test_the_seed_is_all_that_matters(augment: Augmentation) -> None:
     assert np.array_equal(first.left, again.left)
 
 
+@settings(max_examples=40)
+@given(seed=st.integers(0, 2**31 - 1))
+def test_the_radius_goes_with_the_pictures(augment: Augmentation, seed: int) -> None:
+    whole = picture(0)
+    coc = (whole[..., 0] - 1000.0).astype(np.float16)  # each pixel tells where it is from
+    coc[3, 4:20] = np.nan
+    patch = augment(whole, whole, whole, coc, seed=seed)
+    assert patch.coc is not None and patch.coc.dtype == np.float16
+    expected = (patch.target[..., 0] - 1000.0).astype(np.float16)
+    lost = np.isnan(patch.coc)
+    np.testing.assert_array_equal(patch.coc[~lost], expected[~lost])
+    assert np.isin(patch.target[lost], whole[3, 4:20]).all()
+    assert lost.sum() == np.isin(patch.target[..., 0], whole[3, 4:20, 0]).sum()
+
+
+def test_asking_for_the_radius_changes_no_patch(augment: Augmentation) -> None:
+    whole, coc = picture(0), np.zeros((24, 31), np.float16)
+    for seed in range(20):
+        without, with_it = (
+            augment(whole, whole, whole, seed=seed),
+            augment(whole, whole, whole, coc, seed=seed),
+        )
+        assert np.array_equal(without.target, with_it.target)
+
+
+def disparity_px(left: np.ndarray, right: np.ndarray, most: int = 4) -> int:
+    """x_L - x_R of a patch, by trying all shifts."""
+    inside = slice(most, -most)
+
+    def error(shift: int) -> float:
+        moved = np.roll(right, shift, axis=1)
+        return float(np.abs(left[:, inside] - moved[:, inside].astype(float)).mean())
+
+    return min(range(-most, most + 1), key=error)
+
+
+@settings(max_examples=60)
+@given(
+    seed=st.integers(0, 2**31 - 1),
+    half_px=st.sampled_from([-2, -1, 0, 1, 2]),
+    exchange=st.sampled_from([0.0, 0.5, 1.0]),
+)
+def test_a_plane_stays_on_its_side_of_focus_unless_its_views_change_places(
+    seed: int, half_px: int, exchange: float
+) -> None:
+    """Texture at a depth: x_L - x_R is twice half_px, positive where nearer than focus."""
+    texture = np.random.default_rng(7).integers(0, 256, (40, 60, 3), dtype=np.uint8)
+    left, right = np.roll(texture, half_px, axis=1), np.roll(texture, -half_px, axis=1)
+    coc = np.full((40, 60), 3.0 * half_px, np.float16)
+    patch = Augmentation(32, exchange)(
+        left[:, 8:-8], right[:, 8:-8], texture[:, 8:-8], coc[:, 8:-8], seed=seed
+    )
+    assert patch.coc is not None
+    found = disparity_px(patch.left, patch.right)
+    assert (patch.coc == 1.5 * found).all()
+    if exchange != 0.5:
+        assert found == (-2 if exchange else 2) * half_px
+
+
+def test_half_of_the_patches_change_places_whatever_their_flip() -> None:
+    left, right = picture(0), picture(5000)
+    never, half = Augmentation(PATCH), Augmentation(PATCH, 0.5)
+    seen: Counter[tuple[bool, bool]] = Counter()
+    for seed in range(200):
+        plain = never(left, right, left, seed=seed)
+        patch = half(left, right, left, seed=seed)
+        exchanged = np.array_equal(patch.left, plain.right)
+        assert np.array_equal(patch.right, plain.left if exchanged else plain.right)
+        assert np.array_equal(patch.target, plain.target)
+        seen[exchanged, plain.left.min() >= 5000] += 1
+    assert min(seen.values()) > 30 and len(seen) == 4
+
+
 def test_a_picture_smaller_than_the_patch_is_continued(augment: Augmentation) -> None:
     for height, width in ((9, 40), (40, 9), (9, 11)):
         whole = picture(0, height=height, width=width)
-        patch = augment(whole, whole, whole, seed=1)
+        patch = augment(whole, whole, whole, whole[..., 0].astype(np.float16), seed=1)
+        assert patch.coc is not None and np.array_equal(patch.coc, patch.left[..., 0])
         assert patch.left.shape == (PATCH, PATCH, 3)
         assert np.isin(patch.left, whole).all()
         # Values rise along both axes of the picture; a mirrored part of it would turn that round.

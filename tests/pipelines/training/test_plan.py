@@ -1,5 +1,6 @@
 """What a run is: its data resolved, its name and digest, and who may go on with it."""
 
+import math
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -24,9 +25,25 @@ def test_references_are_resolved(small: Small) -> None:
 
 def test_what_decides_the_result_decides_the_name(small: Small) -> None:
     base = plan_run(small())
-    same = small(num_workers=3, checkpoint_every=1, register=None, cpus_per_worker=0.1)
+    same = small(
+        num_workers=3,
+        checkpoint_every=1,
+        register=None,
+        cpus_per_worker=0.1,
+        channels_last=True,
+        compile=True,
+        accumulate=2,
+    )
     assert plan_run(same).name == base.name
-    for changes in ({"lr": 1e-3}, {"seed": 1}, {"datasets": ["soft"]}, {"reblur_every": 2}):
+    for changes in (
+        {"lr": 1e-3},
+        {"seed": 1},
+        {"datasets": ["soft"]},
+        {"reblur_every": 2},
+        {"precision": "bf16"},
+        {"disparity_loss": 0.2},
+        {"exchange_views": 0.5},
+    ):
         assert plan_run(small(**changes)).name != base.name
 
 
@@ -88,6 +105,10 @@ def test_a_dataset_without_training_pairs_is_refused(small: Small) -> None:
         ({"datasets": []}, "datasets must name"),
         ({"patch": 8}, "patch must be at least 16"),
         ({"reblur_every": 0}, "reblur_every must be at least 1"),
+        ({"accumulate": 0}, "accumulate must be at least 1"),
+        ({"disparity_loss": -0.1}, "disparity_loss must be finite and at least 0"),
+        ({"disparity_loss": math.nan}, "disparity_loss must be finite"),
+        ({"exchange_views": 1.5}, r"exchange_views must be in \[0, 1\]"),
     ],
 )
 def test_ranges_are_checked(small: Small, changes: dict, message: str) -> None:

@@ -1,12 +1,14 @@
 """What a reader gives for a step: the right samples, values as stored, the same from everyone."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from pipelines.dataset.version import open_version
+from pipelines.errors import UserError
 from pipelines.storage import locate
 from pipelines.training import reader as reader_module
 from pipelines.training.config import TrainConfig
@@ -23,9 +25,9 @@ def test_three_workers_see_what_one_sees(small: Small) -> None:
     for step in (0, 2, 13):
         one = SampleReader(plan, 0, 1)({"step": np.array([step])})
         three = [SampleReader(plan, rank, 3)({"step": np.array([step])}) for rank in range(3)]
-        for column in ("index", "pair_id", "pictures"):
+        for column in ("index", "pair_id", "pictures", "coc"):
             joined = np.concatenate([part[column] for part in three])
-            assert np.array_equal(joined, one[column])
+            assert np.array_equal(joined, one[column], equal_nan=column == "coc")
 
 
 def test_samples_are_cut_from_the_pair_they_name(small: Small) -> None:
@@ -46,6 +48,42 @@ def test_samples_are_cut_from_the_pair_they_name(small: Small) -> None:
             8191,
             int(pair.pair_id[-2:]),
         }
+
+
+def test_the_radius_comes_with_its_patch_where_it_is_known_and_only_when_asked_for(
+    small: Small,
+) -> None:
+    config = small(datasets=["known", "soft"], batch_size=6, exchange_views=0.5)
+    write_version(
+        config.root,
+        "known",
+        "v1",
+        [make_pair("known", "train", i, with_coc=True) for i in range(3)],
+    )
+    plan = plan_run(config)
+    batch = next(local_batches(plan, 0, 1, 0, 1))
+    assert batch.coc is not None and batch.coc.shape == (6, 1, 32, 32)
+    signs = set()
+    for name, target, coc in zip(batch.pair_id, batch.target, batch.coc, strict=True):
+        if name.startswith("soft"):
+            assert coc.isnan().all()
+            continue
+        signs.add(float(coc[0, 0, 0].sign()))
+        np.testing.assert_allclose(coc[0].abs(), target[0] * 255 / 64, rtol=2e-3)
+    assert signs == {-1.0, 1.0}
+    off = plan_run(replace(config, disparity_loss=0.0))
+    plain = next(local_batches(off, 0, 1, 0, 1))
+    assert plain.coc is None
+    assert np.array_equal(plain.left, batch.left)
+
+
+def test_a_damaged_radius_is_named(small: Small) -> None:
+    config = small(datasets=["known"])
+    pair = make_pair("known", "train", 0, with_coc=True)
+    object.__setattr__(pair, "coc", pair.coc[1:])  # type: ignore[index]
+    write_version(config.root, "known", "v1", [pair])
+    with pytest.raises(UserError, match=r"known@v1.*train-00: damaged coc"):
+        SampleReader(plan_run(config), 0, 1)({"step": np.array([0])})
 
 
 def test_eight_bits_lie_on_the_sixteen_bit_scale_exactly() -> None:

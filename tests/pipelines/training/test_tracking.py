@@ -224,6 +224,8 @@ def test_records_of_a_trained_run_are_sent_by_the_same_command(
     assert MlflowClient(uri).get_run(result.run_id).info.status == "FINISHED"
     losses = {row["step"]: row["loss"] for row in read_rows(plan.folder) if "loss" in row}
     assert {step: loss for step, loss, _ in history(uri, result.run_id)} == losses
+    for term in ("deblur", "reblur", "disparity"):
+        assert len(history(uri, result.run_id, term)) == len(losses)
     assert list(losses) == [2, 4, 6, 8, 10, 12, 14]
 
 

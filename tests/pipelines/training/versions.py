@@ -14,9 +14,18 @@ from pipelines.storage import locate
 
 
 def make_pair(
-    dataset: str, split: str, number: int, *, size: tuple[int, int] = (40, 48), bits: int = 8
+    dataset: str,
+    split: str,
+    number: int,
+    *,
+    size: tuple[int, int] = (40, 48),
+    bits: int = 8,
+    with_coc: bool = False,
 ) -> Pair:
-    """A pair of noise: the views are brighter by a constant each, the right one by little."""
+    """A pair of noise: the views are brighter by a constant each, the right one by little.
+
+    with_coc: its blur radius, in px, is the target's first channel over 64.
+    """
     rng = np.random.default_rng([number, *split.encode()])
     peak, kind = (255, np.uint8) if bits == 8 else (65535, np.uint16)
     target = rng.integers(peak // 4, peak // 2, (*size, 3), dtype=kind)
@@ -29,6 +38,7 @@ def make_pair(
         left=left,
         right=right,
         target=target,
+        coc=(target[..., 0] / 64).astype(np.float16) if with_coc else None,
     )
 
 

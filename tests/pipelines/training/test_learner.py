@@ -1,0 +1,142 @@
+"""One optimizer step: however its batch is divided, its gradient is that of the whole batch."""
+
+import socket
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import torch.distributed as dist
+from torch import Tensor
+
+from pipelines.training.config import TrainConfig
+from pipelines.training.context import ProcessContext
+from pipelines.training.learner import LOSSES, Learner
+from pipelines.training.loader import Batch
+from pipelines.training.order import rank_slice
+from tests.pipelines.training.conftest import NETWORKS
+
+PAIRS = 5
+SMALL = TrainConfig(
+    network={"width": 4, "disparity_channels": 8, "psf_blocks": 1},
+    batch_size=PAIRS,
+    num_workers=1,
+    warmup_steps=0,
+    grad_clip=0,
+    disparity_loss=0.3,
+)
+Step = tuple[dict[str, float], dict[str, Tensor]]
+
+
+def whole_batch() -> Batch:
+    """Pairs whose radius is known everywhere, somewhere and nowhere."""
+    torch.manual_seed(3)
+    left, right, target = torch.rand(3, PAIRS, 3, 32, 48)
+    coc = 16 * torch.rand(PAIRS, 1, 32, 48) - 8
+    coc[1], coc[2, :, 16:] = torch.nan, torch.nan
+    return Batch(list(range(PAIRS)), [str(i) for i in range(PAIRS)], left, right, target, coc)
+
+
+def share_of(batch: Batch, rank: int, world_size: int) -> Batch:
+    places = rank_slice(PAIRS, rank, world_size)
+    part = slice(places.start, places.stop)
+    assert batch.coc is not None
+    pictures = [x[part] for x in (batch.left, batch.right, batch.target, batch.coc)]
+    return Batch(batch.index[part], batch.pair_id[part], *pictures)
+
+
+def two_steps(config: TrainConfig) -> list[Step]:
+    """Losses and gradients of the first two steps, the second of which reblurs if so set."""
+    context = ProcessContext()
+    learner = Learner(config, context, None)
+    batch = share_of(whole_batch(), context.rank, context.world_size)
+    steps = []
+    for number in range(2):
+        losses = learner.step(number, batch)
+        grads = {n: p.grad.clone() for n, p in learner.network.named_parameters()}  # type: ignore[union-attr]
+        steps.append((losses, grads))
+    return steps
+
+
+def check_equal(found: list[Step], expected: list[Step]) -> None:
+    for (losses, grads), (true_losses, true_grads) in zip(found, expected, strict=True):
+        for name in LOSSES:
+            assert losses[name] == pytest.approx(true_losses[name], rel=1e-5), name
+        for name, grad in true_grads.items():
+            torch.testing.assert_close(
+                grads[name], grad, rtol=2e-3, atol=2e-5 * float(grad.abs().max()) + 1e-8
+            )
+
+
+@pytest.mark.parametrize("accumulate", [2, 3, 5, 99])
+def test_parts_of_any_number_give_the_gradient_of_the_whole(accumulate: int) -> None:
+    check_equal(two_steps(replace(SMALL, accumulate=accumulate)), two_steps(SMALL))
+
+
+def _work(rank: int, port: int, folder: str, config: TrainConfig) -> None:
+    torch.set_num_threads(1)
+    dist.init_process_group("gloo", init_method=f"tcp://127.0.0.1:{port}", rank=rank, world_size=2)
+    try:
+        found = {n: two_steps(replace(config, accumulate=n)) for n in (1, 2, 3)}
+        torch.save(found, Path(folder, f"{rank}.pt"))
+    finally:
+        dist.destroy_process_group()
+
+
+def test_two_workers_with_uneven_shares_in_parts_give_it_too(tmp_path: Path) -> None:
+    """Two pairs and three; in two or three parts each, of which one worker has no third."""
+    config = replace(SMALL, num_workers=2, reblur_every=2)
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    torch.multiprocessing.spawn(_work, (port, str(tmp_path), config), nprocs=2)
+    expected = two_steps(config)
+    for rank in range(2):
+        for found in torch.load(tmp_path / f"{rank}.pt").values():
+            check_equal(found, expected)
+
+
+def test_layout_and_bfloat16_leave_the_weights_what_they_are() -> None:
+    plain = two_steps(SMALL)
+    learner = Learner(replace(SMALL, channels_last=True), ProcessContext(), None)
+    check_equal(two_steps(replace(SMALL, channels_last=True)), plain)
+    learner = Learner(replace(SMALL, precision="bf16"), ProcessContext(), None)
+    losses = learner.step(0, whole_batch())
+    parameters = dict(learner.network.named_parameters())
+    assert {p.dtype for p in parameters.values()} == {torch.float32}
+    assert parameters["decoder.to_image.weight"].is_contiguous(memory_format=torch.channels_last)
+    assert losses["loss"] == pytest.approx(plain[0][0]["loss"], rel=0.02)
+
+
+@pytest.mark.parametrize("layouts", [(False, True), (True, False)])
+def test_a_run_goes_on_in_another_layout(layouts: tuple[bool, bool]) -> None:
+    """The optimizer's moments, saved in one layout, belong to the same weights in the other."""
+
+    def go_on(before: bool, after: bool) -> dict[str, Tensor]:
+        first = Learner(replace(SMALL, channels_last=before), ProcessContext(), None)
+        first.step(0, whole_batch())
+        then = Learner(replace(SMALL, channels_last=after), ProcessContext(), first.state())
+        then.step(1, whole_batch())
+        return then.network.state_dict()
+
+    expected = go_on(layouts[0], layouts[0])
+    for name, value in go_on(*layouts).items():
+        torch.testing.assert_close(value, expected[name], rtol=1e-3, atol=1e-5)
+
+
+def test_compiled_steps_are_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Traced as for a GPU, and run by torch's own operators: no C compiler is needed."""
+    torch.compiler.reset()
+    traced: list[Any] = []
+
+    def backend(graph: Any, inputs: Any) -> Callable[..., Any]:
+        traced.append(graph)
+        return graph.forward  # type: ignore[no-any-return]
+
+    monkeypatch.setattr(torch, "compile", partial(torch.compile, backend=backend))
+    config = replace(SMALL, model=f"{NETWORKS}:tiny", network={}, precision="bf16")
+    check_equal(two_steps(replace(config, compile=True)), two_steps(config))
+    assert traced
