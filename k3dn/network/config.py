@@ -68,9 +68,6 @@ class K3DNConfig:
     width is one of whole windows, else up to the windows' other cut."""
     mirror_whole: bool = False
     """The answer is the mean of those for the pair and for the mirrored pair (two passes)."""
-    coc_readout: bool = True
-    """A linear readout of R estimates the signed radius of the circle of confusion, which
-    ``disparity_loss`` supervises; off, there is none."""
     scaled_softmax: bool = True
     """Weights of Eq. 8 are bounded and have mean one; off, they sum to one."""
     refined_query: bool = False
@@ -182,7 +179,6 @@ PAPER_FORM: Mapping[str, bool] = {
     "two_sided": False,
     "local_norm": False,
     "mirror_disparity": False,
-    "coc_readout": False,
     "skip_psf": False,
     "scaled_softmax": False,
     "refined_query": True,

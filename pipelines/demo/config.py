@@ -27,9 +27,9 @@ class DemoConfig(StepConfig):
     """Pairs a step."""
     patch: int = 48
     """Side of the training patches in px."""
-    lr: float = 3e-3
+    lr: float = 2e-3
     """Highest learning rate: short trainings take a higher one than the paper's 3e-4."""
-    lambda_1: float = 0.5
+    lambda_1: float = 0.1
     """Weight of the reblurring loss (Eq. 18)."""
     reblur_every: int = 8
     """The reblurring pass, half of a step's work, is made in one step of so many."""

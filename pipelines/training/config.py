@@ -31,16 +31,16 @@ class TrainConfig(StepConfig):
     """Weight decay (AdamW)."""
     warmup_steps: int = 50
     """Steps over which the learning rate rises; it then falls to zero as a cosine."""
-    lambda_1: float = 0.5
+    lambda_1: float = 0.1
     """Weight of the reblurring loss (Eq. 18)."""
     deblur_loss: Literal["charbonnier_edge", "charbonnier", "l1", "l2"] = "charbonnier_edge"
     """What compares the restored picture with its target (Eq. 18)."""
     reblur_loss: Literal["charbonnier_edge", "charbonnier", "l1", "l2"] = "charbonnier_edge"
     """What compares the reblurred target with the blurred pair (Eq. 18)."""
-    disparity_loss: float = 0.1
+    disparity_loss: float = 0.2
     """Weight of the distance of the estimated blur radius from the true one, which synthetic pairs
     have. Not in the paper; 0 leaves it out."""
-    exchange_views: float = 0.0
+    exchange_views: float = 0.5
     """Probability that a patch's views change places, which shows near for far; 0.5 balances."""
     start_from: str | None = None
     """Weights to begin with: models:/NAME@ALIAS, models:/NAME/VERSION or a .safetensors file."""
