@@ -60,6 +60,12 @@ def cost_volume(left_BChw: Tensor, right_BChw: Tensor, first: int, last: int) ->
     return torch.stack(slices, dim=2)
 
 
+def halves(x: Tensor) -> tuple[Tensor, Tensor]:
+    """Part a batch of two halves; unlike ``chunk``, also where its length is a symbol."""
+    first, second = x.unflatten(0, (2, -1)).unbind()
+    return first, second
+
+
 class DisparityEstimator(nn.Module):
     """R = D(B_L, B_R), ``(B, C_d, H / window, W / window)``.
 
@@ -86,14 +92,15 @@ class DisparityEstimator(nn.Module):
     def forward(self, left_B3HW: Tensor, right_B3HW: Tensor) -> Tensor:
         if not self.mirror_exact:
             return self.pool(leaky_relu(self._estimate(left_B3HW, right_B3HW)))
-        straight, mirrored = self._estimate(
+        both = self._estimate(
             torch.cat((left_B3HW, right_B3HW.flip(-1))),
             torch.cat((right_B3HW, left_B3HW.flip(-1))),
-        ).chunk(2)
+        )
+        straight, mirrored = halves(both)
         return self.pool(leaky_relu(0.5 * (straight + mirrored.flip(-1))))
 
     def _estimate(self, left_B3HW: Tensor, right_B3HW: Tensor) -> Tensor:
-        left, right = self.view_features(torch.cat((left_B3HW, right_B3HW))).chunk(2)
+        left, right = halves(self.view_features(torch.cat((left_B3HW, right_B3HW))))
         volume = cost_volume(left, right, *self.shifts)
         volume = leaky_relu(self.match_norm(self.match(volume)))
         volume = leaky_relu(self.reduce_norm(self.reduce(volume)))

@@ -85,7 +85,7 @@ class K3DN(nn.Module):
 
     def _restore(self, left: Tensor, right: Tensor) -> Restoration:
         height, width = left.shape[-2:]
-        left, right = self._fit(left), self._fit(right)
+        left, right = self._fit(torch.cat((left, right), dim=1)).split(3, dim=1)
         weights = self._kernel_weights(left, right)
         views = torch.cat((left, right), dim=1) - 0.5
         half, quarter, features = self.encoder(views.to(self._type))
