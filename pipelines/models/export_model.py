@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from pipelines.errors import UserError
 from pipelines.models.config import ExportModelConfig, parse_size
-from pipelines.models.loading import load_weights_file, open_weights
+from pipelines.models.loading import load_network, open_weights, settle
 from pipelines.models.registry import open_store
 from pipelines.progress import say
 from pipelines.ray_job import refuse_lost_path
@@ -78,8 +78,9 @@ def run(config: ExportModelConfig) -> ExportModelResult:
     _check_output(config, target, suffix)
     size = parse_size(config.size) if config.size else None
     tracking_uri = open_store(config) if config.model.startswith("models:/") else ""
-    with open_weights(config.model, tracking_uri) as weights:
-        network = load_weights_file(weights, config.model)
+    reference = settle(config.model, tracking_uri).reference
+    network = load_network(reference, tracking_uri)
+    with open_weights(reference, tracking_uri) as weights:
         metadata = _metadata(weights, network, size)
     with tempfile.TemporaryDirectory(prefix="k3dn-export-") as folder:
         file = Path(folder, f"network{suffix}")
