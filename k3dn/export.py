@@ -68,7 +68,8 @@ def export_program(model: nn.Module, *, size: tuple[int, int] | None = None) -> 
 def export_onnx(program: ExportedProgram, names: tuple[str, ...]) -> Any:
     """Turn an exported program into an ``onnx.ModelProto``; needs the extra ``export``.
 
-    names: of the inputs (``input_names``); the output is ``image``. Raises ValueError, with
+    names: of the inputs (``input_names``); the output is ``image``, free axes are ``batch``,
+    ``height`` and ``width``. Raises ValueError, with
     torch's words, where ONNX has no operator for a part of it, and where a package is missing.
     """
     try:
@@ -90,7 +91,12 @@ def export_onnx(program: ExportedProgram, names: tuple[str, ...]) -> Any:
     except Exception as error:
         raise ValueError(f"the network cannot be written as ONNX: {_words(error)}") from error
     assert made is not None
-    return made.model_proto
+    model = made.model_proto
+    for value in (*model.graph.input, *model.graph.output):
+        for axis, length in enumerate(value.type.tensor_type.shape.dim):
+            if length.dim_param:  # torch's names are s17, 16*s39
+                length.dim_param = ("batch", "channels", "height", "width")[axis]
+    return model
 
 
 def _example_shape(model: nn.Module, size: tuple[int, int] | None) -> tuple[int, int, int, int]:

@@ -54,6 +54,9 @@ def test_an_onnx_file_answers_as_the_network_and_says_what_it_is(
     assert said["inputs"] == "left,right" and said["multiples_px"] == "1x1"
     views = np.random.default_rng(0).random((2, 37, 61, 3)).astype(np.float32)
     session = onnxruntime.InferenceSession(result.output)
+    assert [node.shape for node in (*session.get_inputs(), *session.get_outputs())] == [
+        ["batch", 3, "height", "width"]
+    ] * 3
     left, right = (view.transpose(2, 0, 1)[None] for view in views)
     (image,) = session.run(["image"], {"left": left, "right": right})
     expected = k3dn.deblur(k3dn.load_weights(weights), *views)
