@@ -63,7 +63,7 @@ def load_network(reference: str, tracking_uri: str) -> "nn.Module":
     Raises UserError where there is no such model or the present code does not fit its weights.
     """
     with open_weights(reference, tracking_uri) as path:
-        return load_weights_file(path, reference)
+        return _load(path, reference)
 
 
 @contextmanager
@@ -134,8 +134,7 @@ def _model_of(path: Path, reference: str) -> str:
         ) from error
 
 
-def load_weights_file(path: Path, reference: str) -> "nn.Module":
-    """Load the network of a local weights file; ``reference`` is what the user calls it."""
+def _load(path: Path, reference: str) -> "nn.Module":
     import k3dn
 
     try:

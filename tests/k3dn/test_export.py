@@ -24,8 +24,10 @@ FORMS = {
     "single picture": {"single_picture": True},
     "dense": {"dense_kernels": 3, "window_px": 32, "srp": False},
     "own windows": {"window_px": 64, "shared_windows": False, "srp": False},
-    "paper": {"form": "paper"},
+    "paper": {"form": "paper", "srp": False},
 }
+IN_ONNX = ("default", "dense", "paper")
+"""Translation takes longest; the other forms have no operators beside those of these."""
 
 
 def awake(**options):
@@ -57,19 +59,20 @@ def by_onnxruntime(proto, views):
     return torch.from_numpy(session.run(["image"], feed)[0])
 
 
-@pytest.mark.parametrize("options", FORMS.values(), ids=FORMS)
-def test_one_program_and_one_onnx_file_hold_for_many_sizes(options):
-    model = awake(**options)
+@pytest.mark.parametrize("form", FORMS)
+def test_one_program_and_one_onnx_file_hold_for_many_sizes(form):
+    model = awake(**FORMS[form])
     program = export_program(model)
-    onnx = export_onnx(program, input_names(model))
     exported = program.module()
+    onnx = export_onnx(program, input_names(model)) if form in IN_ONNX else None
     for size in sizes_of(model):
         views = views_of(model, size)
         with torch.no_grad():
             expected = model(*views)
             torch.testing.assert_close(exported(*views), expected, rtol=0, atol=1e-5)
-        found = by_onnxruntime(onnx, views)
-        torch.testing.assert_close(found, expected, rtol=0, atol=1e-4)
+        if onnx is not None:
+            found = by_onnxruntime(onnx, views)
+            torch.testing.assert_close(found, expected, rtol=0, atol=1e-4)
 
 
 def test_a_program_is_saved_loaded_and_called_with_gradients_on(tmp_path):
