@@ -57,6 +57,10 @@ def export_program(model: nn.Module, *, size: tuple[int, int] | None = None) -> 
         height, width = map(_symbol, ("height", "width"), size_step_px(model))
         symbols = tuple({0: Dim("batch"), 2: height, 3: width} for _ in views)
     frozen = freeze(model).float().cpu()
+    for part in frozen.modules():
+        # torch.onnx gives a 3-D convolution without bias one that onnxruntime refuses.
+        if isinstance(part, nn.Conv3d) and part.bias is None:
+            part.bias = nn.Parameter(torch.zeros(part.out_channels), requires_grad=False)
     try:
         with torch.no_grad(), _quiet():
             return torch.export.export(frozen, views, dynamic_shapes=symbols, strict=False)
