@@ -206,6 +206,17 @@ _ROWS = (
         ),
     ),
     Step(
+        "export-model",
+        _USE,
+        "pipelines.models.config:ExportModelConfig",
+        "pipelines.models.export_model:run",
+        "Write a network as ONNX or torch.export, to run it without this project.",
+        (
+            "export {model}, run what was written and compare it with the network",
+            "write {output} if they agree",
+        ),
+    ),
+    Step(
         "summary",
         _USE,
         "pipelines.models.config:SummaryConfig",

@@ -29,11 +29,25 @@ def local_correlation(query_BCHW: Tensor, key_BCHW: Tensor, window: int) -> Tens
     No softmax, as in the authors' form; keys outside the picture are zero. Returns
     ``(B, window^2, H, W)``, offsets row by row, top left first.
     """
+    if torch.compiler.is_exporting():
+        return correlation_by_plain_operators(query_BCHW, key_BCHW, window)
     few = query_BCHW.shape[1] < FEWEST_CHANNELS_FOR_TILES and not query_BCHW.is_cuda
     # Counted (on the meta device) is what the equation asks for, not what tiles add to it.
     way = ByOffsets if few or query_BCHW.is_meta else ByTiles
     scores: Tensor = way.apply(query_BCHW, key_BCHW, window)
     return scores
+
+
+def correlation_by_plain_operators(query_BCHW: Tensor, key_BCHW: Tensor, window: int) -> Tensor:
+    """The same for an exported graph: sizes may be symbols, and every operator is in ONNX."""
+    padded, last = _pad(key_BCHW, window), window - 1
+    # Counted from the end a slice needs no arithmetic on symbols, and few nodes an offset.
+    cuts = [slice(first, first - last or None) for first in range(window)]
+    columns = [padded[..., cut] for cut in cuts]
+    scores = [
+        (query_BCHW * keys[..., cut, :]).mean(1, keepdim=True) for cut in cuts for keys in columns
+    ]
+    return torch.cat(scores, dim=1)
 
 
 class ByOffsets(torch.autograd.Function):

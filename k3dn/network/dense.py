@@ -7,6 +7,8 @@ price is one kernel and one transform a window and channel.
 Letters: B batch, N kernels, C channels, K kernel side, J side of the inverse kernel, h w windows.
 """
 
+import math
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -57,6 +59,8 @@ def wiener_inverse(kernels: Tensor, floor: float, side: int) -> Tensor:
     Returns ``(..., side, side)``. The regularisation costs floor / (|F|^2 + floor) of a
     frequency; cropping to ``side`` costs more where a kernel has small frequencies.
     """
+    if torch.compiler.is_exporting():
+        return _wiener_inverse_by_matrices(kernels, floor, side)
     size, reach = kernels.shape[-1], kernels.shape[-1] // 2
     with full_precision(kernels.device):
         padded = F.pad(kernels, (0, _GRID - size, 0, _GRID - size))
@@ -66,15 +70,49 @@ def wiener_inverse(kernels: Tensor, floor: float, side: int) -> Tensor:
         return spatial.roll((side // 2, side // 2), dims=(-2, -1))[..., :side, :side]
 
 
+def _wiener_inverse_by_matrices(kernels: Tensor, floor: float, side: int) -> Tensor:
+    """The same for an exported graph, whose numbers are real: sums of cosines and sines."""
+    size = kernels.shape[-1]
+    frequencies = (2.0 * math.pi / _GRID) * torch.arange(_GRID)
+
+    def waves(length: int) -> tuple[Tensor, Tensor]:
+        angles = (torch.arange(length) - length // 2)[:, None] * frequencies
+        return angles.cos().to(kernels), angles.sin().to(kernels)
+
+    cos, sin = waves(size)
+    real = cos.T @ kernels @ cos - sin.T @ kernels @ sin
+    imaginary = -(sin.T @ kernels @ cos + cos.T @ kernels @ sin)
+    power = real.square() + imaginary.square() + floor
+    real, imaginary = real / power, imaginary / power
+    cos, sin = waves(side)
+    spatial = cos @ real @ cos.T - sin @ real @ sin.T
+    return (spatial + sin @ imaginary @ cos.T + cos @ imaginary @ sin.T) / _GRID**2
+
+
 def convolve_windows(x_BCHW: Tensor, kernels_BhwCKK: Tensor, *, shared: bool) -> Tensor:
     """Convolve the features of each window by its own kernels, ``(B, C, H, W)``."""
     batch, down, across, channels, side, _ = kernels_BhwCKK.shape
     windows = cut_windows(x_BCHW, (down, across), side // 2, shared=shared)
+    if torch.compiler.is_exporting():
+        return join_windows(_filter_by_rows(windows, kernels_BhwCKK.flip((-2, -1)).to(windows)))
     stacked = windows.reshape(1, -1, *windows.shape[-2:])
     weight = kernels_BhwCKK.flip((-2, -1)).reshape(-1, 1, side, side).to(x_BCHW.dtype)
     filtered = F.conv2d(stacked, weight, groups=stacked.shape[1])
     shape = (batch, down, across, channels, *filtered.shape[-2:])
     return join_windows(filtered.reshape(shape))
+
+
+def _filter_by_rows(windows_BhwCYX: Tensor, weight_BhwCKK: Tensor) -> Tensor:
+    """Correlate windows for an exported graph, where a convolution has a fixed number of groups."""
+    side = weight_BhwCKK.shape[-1]
+    rows = [slice(first, first + 1 - side or None) for first in range(side)]
+    return sum(
+        (
+            (windows_BhwCYX[..., cut, :].unfold(-1, side, 1) * weight[..., None, None, :]).sum(-1)
+            for cut, weight in zip(rows, weight_BhwCKK.unbind(-2), strict=True)
+        ),
+        start=torch.zeros(()).to(windows_BhwCYX),
+    )
 
 
 class DensePSFBlock(PSFBlock):

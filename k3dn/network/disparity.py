@@ -81,6 +81,12 @@ def matching_scores(left_BChw: Tensor, right_BChw: Tensor, first: int, last: int
     return torch.stack(scores, dim=2)
 
 
+def halves(x: Tensor) -> tuple[Tensor, Tensor]:
+    """Part a batch of two halves; unlike ``chunk``, also where its length is a symbol."""
+    first, second = x.unflatten(0, (2, -1)).unbind()
+    return first, second
+
+
 class DisparityEstimator(nn.Module):
     """R = D(B_L, B_R), ``(B, C_d, H / window, W / window)``.
 
@@ -108,10 +114,12 @@ class DisparityEstimator(nn.Module):
 
     def forward(self, left_B3HW: Tensor, right_B3HW: Tensor) -> Tensor:
         if self.mirror_exact:
-            straight, mirrored = self._estimate(
-                torch.cat((left_B3HW, right_B3HW.flip(-1))),
-                torch.cat((right_B3HW, left_B3HW.flip(-1))),
-            ).chunk(2)
+            straight, mirrored = halves(
+                self._estimate(
+                    torch.cat((left_B3HW, right_B3HW.flip(-1))),
+                    torch.cat((right_B3HW, left_B3HW.flip(-1))),
+                )
+            )
             estimated = 0.5 * (straight + mirrored.flip(-1))
         else:
             estimated = self._estimate(left_B3HW, right_B3HW)
@@ -124,7 +132,7 @@ class DisparityEstimator(nn.Module):
             for level in range(LEVELS)
             for part in self._match(self.to_match[level](levels[level]), level)
         ]
-        left, right = levels[-1].chunk(2)
+        left, right = halves(levels[-1])
         x = leaky_relu(self.join(torch.cat((*(x.to(left.dtype) for x in found), left, right), 1)))
         x = leaky_relu(self.reduce(x))
         return self.project(x + leaky_relu(self.context(x)))
@@ -135,7 +143,7 @@ class DisparityEstimator(nn.Module):
         In full precision: shifts differ in the last bits of bfloat16.
         """
         with full_precision(features.device):
-            left, right = at_least_float32(features).chunk(2)
+            left, right = halves(at_least_float32(features))
             scores = matching_scores(left, right, *self.shifts[level])
             side = 2 ** (LEVELS - 1 - level)
             pooled = F.avg_pool2d(scores.flatten(1, 2), side).unflatten(1, (GROUPS, -1))

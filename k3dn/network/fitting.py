@@ -1,5 +1,6 @@
 """Bring pictures of any size to the network's grid of windows, and back."""
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -9,6 +10,8 @@ def fit_to_grid(picture: Tensor, grid_px: tuple[int, int], *, pad: bool) -> Tens
 
     pad: repeat the right and bottom border. Else resize, as the authors do, which blurs.
     """
+    if pad and torch.compiler.is_exporting():
+        return _pad_by_symbols(picture, grid_px)
     height, width = picture.shape[-2:]
     down, across = -height % grid_px[0], -width % grid_px[1]
     if not down and not across:
@@ -23,3 +26,20 @@ def unfit(picture: Tensor, height: int, width: int, *, pad: bool) -> Tensor:
     if pad or tuple(picture.shape[-2:]) == (height, width):
         return picture[..., :height, :width]
     return F.interpolate(picture, size=(height, width), mode="bicubic")
+
+
+def _pad_by_symbols(picture: Tensor, grid_px: tuple[int, int]) -> Tensor:
+    """Pad pictures of any size in an exported graph; it is no other graph for whole windows.
+
+    The number of windows is read out of a tensor, so that for the rest of the graph it is a symbol
+    of its own, not a formula of rounded quotients that no two layers would agree on.
+    """
+    for axis, grid in zip((-2, -1), grid_px, strict=True):
+        length = picture.shape[axis]
+        windows = torch.scalar_tensor((length + grid - 1) // grid, dtype=torch.int64).item()
+        assert isinstance(windows, int | torch.SymInt)
+        torch._check(windows >= 1)
+        torch._check(windows * grid >= length)
+        inside = torch.arange(windows * grid, device=picture.device).clamp(max=length - 1)
+        picture = picture.index_select(axis, inside)
+    return picture

@@ -65,4 +65,9 @@ class InvertibleMixing(nn.Module):
     def forward(self, x_BCHW: Tensor, *, inverse: bool = False) -> Tensor:
         """W x at each position, or W^-1 x; ``(B, C, H, W)`` kept."""
         weight = self.inverse_weight() if inverse else self.weight()
-        return F.conv2d(x_BCHW, weight[:, :, None, None].to(x_BCHW.dtype))
+        return mix(x_BCHW, weight)
+
+
+def mix(x_BCHW: Tensor, weight_CC: Tensor) -> Tensor:
+    """Multiply the channels of each position by a matrix, ``(B, C, H, W)`` kept."""
+    return F.conv2d(x_BCHW, weight_CC[:, :, None, None].to(x_BCHW.dtype))

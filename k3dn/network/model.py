@@ -103,7 +103,7 @@ class K3DN(nn.Module):
 
     def _restore(self, left: Tensor, right: Tensor) -> Restoration:
         height, width = left.shape[-2:]
-        left, right = self._fit(left), self._fit(right)
+        left, right = self._fit(torch.cat((left, right), dim=1)).split(3, dim=1)
         disparity = self._disparity_features(left, right)
         weights = self._kernel_weights(disparity)
         views = torch.cat((left, right), dim=1) - 0.5

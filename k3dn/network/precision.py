@@ -8,7 +8,8 @@ from torch import Tensor
 
 def full_precision(device: torch.device) -> AbstractContextManager[object]:
     """No autocast inside: Fourier transforms and triangular solves have no bfloat16 form."""
-    if device.type == "meta":  # which autocast does not know
+    # Autocast does not know the meta device, and an exported graph would keep it as a node.
+    if device.type == "meta" or torch.compiler.is_exporting():
         return nullcontext()
     return torch.autocast(device.type, enabled=False)
 

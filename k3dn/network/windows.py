@@ -3,6 +3,7 @@
 Letters: B batch, C channels, h w grid of windows, H W features.
 """
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -25,12 +26,29 @@ def cut_windows(x_BCHW: Tensor, grid: tuple[int, int], halo: int, *, shared: boo
     down, across = grid
     side_y, side_x = x_BCHW.shape[-2] // down, x_BCHW.shape[-1] // across
     margin = (halo, halo, halo, halo)
+    if torch.compiler.is_exporting():
+        return _cut_by_index(x_BCHW, grid, (side_y, side_x), halo, shared=shared)
     if shared:
         padded = F.pad(x_BCHW, margin, mode="replicate")
         windows = padded.unfold(2, side_y + 2 * halo, side_y).unfold(3, side_x + 2 * halo, side_x)
     else:
         windows = F.pad(x_BCHW.unfold(2, side_y, side_y).unfold(3, side_x, side_x), margin)
     return windows.permute(0, 2, 3, 1, 4, 5)
+
+
+def _cut_by_index(
+    x_BCHW: Tensor, grid: tuple[int, int], sides: tuple[int, int], halo: int, *, shared: bool
+) -> Tensor:
+    """The same for an exported graph: ``unfold`` wants numbers where this takes symbols."""
+    margin = (halo, halo, halo, halo)
+    reach = 2 * halo if shared else 0
+    x = F.pad(x_BCHW, margin, mode="replicate") if shared else x_BCHW
+    for axis, windows, side in zip((2, 4), grid, sides, strict=True):
+        index = torch.arange(windows)[:, None] * side + torch.arange(side + reach)
+        cut = x.index_select(axis, index.flatten().to(x.device))
+        x = cut.unflatten(axis, (windows, side + reach))
+    x = x.permute(0, 2, 4, 1, 3, 5)
+    return x if shared else F.pad(x, margin)
 
 
 def join_windows(windows_BhwCyx: Tensor) -> Tensor:

@@ -130,6 +130,24 @@ class DeblurConfig(StepConfig):
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class ExportModelConfig(StepConfig):
+    """``k3dn export-model``: write a network as a file that runs without this project."""
+
+    model: str = "models:/k3dn@champion"
+    """models:/NAME@ALIAS, models:/NAME/VERSION, or a .safetensors file."""
+    output: str = "k3dn.onnx"
+    """Where the file goes: .onnx, or .pt2 for torch.export."""
+    size: str | None = None
+    """The only picture size that it shall take, HEIGHTxWIDTH in px. None: sizes are free."""
+    overwrite: bool = False
+    """Replace a file of this name."""
+
+    def __post_init__(self) -> None:
+        if self.size is not None:
+            parse_size(self.size)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class SummaryConfig(StepConfig):
     """``k3dn summary``: a network's layers, parameters and multiply-adds."""
 

@@ -29,6 +29,7 @@ COMMANDS = [
     "rollback",
     "models",
     "deblur",
+    "export-model",
     "summary",
 ]
 FLAGS = {"--config", "-c", "--json", "--dry-run", "--verbose", "-v", "--help", "-h"}
