@@ -83,6 +83,8 @@ READINGS = {
     "deblur_loss=l1": Reading(training={"deblur_loss": "l1"}),
     "deblur_loss=l2": Reading(training={"deblur_loss": "l2"}),
     "reblur_loss=l1": Reading(training={"reblur_loss": "l1"}),
+    "disparity_loss=0": Reading(training={"disparity_loss": 0.0}),
+    "exchange_views=0.5": Reading(training={"exchange_views": 0.5}),
 }
 """Each is trained alone. Two stages and what changes only the answer are added below."""
 
