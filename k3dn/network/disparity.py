@@ -71,7 +71,8 @@ class DisparityEstimator(nn.Module):
     def __init__(self, config: K3DNConfig) -> None:
         super().__init__()
         c, shifts = config.disparity_width, config.disparity_shifts
-        self.shifts = (-shifts, shifts) if config.two_sided else (0, 2 * shifts)
+        # One-sided, it looks for what is nearer than focus, where x_L - x_R > 0, as the authors do.
+        self.shifts = (-shifts, shifts) if config.two_sided else (-2 * shifts, 0)
         self.mirror_exact = config.mirror_disparity
         self.pool = nn.AvgPool2d(config.window_px // VECTOR_PX)
         norm = ChannelNorm if config.local_norm else nn.BatchNorm3d

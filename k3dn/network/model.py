@@ -5,7 +5,10 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor, nn
 
-from k3dn.network.authors_disparity import AuthorsDisparityEstimator
+from k3dn.network.authors_disparity import (
+    AuthorsDisparityEstimator,
+    AuthorsSinglePictureEstimator,
+)
 from k3dn.network.config import VARIANTS, K3DNConfig
 from k3dn.network.convolutions import initialise
 from k3dn.network.decoder import Decoder
@@ -87,7 +90,7 @@ class K3DN(nn.Module):
         height, width = left.shape[-2:]
         left, right = self._fit(left), self._fit(right)
         weights = self._kernel_weights(left, right)
-        views = torch.cat((left, right), dim=1) - 0.5
+        views = self._join(left, right)
         half, quarter, features = self.encoder(views.to(self._type))
         deblurred = self._through_blocks(features, weights, reblur=False)
         image = self._decode(deblurred, quarter, half, views)
@@ -107,7 +110,7 @@ class K3DN(nn.Module):
         height, width = sharp.shape[-2:]
         fitted = self._fit(sharp)
         self._check_weights(kernel_weights, fitted)
-        views = torch.cat((fitted, fitted), dim=1) - 0.5
+        views = self._join(fitted, fitted)
         half, quarter, features = self.encoder(views.to(self._type))
         blurred = self._through_blocks(features, kernel_weights, reblur=True)
         return self._unfit(self._decode(blurred, quarter, half, views), height, width)
@@ -153,8 +156,13 @@ class K3DN(nn.Module):
                     f"size, {expected}, got {tuple(weights.shape)}"
                 )
 
+    def _join(self, left: Tensor, right: Tensor) -> Tensor:
+        """What enters: the pair, or the one picture (left and right are the same then)."""
+        return (left if self.config.single_picture else torch.cat((left, right), dim=1)) - 0.5
+
     def _fit(self, picture: Tensor) -> Tensor:
-        return fit_to_grid(picture, self.config.grid_px, pad=self.config.pad_to_grid)
+        config = self.config
+        return fit_to_grid(picture, config.grid_px, config.smallest_px, pad=config.pad_to_grid)
 
     def _unfit(self, picture: Tensor, height: int, width: int) -> Tensor:
         return unfit(picture, height, width, pad=self.config.pad_to_grid)
@@ -171,17 +179,18 @@ class K3DN(nn.Module):
 
     def _through_blocks(self, x: Tensor, weights: list[Tensor], *, reblur: bool) -> Tensor:
         pairs = list(zip(self.blocks(), weights, strict=True))
-        for block, grid in reversed(pairs) if reblur else pairs:
+        if reblur and self.config.reversed_reblur:
+            pairs.reverse()
+        for block, grid in pairs:
             x = block(x, grid, reblur=reblur)
         return x
 
     def _decode(self, x: Tensor, quarter: Tensor, half: Tensor, views: Tensor) -> Tensor:
         # The decoder may end in bfloat16, whose steps near 0.5 are coarser than 8 bit.
-        image = at_least_float32(self.decoder(x, quarter, half, views.to(self._type))) + 0.5
-        if self.config.mean_residual:
-            views = at_least_float32(views)
-            image = image + 0.5 * (views[:, :3] + views[:, 3:])
-        return image
+        image = at_least_float32(self.decoder(x, quarter, half, views.to(self._type)))
+        if not self.config.mean_residual:
+            return image.clamp(-1.0, 1.0) + 0.5
+        return image + 0.5 + at_least_float32(views).unflatten(1, (-1, 3)).mean(1)
 
     def blocks(self) -> list[PSFBlock]:
         """The PSF blocks in the order of deblurring."""
@@ -196,7 +205,7 @@ def as_k3dn(model: nn.Module) -> K3DN | None:
 
 def _estimator(config: K3DNConfig) -> nn.Module:
     if config.single_picture:
-        return SinglePictureEstimator(config)
-    if config.authors_disparity:
-        return AuthorsDisparityEstimator(config)
-    return DisparityEstimator(config)
+        single = (SinglePictureEstimator, AuthorsSinglePictureEstimator)
+        return single[config.authors_disparity](config)
+    pair = (DisparityEstimator, AuthorsDisparityEstimator)
+    return pair[config.authors_disparity](config)

@@ -33,6 +33,18 @@ def test_cost_volume_looks_where_it_is_told(first, last):
             assert torch.equal(volume[:, 2:, index, :, x], expected)
 
 
+def test_a_one_sided_estimator_looks_for_what_is_nearer_than_focus():
+    """Near is x_L - x_R > 0: the right view has it further left, whichever weights there are."""
+    torch.manual_seed(0)
+    config = K3DNConfig(width=2, two_sided=False, mirror_disparity=False, disparity_channels=5)
+    first, last = DisparityEstimator(config).shifts
+    right = torch.rand(1, 2, 3, 9)
+    for shift in range(-4, 5):  # left(x) = right(x - shift)
+        volume = cost_volume(right.roll(shift, -1), right, first, last)
+        found = [(volume[:, :2, i] == volume[:, 2:, i])[..., 4:-4].all() for i in range(5)]
+        assert any(found) == (shift >= 0)
+
+
 def test_a_larger_window_has_the_mean_of_its_vectors():
     config = {"width": 2, "disparity_width": 4, "disparity_channels": 5}
     torch.manual_seed(0)
@@ -81,7 +93,7 @@ def test_authors_estimator_has_a_vector_for_144_x_112_px():
 def test_authors_estimator_depends_on_both_views():
     torch.manual_seed(0)
     estimator = AuthorsDisparityEstimator(AUTHORS).eval()
-    left, right = torch.rand(2, 1, 3, 288, 224)
+    left, right = torch.rand(2, 1, 3, 288, 448)
     assert not torch.equal(estimator(left, right), estimator(left, left))
     assert not torch.equal(estimator(left, right), estimator(right, right))
 
