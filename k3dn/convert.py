@@ -30,6 +30,7 @@ class Converted:
     name: str
     """``tiny``, ``lightweight`` or ``large``."""
     options: dict[str, object]
+    config: K3DNConfig
     model: nn.Module
     """In evaluation mode."""
 
@@ -49,7 +50,7 @@ def convert_checkpoint(path: str | Path) -> Converted:
         model.load_state_dict(rename(tensors, config))
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from error
-    return Converted(name, options, model.eval())
+    return Converted(name, options, config, model.eval())
 
 
 def read_checkpoint(path: str | Path) -> dict[str, Tensor]:
@@ -130,10 +131,12 @@ def rename(tensors: Mapping[str, Tensor], config: K3DNConfig) -> dict[str, Tenso
         shape = _their_shape(theirs, tuple(wanted[ours].shape))
         if tuple(tensor.shape) != shape:
             raise ValueError(f"{theirs} must be {shape}, got {tuple(tensor.shape)}")
-        types = _FLOATS if wanted[ours].is_floating_point() else (wanted[ours].dtype,)
+        is_float = wanted[ours].is_floating_point()
+        types = _FLOATS if is_float else (wanted[ours].dtype,)
         if tensor.dtype not in types or tensor.layout is not torch.strided:
+            kind = "floating point numbers" if is_float else "whole numbers"
             found = f"{tensor.dtype}, {tensor.layout}"
-            raise ValueError(f"{theirs} must be a plain tensor of {types[-1]}, got {found}")
+            raise ValueError(f"{theirs} must be a plain tensor of {kind}, got {found}")
         if not torch.isfinite(tensor).all():
             raise ValueError(f"{theirs} has NaN or infinite values")
         renamed[ours] = _to_ours(theirs, tensor).reshape(wanted[ours].shape)

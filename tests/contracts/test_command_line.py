@@ -29,6 +29,7 @@ COMMANDS = [
     "rollback",
     "models",
     "deblur",
+    "convert",
     "summary",
 ]
 FLAGS = {"--config", "-c", "--json", "--dry-run", "--verbose", "-v", "--help", "-h"}
@@ -36,6 +37,7 @@ REQUIRED = {
     "ingest": ["source=pictures"],
     "deblur": ["left=l.png", "right=r.png"],
     "export": ["dataset=synth", "to=pictures"],
+    "convert": ["checkpoint=best.pt"],
 }
 
 
