@@ -217,6 +217,17 @@ _ROWS = (
         ),
     ),
     Step(
+        "convert",
+        _USE,
+        "pipelines.models.config:ConvertConfig",
+        "pipelines.models.convert:run",
+        "Turn a checkpoint of the authors' public network into a weights file.",
+        (
+            "read the tensors of {checkpoint}; nothing else that it may hold is run",
+            "write them as weights of a network of form=paper to {output}",
+        ),
+    ),
+    Step(
         "summary",
         _USE,
         "pipelines.models.config:SummaryConfig",

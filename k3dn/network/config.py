@@ -50,17 +50,19 @@ class K3DNConfig:
     srp: bool = True
     """Use the SRP blocks; off, features are concatenated (Table 4)."""
     single_picture: bool = False
-    """Restore one picture; the disparity estimator is a plain one on the mean of the views."""
+    """Restore one picture: three channels enter, and a plain estimator takes the disparity's
+    place. Of two views it sees the mean."""
 
     pad_to_grid: bool = True
-    """Pad pictures to whole windows; off, they are resized, as the authors do."""
+    """Pad pictures to whole windows; off, they are resized and clipped to [0, 1], as the authors
+    do."""
     shared_windows: bool = True
     """Kernels see what lies around a window; off, a window ends in zeros."""
     authors_disparity: bool = False
-    """The authors' disparity estimator: one-sided, batch-normalised, windows of 144 x 112 px. It
-    has none of the next three switches, which must be off."""
+    """The authors' disparity estimator, or theirs for one picture: one-sided, batch-normalised,
+    windows of 144 x 112 px. It has none of the next three switches, which must be off."""
     two_sided: bool = True
-    """The cost volume looks to both sides; off, to one."""
+    """The cost volume looks to both sides; off, to the near one, as the authors' does."""
     local_norm: bool = True
     """The disparity estimator normalises each position; off, over the batch."""
     mirror_disparity: bool = True
@@ -76,13 +78,20 @@ class K3DNConfig:
     """A linear readout of R estimates the signed blur radius, for ``disparity_loss`` and
     ``explain``; nothing in the picture depends on it. Without PSF blocks, and for single
     pictures, there is none."""
+    extra_biases: bool = True
+    """Sum(W_k . K) of Eq. 8, the residual blocks of SRP and the last convolution have a bias; off,
+    none, as the authors'."""
     bounded_inverse: bool = True
-    """Kernels and weights have inverses of bounded gain, and mixing a bounded diagonal; off, the
-    authors' division."""
+    """Kernels and weights have inverses of bounded gain, mixing a bounded diagonal, and Eq. 8 looks
+    at the blurring kernels; off, the authors' division, and Eq. 8 looks at the deblurring ones."""
+    reversed_reblur: bool = True
+    """Reblurring goes through the PSF blocks from last to first; off, from first to last, as the
+    authors do."""
     gated_values: bool = True
     """Phi_v of Eq. 15 and 16 ends in a gate (0 to 2), and a leaky ReLU follows the values."""
     mean_residual: bool = True
-    """Add the mean of the two views to the output, so that training starts at the input."""
+    """Add the mean of the two views to the output, so that training starts at the input; off, the
+    decoder's output is the picture, clipped to [-0.5, 1.5], as the authors'."""
     scaled_start: bool = True
     """First weights keep the scale of features through the layers; off, torch's own."""
 
@@ -110,7 +119,7 @@ class K3DNConfig:
                 f"got {self.spectrum_size}"
             )
         beside = [n for n in ("two_sided", "local_norm", "mirror_disparity") if getattr(self, n)]
-        if self.authors_disparity and beside and not self.single_picture:
+        if self.authors_disparity and beside:
             raise ValueError(
                 f"authors_disparity has nothing to do with {', '.join(beside)}: set "
                 f"{' '.join(f'{name}=false' for name in beside)}"
@@ -142,9 +151,14 @@ class K3DNConfig:
         return 4 * self.width
 
     @property
+    def picture_channels(self) -> int:
+        """Channels that enter: those of a pair, or of one picture."""
+        return 3 if self.single_picture else 6
+
+    @property
     def vector_px(self) -> tuple[int, int]:
         """Height and width of the window that one vector r^i governs, in px."""
-        if self.authors_disparity and not self.single_picture:
+        if self.authors_disparity:
             return 144, 112
         return self.window_px, self.window_px
 
@@ -153,6 +167,14 @@ class K3DNConfig:
         """What height and width of a picture are brought to a multiple of, in px."""
         down, across = self.vector_px
         return (2 * down, 2 * across) if down != across else (down, across)
+
+    @property
+    def smallest_px(self) -> tuple[int, int]:
+        """Height and width that smaller pictures are brought to, multiples of the grid's."""
+        down, across = self.grid_px
+        # The authors' estimator takes means over 256 px.
+        averages = self.authors_disparity and not self.single_picture
+        return (down, 2 * across) if averages else (down, across)
 
 
 VARIANTS: dict[str, K3DNConfig] = {
@@ -183,12 +205,14 @@ PAPER_FORM: Mapping[str, bool] = {
     "scaled_softmax": False,
     "refined_query": True,
     "coc_readout": False,
+    "extra_biases": False,
     "bounded_inverse": False,
+    "reversed_reblur": False,
     "gated_values": False,
     "mean_residual": False,
     "scaled_start": False,
 }
-"""What the authors' form does otherwise."""
+"""What the authors' form does otherwise: with these the answer is that of their network."""
 
 
 def variant(name: str, options: Mapping[str, Any]) -> K3DNConfig:
@@ -215,8 +239,6 @@ def variant(name: str, options: Mapping[str, Any]) -> K3DNConfig:
     if form not in ("k3dn", "paper"):
         raise ValueError(f"form must be k3dn or paper, got {form!r}")
     switches: dict[str, Any] = dict(PAPER_FORM) if form == "paper" else {}
-    if form == "paper" and options.get("single_picture"):
-        switches["window_px"] = 128  # near the authors' 144 x 112; their estimator is not there
     return replace(VARIANTS[name], **{**switches, **options})
 
 

@@ -27,7 +27,7 @@ class DecoderStage(nn.Module):
 
 
 class Decoder(nn.Module):
-    """Three stages with 4b, 2b and b + 6 channels, then a convolution to three.
+    """Three stages with 4b, 2b and b + 6 channels (b + 3 for one picture), then three channels.
 
     With ``mean_residual`` the last convolution starts at zero: together with the mean view added
     behind it, an untrained network returns its input.
@@ -35,11 +35,11 @@ class Decoder(nn.Module):
 
     def __init__(self, config: K3DNConfig) -> None:
         super().__init__()
-        b = config.width
+        b, joined = config.width, config.picture_channels
         self.to_quarter = DecoderStage(4 * b, 2 * b, 2 * b, config)
         self.to_half = DecoderStage(4 * b, b, b, config)
-        self.to_full = DecoderStage(2 * b, b, 6, config)
-        self.to_image = nn.Conv2d(b + 6, 3, 3, padding=1)
+        self.to_full = DecoderStage(2 * b, b, joined, config)
+        self.to_image = nn.Conv2d(b + joined, 3, 3, padding=1, bias=config.extra_biases)
 
     def forward(self, features: Tensor, quarter: Tensor, half: Tensor, views: Tensor) -> Tensor:
         """features: deblurred, at 1/8; quarter, half, views: what the encoder saw on its way."""

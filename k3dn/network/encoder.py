@@ -24,12 +24,14 @@ class Encoder(nn.Module):
     def __init__(self, config: K3DNConfig) -> None:
         super().__init__()
         b, blocks = config.width, config.residual_blocks
-        self.to_half = EncoderStage(6, b, blocks)
+        self.to_half = EncoderStage(config.picture_channels, b, blocks)
         self.to_quarter = EncoderStage(b, 2 * b, blocks)
         self.to_eighth = EncoderStage(2 * b, 4 * b, blocks)
 
-    def forward(self, views_B6HW: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Features at 1/2 (b channels), 1/4 (2b) and 1/8 (4b: F_B) of the resolution."""
-        half = self.to_half(views_B6HW)
+    def forward(self, views: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """views: ``(B, 6, H, W)``, or ``(B, 3, H, W)`` of a network for one picture.
+
+        Features at 1/2 (b channels), 1/4 (2b) and 1/8 (4b: F_B) of the resolution."""
+        half = self.to_half(views)
         quarter = self.to_quarter(half)
         return half, quarter, self.to_eighth(quarter)

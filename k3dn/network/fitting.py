@@ -5,20 +5,25 @@ import torch.nn.functional as F
 from torch import Tensor
 
 
-def fit_to_grid(picture: Tensor, grid_px: tuple[int, int], *, pad: bool) -> Tensor:
+def fit_to_grid(
+    picture: Tensor, grid_px: tuple[int, int], smallest_px: tuple[int, int], *, pad: bool
+) -> Tensor:
     """Make height and width of ``(B, C, H, W)`` multiples of the grid's, never smaller.
 
-    pad: repeat the right and bottom border. Else resize, as the authors do, which blurs.
+    smallest_px: multiples of the grid's that a smaller picture is brought to. pad: repeat the right
+    and bottom border. Else resize, which blurs, and clip the overshoot to [0, 1]: what the
+    authors do by OpenCV to a picture of integers.
     """
-    if pad and torch.compiler.is_exporting():
+    if pad and smallest_px == grid_px and torch.compiler.is_exporting():
         return _pad_by_symbols(picture, grid_px)
-    height, width = picture.shape[-2:]
-    down, across = -height % grid_px[0], -width % grid_px[1]
+    sides = zip(picture.shape[-2:], grid_px, smallest_px, strict=True)
+    height, width = (max(-(-side // grid) * grid, least) for side, grid, least in sides)
+    down, across = height - picture.shape[-2], width - picture.shape[-1]
     if not down and not across:
         return picture
     if pad:
         return F.pad(picture, (0, across, 0, down), mode="replicate")
-    return F.interpolate(picture, size=(height + down, width + across), mode="bicubic")
+    return F.interpolate(picture, size=(height, width), mode="bicubic").clamp(0.0, 1.0)
 
 
 def unfit(picture: Tensor, height: int, width: int, *, pad: bool) -> Tensor:

@@ -18,6 +18,8 @@ from k3dn.network.precision import at_least_float32, full_precision
 
 MAX_LOG_GAIN = math.log(10.0)
 """No frequency of a spectrum is amplified or damped by more than a factor of ten."""
+AUTHORS_EPSILON = 1e-8
+"""What the authors add before they divide."""
 
 
 class KernelSet(nn.Module):
@@ -26,6 +28,10 @@ class KernelSet(nn.Module):
     What is trained is a spectrum. It becomes kernels once the training is over, so its numbers
     do not count in a network's size.
     """
+
+    def query_kernels(self) -> Tensor:
+        """The kernels that Eq. 8 looks at, ``(C, K, K)``: K, those that blur."""
+        return self.blurring_kernels()
 
     def deblurring_kernels(self) -> Tensor:
         """Kernels that deblur, ``(C, K, K)``: F'(1 / F(K)) of Eq. 7 and 10."""
@@ -92,7 +98,9 @@ class AuthorsKernels(KernelSet):
 
     The (K + 1) x (K + 1) transform is cropped to its first K rows and (K + 1) / 2 columns, those
     mirrored, and the kernel scaled to unit norm. Crop and norm spoil the inverse: blurring and
-    deblurring kernel are related, but do not undo each other.
+    deblurring kernel are related, but do not undo each other. The authors correlate by what they
+    crop; here a kernel is the image of a point, which is the same upside down. Their query looks
+    at the kernels that deblur, the spectrum itself.
     """
 
     def __init__(self, config: K3DNConfig, channels: int | None = None) -> None:
@@ -103,19 +111,23 @@ class AuthorsKernels(KernelSet):
             torch.randn(channels or config.channels, side, side // 2 + 1, 2)
         )
 
+    def query_kernels(self) -> Tensor:
+        return self.deblurring_kernels()
+
     def deblurring_kernels(self) -> Tensor:
         return self._spatial(torch.view_as_complex(at_least_float32(self.spectrum)))
 
     def blurring_kernels(self) -> Tensor:
         spectrum = torch.view_as_complex(at_least_float32(self.spectrum))
-        return self._spatial((spectrum + 1e-8).reciprocal())
+        return self._spatial((spectrum + AUTHORS_EPSILON).reciprocal())
 
     def _spatial(self, spectrum: Tensor) -> Tensor:
         side = self.kernel_size + 1
         with full_precision(spectrum.device):
             half = torch.fft.irfft2(spectrum, s=(side, side))[:, : side - 1, : side // 2]
-            kernels = torch.cat((half, half[..., :-1].flip(-1)), dim=-1)
-            return kernels / kernels.flatten(1).norm(dim=1)[:, None, None]
+            kernels = torch.cat((half, half[..., :-1].flip(-1)), dim=-1).flip(-2)
+            energy = kernels.square().sum((-2, -1), keepdim=True)
+            return kernels * (energy + AUTHORS_EPSILON).rsqrt()
 
 
 def kernel_set(config: K3DNConfig, channels: int | None = None) -> KernelSet:

@@ -5,7 +5,10 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor, nn
 
-from k3dn.network.authors_disparity import AuthorsDisparityEstimator
+from k3dn.network.authors_disparity import (
+    AuthorsDisparityEstimator,
+    AuthorsSinglePictureEstimator,
+)
 from k3dn.network.config import VARIANTS, K3DNConfig
 from k3dn.network.convolutions import initialise
 from k3dn.network.decoder import Decoder
@@ -106,7 +109,7 @@ class K3DN(nn.Module):
         left, right = self._fit(torch.cat((left, right), dim=1)).split(3, dim=1)
         disparity = self._disparity_features(left, right)
         weights = self._kernel_weights(disparity)
-        views = torch.cat((left, right), dim=1) - 0.5
+        views = self._join(left, right)
         half, quarter, features = self.encoder(views.to(self._type))
         deblurred = self._through_blocks(features, weights, reblur=False)
         quarter, half = self._through_skips((quarter, half), weights, reblur=False)
@@ -134,7 +137,7 @@ class K3DN(nn.Module):
         height, width = sharp.shape[-2:]
         fitted = self._fit(sharp)
         self._check_weights(kernel_weights, fitted)
-        views = torch.cat((fitted, fitted), dim=1) - 0.5
+        views = self._join(fitted, fitted)
         half, quarter, features = self.encoder(views.to(self._type))
         blurred = self._through_blocks(features, kernel_weights, reblur=True)
         quarter, half = self._through_skips((quarter, half), kernel_weights, reblur=True)
@@ -181,8 +184,13 @@ class K3DN(nn.Module):
                     f"size, {expected}, got {tuple(weights.shape)}"
                 )
 
+    def _join(self, left: Tensor, right: Tensor) -> Tensor:
+        """What enters: the pair, or the one picture (left and right are the same then)."""
+        return (left if self.config.single_picture else torch.cat((left, right), dim=1)) - 0.5
+
     def _fit(self, picture: Tensor) -> Tensor:
-        return fit_to_grid(picture, self.config.grid_px, pad=self.config.pad_to_grid)
+        config = self.config
+        return fit_to_grid(picture, config.grid_px, config.smallest_px, pad=config.pad_to_grid)
 
     def _unfit(self, picture: Tensor, height: int, width: int) -> Tensor:
         return unfit(picture, height, width, pad=self.config.pad_to_grid)
@@ -212,7 +220,9 @@ class K3DN(nn.Module):
     def _through_blocks(self, x: Tensor, weights: list[Tensor], *, reblur: bool) -> Tensor:
         count = len(self.psf_blocks)
         pairs = list(zip(self.blocks()[:count], weights[:count], strict=True))
-        for block, grid in reversed(pairs) if reblur else pairs:
+        if reblur and self.config.reversed_reblur:
+            pairs.reverse()
+        for block, grid in pairs:
             x = block(x, grid, reblur=reblur)
         return x
 
@@ -231,11 +241,10 @@ class K3DN(nn.Module):
 
     def _decode(self, x: Tensor, quarter: Tensor, half: Tensor, views: Tensor) -> Tensor:
         # The decoder may end in bfloat16, whose steps near 0.5 are coarser than 8 bit.
-        image = at_least_float32(self.decoder(x, quarter, half, views.to(self._type))) + 0.5
-        if self.config.mean_residual:
-            views = at_least_float32(views)
-            image = image + 0.5 * (views[:, :3] + views[:, 3:])
-        return image
+        image = at_least_float32(self.decoder(x, quarter, half, views.to(self._type)))
+        if not self.config.mean_residual:
+            return image.clamp(-1.0, 1.0) + 0.5
+        return image + 0.5 + at_least_float32(views).unflatten(1, (-1, 3)).mean(1)
 
     def blocks(self) -> list[PSFBlock]:
         """The PSF blocks: those at 1/8 in the order of deblurring, then at 1/4 and 1/2."""
@@ -251,7 +260,7 @@ def as_k3dn(model: nn.Module) -> K3DN | None:
 
 def _estimator(config: K3DNConfig) -> nn.Module:
     if config.single_picture:
-        return SinglePictureEstimator(config)
-    if config.authors_disparity:
-        return AuthorsDisparityEstimator(config)
-    return DisparityEstimator(config)
+        single = (SinglePictureEstimator, AuthorsSinglePictureEstimator)
+        return single[config.authors_disparity](config)
+    pair = (DisparityEstimator, AuthorsDisparityEstimator)
+    return pair[config.authors_disparity](config)

@@ -5,7 +5,7 @@ from torch import Tensor, nn
 
 from k3dn.network.config import K3DNConfig
 from k3dn.network.convolutions import leaky_relu
-from k3dn.network.kernels import kernel_set
+from k3dn.network.kernels import AUTHORS_EPSILON, kernel_set
 from k3dn.network.mixing import InvertibleMixing
 from k3dn.network.windows import align_to_features, cut_windows, join_windows
 
@@ -38,6 +38,16 @@ def depthwise_in_windows(x_BCHW: Tensor, kernels_CKK: Tensor, grid: tuple[int, i
 def inverse_weights(weights_BNhw: Tensor, largest: float) -> Tensor:
     """1 / a, clipped at ``largest``. Clipping a first keeps the gradient finite where a is zero."""
     return weights_BNhw.clamp(min=1.0 / largest).reciprocal()
+
+
+def authors_inverse_weights(weights_BNhw: Tensor) -> Tensor:
+    """1 / a, clipped at 100 and scaled to unit norm over the kernels.
+
+    a sums to one: with 100 kernels or more all of them clip at the start, and no gradient of
+    reblurring reaches a.
+    """
+    inverse = inverse_weights(weights_BNhw + AUTHORS_EPSILON, AUTHORS_MAX_INVERSE_WEIGHT)
+    return inverse * (inverse.square().sum(1, keepdim=True) + AUTHORS_EPSILON).rsqrt()
 
 
 class PSFBlock(nn.Module):
@@ -103,15 +113,13 @@ class SparsePSFBlock(PSFBlock):
         self.bounded = config.bounded_inverse
         channels = channels or config.channels
         mean_weight = 1.0 if config.scaled_softmax else 1.0 / channels
-        self.max_inverse_weight = (
-            MAX_INVERSE_WEIGHT / mean_weight if self.bounded else AUTHORS_MAX_INVERSE_WEIGHT
-        )
+        self.max_inverse_weight = MAX_INVERSE_WEIGHT / mean_weight
         self.shared_windows = config.shared_windows
         self.kernel_set = kernel_set(config, channels)
         self.mixing = InvertibleMixing(channels, bounded=config.bounded_inverse)
 
     def query_kernels(self) -> Tensor:
-        return self.kernel_set.deblurring_kernels()
+        return self.kernel_set.query_kernels()
 
     def blur_kernels(self) -> Tensor:
         return self.kernel_set.blurring_kernels()
@@ -127,9 +135,10 @@ class SparsePSFBlock(PSFBlock):
         return self.mixing(_weigh(x_BCHW, weights_BNhw))
 
     def unmix(self, x_BCHW: Tensor, weights_BNhw: Tensor) -> Tensor:
-        inverse = inverse_weights(weights_BNhw, self.max_inverse_weight)
-        if not self.bounded:
-            inverse = F.normalize(inverse, dim=1)
+        if self.bounded:
+            inverse = inverse_weights(weights_BNhw, self.max_inverse_weight)
+        else:
+            inverse = authors_inverse_weights(weights_BNhw)
         return _weigh(self.mixing(x_BCHW, inverse=True), inverse)
 
     def _filter(self, x_BCHW: Tensor, kernels_CKK: Tensor, weights_BNhw: Tensor) -> Tensor:

@@ -21,11 +21,12 @@ class KernelQuery(nn.Module):
     and follows a limit of the logits' root mean square over the kernels: however large the logits
     become, some lie where the bound has a gradient, and the query goes on learning. Before the
     factor, the weights of a place sum to one as in the paper. A dense mixture is a mean of kernels
-    and has the plain softmax. Ours, in every form, is also a trained number added to each
-    Sum(W_k . K).
+    and has the plain softmax. Ours is also a trained number added to each Sum(W_k . K)
+    (``extra_biases``).
 
     ``refined_query`` is the authors' reading: W_v leads back to C_d numbers, a leaky ReLU and r
-    itself added make the refined query, and one more linear layer turns that into logits.
+    itself added make the refined query, and one more linear layer turns that into logits. It
+    starts as theirs does: W_k zero, W_r and W_v near it, so that r alone decides.
     """
 
     def __init__(self, config: K3DNConfig, channels: int | None = None) -> None:
@@ -36,12 +37,20 @@ class KernelQuery(nn.Module):
         self.scaled = config.scaled_softmax and not (config.dense_kernels and channels is None)
         # A symmetric kernel has K x (K + 1) / 2 distinct values; so has what weighs it.
         self.key_weights = nn.Parameter(torch.randn(kernels, side, side // 2 + 1) / side)
-        self.key_bias = nn.Parameter(torch.ones(kernels))
+        self.key_bias = nn.Parameter(torch.ones(kernels)) if config.extra_biases else None
         self.from_disparity = nn.Conv2d(vector, kernels, 1)
         self.to_disparity = nn.Conv2d(kernels, vector, 1) if config.refined_query else None
         self.to_weights = nn.Conv2d(vector if config.refined_query else kernels, kernels, 1)
-        if config.refined_query:
-            nn.init.ones_(self.to_weights.bias)  # type: ignore[arg-type]
+        if self.to_disparity is not None:
+            self._start_at_disparity(self.to_disparity)
+
+    def _start_at_disparity(self, to_disparity: nn.Conv2d) -> None:
+        nn.init.zeros_(self.key_weights)
+        for layer in (self.from_disparity, to_disparity):
+            nn.init.trunc_normal_(layer.weight, std=0.001)
+            nn.init.zeros_(layer.bias)  # type: ignore[arg-type]
+        nn.init.normal_(self.to_weights.weight, std=self.to_weights.in_channels**-0.5)
+        nn.init.ones_(self.to_weights.bias)  # type: ignore[arg-type]
 
     def start_even(self) -> None:
         """Start with nearly equal weights, whatever the disparity."""
@@ -50,7 +59,9 @@ class KernelQuery(nn.Module):
     def forward(self, disparity_BDhw: Tensor, kernels_NKK: Tensor) -> Tensor:
         """Weights of the kernels at each place of the disparity grid, ``(B, N, h, w)``."""
         half = kernels_NKK[..., : self.key_weights.shape[-1]]
-        key_N = (self.key_weights * half).sum((-2, -1)) + self.key_bias
+        key_N = (self.key_weights * half).sum((-2, -1))
+        if self.key_bias is not None:
+            key_N = key_N + self.key_bias
         query = self.from_disparity(disparity_BDhw)
         query = query * key_N[:, None, None].to(query.dtype)
         if self.to_disparity is not None:

@@ -29,7 +29,7 @@ class SRPBlock(nn.Module):
         self.values = nn.Conv2d(scores, channels, side, padding=side // 2)
         self.feed_forward = nn.Sequential(
             nn.Conv2d(channels, channels, 3, padding=1),
-            residual_stack(channels, config.srp_residual_blocks, bias=True),
+            residual_stack(channels, config.srp_residual_blocks, bias=config.extra_biases),
             nn.Conv2d(channels, channels, 3, padding=1),
         )
 

@@ -148,6 +148,16 @@ class ExportModelConfig(StepConfig):
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class ConvertConfig(StepConfig):
+    """``k3dn convert``: weights of the authors' public network as a weights file of ours."""
+
+    checkpoint: str
+    """Path or URL of a torch checkpoint with tensors in the authors' naming."""
+    output: str = "authors.safetensors"
+    """Where the weights go."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class SummaryConfig(StepConfig):
     """``k3dn summary``: a network's layers, parameters and multiply-adds."""
 

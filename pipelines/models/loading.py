@@ -114,7 +114,13 @@ def local_weights(reference: str) -> Iterator[Path]:
 
     Raises UserError where there is none.
     """
-    location = _weights_location(reference)
+    with local_copy(_weights_location(reference)) as path:
+        yield path
+
+
+@contextmanager
+def local_copy(location: Location) -> Iterator[Path]:
+    """Give a file of any storage as a local path for the length of the block."""
     path = location.local_path()
     if path is not None:
         yield path

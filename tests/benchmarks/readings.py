@@ -69,7 +69,9 @@ READINGS = {
     "mirror_disparity=false": Reading({"mirror_disparity": False}),
     "scaled_softmax=false": Reading({"scaled_softmax": False}),
     "refined_query=true": Reading({"refined_query": True}),
+    "extra_biases=false": Reading({"extra_biases": False}),
     "bounded_inverse=false": Reading({"bounded_inverse": False}),
+    "reversed_reblur=false": Reading({"reversed_reblur": False}),
     "gated_values=false": Reading({"gated_values": False}),
     "mean_residual=false": Reading({"mean_residual": False}),
     "scaled_start=false": Reading({"scaled_start": False}),
@@ -83,8 +85,6 @@ READINGS = {
     "deblur_loss=l1": Reading(training={"deblur_loss": "l1"}),
     "deblur_loss=l2": Reading(training={"deblur_loss": "l2"}),
     "reblur_loss=l1": Reading(training={"reblur_loss": "l1"}),
-    "disparity_loss=0": Reading(training={"disparity_loss": 0.0}),
-    "exchange_views=0.5": Reading(training={"exchange_views": 0.5}),
 }
 """Each is trained alone. Two stages and what changes only the answer are added below."""
 
@@ -102,7 +102,7 @@ def resized(model: nn.Module, left: Tensor, right: Tensor) -> Tensor:
     """What the authors do to 1120 x 1680 px: to 1152 x 1792 and back, here in proportion."""
     height, width = left.shape[-2:]
     size = (round(height * 1152 / 1120), round(width * 1792 / 1680))
-    views = (F.interpolate(view, size=size, mode="bicubic") for view in (left, right))
+    views = (F.interpolate(view, size=size, mode="bicubic").clamp(0, 1) for view in (left, right))
     return F.interpolate(model(*views), size=(height, width), mode="bicubic")
 
 

@@ -30,6 +30,7 @@ COMMANDS = [
     "models",
     "deblur",
     "export-model",
+    "convert",
     "summary",
 ]
 FLAGS = {"--config", "-c", "--json", "--dry-run", "--verbose", "-v", "--help", "-h"}
@@ -37,6 +38,7 @@ REQUIRED = {
     "ingest": ["source=pictures"],
     "deblur": ["left=l.png", "right=r.png"],
     "export": ["dataset=synth", "to=pictures"],
+    "convert": ["checkpoint=best.pt"],
 }
 
 

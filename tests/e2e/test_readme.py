@@ -23,9 +23,11 @@ from threading import Event
 
 import cv2
 import pytest
+import torch
 
 from pipelines.steps import STEPS
 from tests.e2e.pictures import write_dpd_blur, write_pair
+from tests.k3dn.authors_names import SIZES, authors_state
 
 REPOSITORY = Path(__file__).parents[2]
 README = (REPOSITORY / "README.md").read_text(encoding="utf-8")
@@ -151,6 +153,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
     folder.mkdir()
     write_dpd_blur(folder / "dd_dp_dataset")
     write_pair(folder)
+    torch.save(authors_state(*SIZES["tiny"]), folder / "best.pt")
     environment = _environment(home)
     port, dashboard, agent, client = _free_ports(4)
     # A short path: Ray's sockets lie in it and their names may have 107 characters.

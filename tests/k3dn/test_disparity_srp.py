@@ -4,7 +4,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from k3dn.network.authors_disparity import AuthorsDisparityEstimator, cost_volume
+from k3dn.network.authors_disparity import AuthorsDisparityEstimator
 from k3dn.network.config import K3DNConfig
 from k3dn.network.convolutions import leaky_relu
 from k3dn.network.disparity import (
@@ -22,19 +22,6 @@ AUTHORS = K3DNConfig(
     local_norm=False,
     mirror_disparity=False,
 )
-
-
-@pytest.mark.parametrize(("first", "last"), [(-2, 2), (0, 3), (-1, 0)])
-def test_cost_volume_looks_where_it_is_told(first, last):
-    left, right = torch.randn(2, 1, 2, 3, 7)
-    volume = cost_volume(left, right, first, last)
-    assert volume.shape == (1, 4, last - first + 1, 3, 7)
-    for index, shift in enumerate(range(first, last + 1)):
-        for x in range(7):
-            assert torch.equal(volume[:, :2, index, :, x], left[..., x])
-            inside = 0 <= x + shift < 7
-            expected = right[..., x + shift] if inside else torch.zeros(1, 2, 3)
-            assert torch.equal(volume[:, 2:, index, :, x], expected)
 
 
 @pytest.mark.parametrize(("first", "last"), [(-2, 2), (0, 3), (-1, 0)])
@@ -65,16 +52,23 @@ def test_what_is_nearer_than_focus_matches_at_a_positive_shift(disparity):
     assert scores.max() == 0.0
 
 
-@pytest.mark.parametrize("brightness", [1.0, 0.05])
-def test_scores_are_alike_in_strong_and_in_weak_texture(brightness):
+def test_scores_are_alike_in_strong_and_in_weak_texture():
+    """Where the match lies must be seen from the first step of training on, whatever the light."""
     torch.manual_seed(0)
     estimator = DisparityEstimator(K3DNConfig(disparity_width=8))
-    features = torch.randn(2, 8, 32, 32)
-    scores, _ = estimator._match(features, 0)
-    weaker, spread = estimator._match(brightness * features, 0)
-    assert scores.square().mean() == pytest.approx(1.0, abs=0.1)
-    torch.testing.assert_close(weaker, scores, atol=0.5, rtol=0)
-    assert spread.isfinite().all()
+    features = torch.randn(2, 8, 64, 64)
+    strong, _ = estimator._match(features, 0)
+    weak, _ = estimator._match(0.05 * features, 0)
+    for scores in (strong, weak):
+        assert 0.5 < scores.square().mean() < 1.01
+    assert torch.corrcoef(torch.stack((strong.flatten(), weak.flatten())))[0, 1] > 0.95
+
+
+def test_a_one_sided_estimator_looks_for_what_is_nearer_than_focus():
+    config = K3DNConfig(width=2, two_sided=False, disparity_channels=5)
+    for first, last in DisparityEstimator(config).shifts:
+        assert first == 0
+        assert last > 0
 
 
 def test_a_flat_pair_gives_finite_vectors_and_gradients():
@@ -151,7 +145,7 @@ def test_authors_estimator_has_a_vector_for_144_x_112_px():
 def test_authors_estimator_depends_on_both_views():
     torch.manual_seed(0)
     estimator = AuthorsDisparityEstimator(AUTHORS).eval()
-    left, right = torch.rand(2, 1, 3, 288, 224)
+    left, right = torch.rand(2, 1, 3, 288, 448)
     assert not torch.equal(estimator(left, right), estimator(left, left))
     assert not torch.equal(estimator(left, right), estimator(right, right))
 

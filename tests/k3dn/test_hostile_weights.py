@@ -427,7 +427,7 @@ FIRST_OPTIONS = {
     **{"pad_to_grid": True, "shared_windows": True, "authors_disparity": False},
     **{"two_sided": True, "local_norm": True, "mirror_disparity": True, "mirror_whole": False},
     **{"coc_readout": True, "scaled_softmax": True, "refined_query": False},
-    **{"bounded_inverse": True},
+    **{"bounded_inverse": True, "extra_biases": True, "reversed_reblur": True},
     **{"gated_values": True, "mean_residual": True, "scaled_start": True},
 }
 """What the first files of this format say, which have to mean the same for ever."""

@@ -18,6 +18,7 @@ PAPER = K3DNConfig(
     bounded_inverse=False,
     scaled_softmax=False,
     refined_query=True,
+    extra_biases=False,
 )
 DENSE = K3DNConfig(width=2, disparity_channels=6, dense_kernels=8, window_px=32)
 
@@ -126,7 +127,8 @@ def test_layers_are_restored_exactly_before_the_crop():
 
 
 def test_authors_kernels_by_explicit_transforms():
-    """The mirrored crop of the inverse transform, unit norm; blurring by the reciprocal."""
+    """The mirrored crop of the inverse transform, unit norm; blurring by the reciprocal. As an
+    image of a point it is upside down: the authors correlate."""
     torch.manual_seed(0)
     kernels = AuthorsKernels(PAPER)
     spectrum = torch.view_as_complex(kernels.spectrum).detach().numpy()
@@ -139,8 +141,8 @@ def test_authors_kernels_by_explicit_transforms():
             expected = np.zeros((9, 9))
             for y in range(9):
                 for x in range(9):
-                    expected[y, x] = half[y, min(x, 8 - x)]
-            expected /= np.sqrt((expected**2).sum())
+                    expected[8 - y, x] = half[y, min(x, 8 - x)]
+            expected /= np.sqrt((expected**2).sum() + 1e-8)
             np.testing.assert_allclose(made[channel].detach(), expected, atol=1e-5)
 
 
@@ -176,6 +178,7 @@ def test_transforms_stay_in_float32_under_autocast(bounded):
 def _query_by_loops(query, disparity, kernels):
     """Eq. 8, one place at a time, in the reading that the query has."""
     w_r, w_a = query.from_disparity, query.to_weights
+    bias = torch.zeros(8) if query.key_bias is None else query.key_bias
     batch, _, height, width = disparity.shape
     weights = torch.zeros(batch, 8, height, width)
     for b in range(batch):
@@ -183,10 +186,7 @@ def _query_by_loops(query, disparity, kernels):
             for x in range(width):
                 r = disparity[b, :, y, x]
                 key = torch.stack(
-                    [
-                        (query.key_weights[j] * kernels[j, :, :5]).sum() + query.key_bias[j]
-                        for j in range(8)
-                    ]
+                    [(query.key_weights[j] * kernels[j, :, :5]).sum() + bias[j] for j in range(8)]
                 )
                 found = key * (w_r.weight[:, :, 0, 0] @ r + w_r.bias)
                 if query.to_disparity is not None:
@@ -208,11 +208,23 @@ def _query_by_loops(query, disparity, kernels):
 def test_query_is_equation_8_place_by_place(config):
     torch.manual_seed(1)
     query, kernels = KernelQuery(config), kernel_set(config).deblurring_kernels()
+    if config.refined_query:  # all but zero at the start
+        for parameter in query.parameters():
+            torch.nn.init.normal_(parameter, std=0.3)
     disparity = torch.randn(2, 6, 3, 4)
     ours = query(disparity, kernels)
     torch.testing.assert_close(ours, _query_by_loops(query, disparity, kernels))
     expected_sum = torch.full((2, 3, 4), 8.0 if config is CONFIG else 1.0)
     torch.testing.assert_close(ours.sum(1), expected_sum)
+
+
+def test_the_query_looks_at_k_and_the_authors_at_what_deblurs():
+    """Eq. 8 says K, the kernels that blur; in the authors' form it is the trained spectrum's."""
+    torch.manual_seed(0)
+    ours, authors = kernel_set(CONFIG), kernel_set(PAPER)
+    assert torch.equal(ours.query_kernels(), ours.blurring_kernels())
+    assert torch.equal(authors.query_kernels(), authors.deblurring_kernels())
+    assert not torch.allclose(ours.query_kernels(), ours.deblurring_kernels())
 
 
 @pytest.mark.parametrize("size", [1.0, 1e4])

@@ -19,6 +19,9 @@ def small(**options):
 def awake(model):
     """A network that does something: the untrained one is the identity by design."""
     torch.nn.init.normal_(model.decoder.to_image.weight, std=0.1)
+    for query in model.kernel_queries:
+        if not query.key_weights.any():  # the refined query is blind to the kernels at its start
+            torch.nn.init.normal_(query.key_weights, std=0.1)
     return model.eval()
 
 
@@ -61,12 +64,15 @@ SWITCHES = [
     {"scaled_softmax": False},
     {"refined_query": True},
     {"coc_readout": False},
+    {"extra_biases": False},
     {"bounded_inverse": False},
+    {"reversed_reblur": False},
     {"gated_values": False},
     {"mean_residual": False},
     {"scaled_start": False},
     {"window_px": 32},
     {"form": "paper"},
+    {"form": "paper", "single_picture": True},
 ]
 
 
@@ -88,7 +94,11 @@ def test_every_switch_changes_the_network_and_trains(switch):
     model.load_state_dict(theirs)
     model.eval()
     assert model(left, right).shape == left.shape
-    if not set(switch) <= {"scaled_start", "coc_readout"}:
+    if set(switch) == {"reversed_reblur"}:  # the way there is the same
+        weights = model.restore(left, right).kernel_weights
+        found, otherwise = (m.reblur(target, weights) for m in (model, plain))
+        assert not torch.allclose(found, otherwise, atol=1e-5)
+    elif not set(switch) <= {"scaled_start", "coc_readout"}:
         assert not torch.allclose(model(left, right), plain(left, right), atol=1e-5)
 
 
