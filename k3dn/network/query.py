@@ -69,7 +69,8 @@ class KernelQuery(nn.Module):
         logits = self.to_weights(query)
         if not self.scaled:
             return logits.softmax(dim=1)
-        return (0.5 * MAX_LOG_GAIN * torch.tanh(_limited(logits))).softmax(dim=1) * len(key_N)
+        weights = (0.5 * MAX_LOG_GAIN * torch.tanh(_limited(logits))).softmax(dim=1) * len(key_N)
+        return weights.to(logits.dtype)
 
 
 def _limited(logits_BNhw: Tensor) -> Tensor:

@@ -64,6 +64,7 @@ SWITCHES = [
     {"scaled_softmax": False},
     {"refined_query": True},
     {"coc_readout": False},
+    {"skip_psf": False},
     {"extra_biases": False},
     {"bounded_inverse": False},
     {"reversed_reblur": False},
@@ -181,7 +182,7 @@ def test_reblurring_wants_the_weights_of_its_own_pair():
         model.reblur(left, [w[:, :5] for w in weights])
     with pytest.raises(ValueError, match=r"computes in torch.float32, sharp is torch.float64"):
         model.reblur(left.double(), weights)
-    with pytest.raises(ValueError, match="of 2 PSF blocks, got 1"):
+    with pytest.raises(ValueError, match="of 4 PSF blocks, got 1"):
         model.reblur(left, weights[:1])
 
 
