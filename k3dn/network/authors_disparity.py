@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from k3dn.network.config import K3DNConfig
-from k3dn.network.convolutions import leaky_relu
+from k3dn.network.convolutions import Conv3d, leaky_relu
 from k3dn.network.disparity import cost_volume
 
 _SHIFTS = 4
@@ -22,7 +22,7 @@ class _Convolution(nn.Sequential):
 
     def __init__(
         self,
-        kind: type[nn.Conv2d] | type[nn.Conv3d],
+        kind: type[nn.Conv2d] | type[Conv3d],
         inputs: int,
         outputs: int,
         *,
@@ -67,11 +67,11 @@ class AuthorsDisparityEstimator(nn.Module):
             _Convolution(nn.Conv2d, 192, 96), nn.Conv2d(96, 32, 1, bias=False)
         )
         self.match = nn.Sequential(
-            _Convolution(nn.Conv3d, 64, 32),
-            _Convolution(nn.Conv3d, 32, 48, stride=2),
-            _Convolution(nn.Conv3d, 48, 48),
-            _Convolution(nn.Conv3d, 48, 64, stride=2),
-            _Convolution(nn.Conv3d, 64, 64),
+            _Convolution(Conv3d, 64, 32),
+            _Convolution(Conv3d, 32, 48, stride=2),
+            _Convolution(Conv3d, 48, 48),
+            _Convolution(Conv3d, 48, 64, stride=2),
+            _Convolution(Conv3d, 64, 64),
         )
         self.project = nn.Conv2d(64, config.disparity_channels, 1)
 

@@ -1,5 +1,7 @@
 """The plain convolution blocks that encoder, decoder and SRP block are made of."""
 
+from collections.abc import Callable
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -10,6 +12,21 @@ LEAKY_SLOPE = 0.2
 def leaky_relu(x: Tensor) -> Tensor:
     """Leaky ReLU with the network's slope of 0.2."""
     return F.leaky_relu(x, LEAKY_SLOPE)
+
+
+class Conv3d(nn.Conv3d):
+    """A 3-D convolution that ``model.to(memory_format=torch.channels_last)`` passes over.
+
+    torch refuses that format for weights of five axes and with them for the whole network.
+    """
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> "Conv3d":
+        def as_four(weight: Tensor) -> Tensor:
+            if weight.ndim < 5:
+                return fn(weight)
+            return fn(weight.flatten(1, 2)).unflatten(1, weight.shape[1:3]).contiguous()
+
+        return super()._apply(as_four, recurse)
 
 
 class ResidualBlock(nn.Module):

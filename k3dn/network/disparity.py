@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from k3dn.network.config import K3DNConfig
-from k3dn.network.convolutions import ChannelNorm, leaky_relu
+from k3dn.network.convolutions import ChannelNorm, Conv3d, leaky_relu
 
 VECTOR_PX = 16
 """Side in px of the square for which the estimator itself finds one vector; windows that are
@@ -76,11 +76,11 @@ class DisparityEstimator(nn.Module):
         self.pool = nn.AvgPool2d(config.window_px // VECTOR_PX)
         norm = ChannelNorm if config.local_norm else nn.BatchNorm3d
         self.view_features = ViewFeatures(c, local_norm=config.local_norm)
-        self.match = nn.Conv3d(2 * c, 2 * c, 3, padding=1)
+        self.match = Conv3d(2 * c, 2 * c, 3, padding=1)
         self.match_norm = norm(2 * c)
-        self.reduce = nn.Conv3d(2 * c, 3 * c, 3, stride=(1, 2, 2), padding=1)
+        self.reduce = Conv3d(2 * c, 3 * c, 3, stride=(1, 2, 2), padding=1)
         self.reduce_norm = norm(3 * c)
-        self.collapse = nn.Conv3d(3 * c, 4 * c, (2 * shifts + 1, 3, 3), padding=(0, 1, 1))
+        self.collapse = Conv3d(3 * c, 4 * c, (2 * shifts + 1, 3, 3), padding=(0, 1, 1))
         self.project = nn.Conv2d(4 * c, config.disparity_channels, 1)
 
     def forward(self, left_B3HW: Tensor, right_B3HW: Tensor) -> Tensor:

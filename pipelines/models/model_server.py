@@ -14,7 +14,7 @@ from typing import Any
 from pipelines.environment import prepare_environment
 from pipelines.models.model_process import Picture, get_picture, put_pictures
 
-Predict = Callable[[Picture, Picture | None, dict[str, int]], Picture]
+Predict = Callable[[Picture, Picture | None, dict[str, Any]], Picture]
 
 
 def load(reference: str, tracking_uri: str) -> Predict:
@@ -29,8 +29,8 @@ def load(reference: str, tracking_uri: str) -> Predict:
     # The model itself, behind MLflow's schema, which takes floats alone.
     model: Any = mlflow.pyfunc.load_model(reference).unwrap_python_model()
 
-    def predict(left: Picture, right: Picture | None, lengths: dict[str, int]) -> Picture:
-        restored: Picture = model.predict(None, {"left": left, "right": right}, lengths)
+    def predict(left: Picture, right: Picture | None, settings: dict[str, Any]) -> Picture:
+        restored: Picture = model.predict(None, {"left": left, "right": right}, settings)
         return restored
 
     return predict
@@ -43,8 +43,8 @@ def _load_weights_file(path: str) -> Predict:
 
     network = k3dn.load_weights(path).to("cuda" if torch.cuda.is_available() else "cpu")
 
-    def predict(left: Picture, right: Picture | None, lengths: dict[str, int]) -> Picture:
-        restored: Any = k3dn.deblur(network, left, right, **lengths)
+    def predict(left: Picture, right: Picture | None, settings: dict[str, Any]) -> Picture:
+        restored: Any = k3dn.deblur(network, left, right, **settings)
         return restored
 
     return predict
