@@ -29,7 +29,7 @@ _GRID_PX = 16
 """Tiles start on multiples of this for a network that says nothing of its own grid."""
 _FIXED_MIB = 128
 """What does not grow with a tile: strips of scores, the convolutions' own buffers, weights."""
-_FULL_SIZE_MAPS = 7
+_FULL_SIZE_MAPS = 9
 """Feature maps of full resolution, and what is as large, at the decoder's fullest moment."""
 _VIEWS_BYTES = 120
 """A px of the views in float32, of the padded ones, and of the answer."""
@@ -221,6 +221,24 @@ class _FixedMixing(nn.Module):
         return F.conv2d(x_BCHW, weight[:, :, None, None].to(x_BCHW.dtype))
 
 
+class _FirstLayer(nn.Module):
+    """The encoder's first convolution in float32, in a network that goes on in another type.
+
+    It looks for small differences of large values; rounding its weights costs more than all
+    other rounding together, and its time does not count.
+    """
+
+    def __init__(self, convolution: nn.Conv2d, dtype: torch.dtype) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(convolution.weight.float(), requires_grad=False)
+        self.stride, self.padding = convolution.stride, convolution.padding
+        self.dtype = dtype
+
+    def forward(self, views_B6HW: Tensor) -> Tensor:
+        found = F.conv2d(views_B6HW, self.weight, None, self.stride, self.padding)
+        return found.to(self.dtype)
+
+
 def _frozen(network: K3DN, dtype: torch.dtype) -> K3DN:
     with torch.no_grad():
         copied = copy.deepcopy(network).eval()
@@ -232,4 +250,7 @@ def _frozen(network: K3DN, dtype: torch.dtype) -> K3DN:
                 setattr(copied.get_submodule(parent), child, _FixedKernels(made))
             elif isinstance(made, InvertibleMixing):
                 setattr(copied.get_submodule(parent), child, _FixedMixing(made))
+        if dtype == torch.bfloat16:
+            first = _FirstLayer(network.encoder.to_half.down, dtype)
+            copied.encoder.to_half.register_module("down", first)
     return copied

@@ -38,7 +38,8 @@ class ResidualBlock(nn.Module):
         self.second = nn.Conv2d(channels, channels, 3, padding=1, bias=bias)
 
     def forward(self, x_BCHW: Tensor) -> Tensor:
-        return x_BCHW + self.second(leaky_relu(self.first(x_BCHW)))
+        # In place: nothing else looks at what the first convolution gave, nor does its gradient.
+        return x_BCHW + self.second(F.leaky_relu_(self.first(x_BCHW), LEAKY_SLOPE))
 
 
 class ChannelNorm(nn.Module):

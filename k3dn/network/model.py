@@ -88,7 +88,7 @@ class K3DN(nn.Module):
         left, right = self._fit(left), self._fit(right)
         weights = self._kernel_weights(left, right)
         views = torch.cat((left, right), dim=1) - 0.5
-        half, quarter, features = self.encoder(views.to(self._type))
+        half, quarter, features = self.encoder(views.to(self._first_type))
         deblurred = self._through_blocks(features, weights, reblur=False)
         image = self._decode(deblurred, quarter, half, views)
         return Restoration(self._unfit(image, height, width), weights, features, deblurred)
@@ -108,7 +108,7 @@ class K3DN(nn.Module):
         fitted = self._fit(sharp)
         self._check_weights(kernel_weights, fitted)
         views = torch.cat((fitted, fitted), dim=1) - 0.5
-        half, quarter, features = self.encoder(views.to(self._type))
+        half, quarter, features = self.encoder(views.to(self._first_type))
         blurred = self._through_blocks(features, kernel_weights, reblur=True)
         return self._unfit(self._decode(blurred, quarter, half, views), height, width)
 
@@ -130,6 +130,11 @@ class K3DN(nn.Module):
 
     @property
     def _type(self) -> torch.dtype:
+        return self.decoder.to_image.weight.dtype
+
+    @property
+    def _first_type(self) -> torch.dtype:
+        """Of the first layer, which a network prepared for inference keeps in float32."""
         return self.encoder.to_half.down.weight.dtype
 
     def _check_type(self, name: str, picture: Tensor) -> None:

@@ -74,7 +74,7 @@ def run(config: DeblurConfig) -> DeblurResult:
 
 
 def _settings(config: DeblurConfig) -> dict[str, int | str]:
-    """Keywords of ``k3dn.deblur`` where they are not its own: an older model may lack one."""
+    """Keywords of ``k3dn.deblur``, those alone that differ: an older version may lack some."""
     settings: dict[str, int | str | None] = {
         "tile_px": config.tile_px,
         "halo_px": config.halo_px,

@@ -27,13 +27,28 @@ def load(reference: str, tracking_uri: str) -> Predict:
     mlflow.set_tracking_uri(tracking_uri)
     mlflow.set_registry_uri(tracking_uri)
     # The model itself, behind MLflow's schema, which takes floats alone.
-    model: Any = mlflow.pyfunc.load_model(reference).unwrap_python_model()
+    loaded = mlflow.pyfunc.load_model(reference)
+    model: Any = loaded.unwrap_python_model()
+    known = [parameter.name for parameter in loaded.metadata.get_params_schema() or []]
 
     def predict(left: Picture, right: Picture | None, settings: dict[str, Any]) -> Picture:
-        restored: Picture = model.predict(None, {"left": left, "right": right}, settings)
+        understood = settings_of(settings, known)
+        restored: Picture = model.predict(None, {"left": left, "right": right}, understood)
         return restored
 
     return predict
+
+
+def settings_of(settings: dict[str, Any], known: list[str]) -> dict[str, Any]:
+    """Keep what a version of the model knows; raises ValueError for what it cannot do.
+
+    A version from before there was a choice of precision computes in float32.
+    """
+    wanted = {k: v for k, v in settings.items() if (k, v) != ("precision", "fp32") or k in known}
+    unknown = [f"{key}={value}" for key, value in wanted.items() if key not in known]
+    if unknown:
+        raise ValueError(f"this version does not know {', '.join(unknown)}; leave it out")
+    return wanted
 
 
 def _load_weights_file(path: str) -> Predict:
