@@ -61,6 +61,10 @@ class FixedMixing(nn.Module):
         return mix(x_BCHW, self.inverse_weight if inverse else self.weight)
 
 
+FIXED = (FixedKernels, FixedDenseKernels, FixedMixing)
+"""What holds numbers in place of parameters."""
+
+
 @torch.no_grad()
 def freeze(model: Module) -> Module:
     """Return a copy in evaluation mode, without gradients, that gives the same pictures.

@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from k3dn.network.config import K3DNConfig
+from k3dn.network.fitting import fitted_size
 from k3dn.network.model import as_k3dn
 from k3dn.network.precision import at_least_float32, full_precision
 from k3dn.shapes import check_picture
@@ -71,8 +72,7 @@ def coc_of_windows(coc_B1HW: Tensor, config: K3DNConfig) -> Tensor:
     at less than ``LEAST_KNOWN`` of a window's pixels; what pads a picture is not known.
     """
     height, width = coc_B1HW.shape[-2:]
-    down, across = config.grid_px
-    fitted = (height + -height % down, width + -width % across)
+    fitted = fitted_size((height, width), config.grid_px, config.smallest_px)
     grid = (fitted[0] // config.vector_px[0], fitted[1] // config.vector_px[1])
     if config.pad_to_grid:
         margin = (0, fitted[1] - width, 0, fitted[0] - height)

@@ -1,21 +1,22 @@
 """Restore a picture of any size, tile by tile, in a bounded amount of memory."""
 
-from collections.abc import Iterator
+from collections.abc import Callable
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from k3dn.inference import DEFAULT_MEMORY_MIB, Precision, plan_inference, prepare
 from k3dn.modes import evaluating
 from k3dn.network.model import as_k3dn
 
 Image = NDArray[np.uint8] | NDArray[np.uint16] | NDArray[np.float32]
 
-_GRID_PX = 16
-"""Tiles start on multiples of this for a network that says nothing of its own grid."""
 _SMALLEST_PX = 16
 """No tile is cut smaller."""
+_ROWS_AT_ONCE = 64
+"""Of a finished row of tiles, so many rows are brought to the picture's type at a time."""
 
 
 def deblur(
@@ -23,18 +24,25 @@ def deblur(
     left: Image,
     right: Image | None = None,
     *,
-    tile_px: int = 512,
+    tile_px: int | None = None,
     halo_px: int = 64,
+    precision: Precision = "auto",
+    memory_mib: int = DEFAULT_MEMORY_MIB,
+    compiled: bool = False,
+    progress: Callable[[int, int], None] | None = None,
 ) -> Image:
     """Restore a dual-pixel pair, or a single picture with a model for that.
 
     left, right: ``(H, W, 3)`` sRGB, uint8, uint16, or float32 in [0, 1]; the answer has their
-    type. Pictures larger than a tile are cut into tiles with ``halo_px`` of surroundings, whose
-    overlaps are blended. Both lengths are rounded up to the network's grid, so that a tile has
-    the windows of the whole picture. Beside the pictures themselves, memory is taken for one
-    tile and one row of tiles; a network that resizes (``pad_to_grid=false``) takes them whole.
+    type. A picture that does not fit into ``memory_mib`` is cut into tiles with ``halo_px`` of
+    surroundings, whose overlaps are blended; ``tile_px`` sets their size instead. precision:
+    ``auto`` computes in bfloat16 where that is faster, which changes the picture by about a
+    step of 255 at most; ``fp32`` gives one answer on all machines. compiled: each shape of tile
+    runs as a graph of ``torch.compile``. ``plan_inference`` says more of these four.
+    progress: called with the number of tiles done and of all, after each.
     The model works in evaluation mode and is left in the mode it came in. Raises ValueError for
-    views that do not fit each other or are no pictures, and for a model whose answer is none.
+    views that do not fit each other or are no pictures, for a setting out of range, and for a
+    model whose answer is no picture.
     """
     views = [left] if right is None else [left, right]
     if any(view.shape != left.shape or view.dtype != left.dtype for view in views):
@@ -44,35 +52,43 @@ def deblur(
         )
     if left.ndim != 3 or left.shape[2] != 3:
         raise ValueError(f"views must be (H, W, 3), got {left.shape}")
-    if tile_px < 2 * _GRID_PX or halo_px < 0:
-        raise ValueError(
-            f"tile_px must be at least {2 * _GRID_PX} and halo_px not negative, got "
-            f"{tile_px} and {halo_px}"
-        )
     peak = _peak(left)
-    network = as_k3dn(model)
-    down, across = network.config.grid_px if network else (_GRID_PX, _GRID_PX)
-    if network and not network.config.pad_to_grid:
-        tile_px = max(left.shape)  # it resizes what it gets: each tile would be resized otherwise
-    # A second pass on the mirrored picture counts its windows from the right edge.
-    beyond = left.shape[1] % across if network and network.config.mirror_whole else 0
-    tile_rows = list(_spans(left.shape[0], _round_up(tile_px, down), _round_up(halo_px, down)))
-    tile_columns = list(
-        _spans(left.shape[1], _round_up(tile_px, across), _round_up(halo_px, across), beyond)
+    height, width = left.shape[:2]
+    plan = plan_inference(
+        model,
+        height,
+        width,
+        precision=precision,
+        memory_mib=memory_mib,
+        tile_px=tile_px,
+        halo_px=halo_px,
+        compiled=compiled,
     )
+    network = as_k3dn(model)
+    # A second pass on the mirrored picture counts its windows from the right edge.
+    mirrored = network is not None and network.config.mirror_whole
+    beyond = width % network.config.grid_px[1] if network and mirrored else 0
+    tile_rows = _spans(height, plan.tile_px[0], plan.halo_px[0])
+    tile_columns = _spans(width, plan.tile_px[1], plan.halo_px[1], beyond)
     device = next(model.parameters(), torch.empty(0)).device
     image = np.empty_like(left)
-    band = _Band(left.shape[1])
+    band = _Band(width)
     with evaluating(model):
+        prepared = prepare(model, plan)
         for index, (rows, row_weight) in enumerate(tile_rows):
             band.move_to(rows)
-            for columns, column_weight in tile_columns:
+            for number, (columns, column_weight) in enumerate(tile_columns):
                 tiles = [_to_tensor(view[rows, columns], peak, device) for view in views]
-                restored = _to_picture(model(*tiles), tiles[0].shape)
-                band.add(columns, restored, (row_weight[:, None] * column_weight)[..., None])
+                restored = _to_picture(prepared(*tiles), tiles[0].shape)
+                band.add(columns, restored, row_weight[:, None] * column_weight)
+                if progress is not None:
+                    done = index * len(tile_columns) + number + 1
+                    progress(done, len(tile_rows) * len(tile_columns))
             last = index + 1 == len(tile_rows)
-            done = rows.stop if last else tile_rows[index + 1][0].start
-            image[rows.start : done] = _from_unit(band.finished(done), peak, left.dtype)
+            stop = rows.stop if last else tile_rows[index + 1][0].start
+            for first in range(rows.start, stop, _ROWS_AT_ONCE):
+                some = slice(first, min(first + _ROWS_AT_ONCE, stop))
+                image[some] = _from_unit(band.finished(some), peak, left.dtype)
     return image
 
 
@@ -82,43 +98,40 @@ class _Band:
     def __init__(self, width: int) -> None:
         self._first = 0
         self._total = np.zeros((0, width, 3), np.float32)
-        self._weight = np.zeros((0, width, 1), np.float32)
 
     def move_to(self, rows: slice) -> None:
         """Go on to these rows; sums of those before them are dropped, of shared ones kept."""
-        self._total = self._moved(self._total, rows)
-        self._weight = self._moved(self._weight, rows)
+        kept = self._total[rows.start - self._first :].copy()
+        self._total = np.zeros((0, *kept.shape[1:]), np.float32)  # before the new one is made
+        self._total = np.zeros((rows.stop - rows.start, *kept.shape[1:]), np.float32)
+        self._total[: len(kept)] = kept
         self._first = rows.start
-
-    def _moved(self, sums: NDArray[np.float32], rows: slice) -> NDArray[np.float32]:
-        kept = sums[rows.start - self._first :]
-        new = np.zeros((rows.stop - rows.start, *sums.shape[1:]), np.float32)
-        new[: len(kept)] = kept
-        return new
 
     def add(
         self, columns: slice, restored: NDArray[np.float32], weight: NDArray[np.float32]
     ) -> None:
         """Add a tile over all rows of the band."""
-        self._total[:, columns] += weight * restored
-        self._weight[:, columns] += weight
+        restored *= weight[..., None]
+        self._total[:, columns] += restored
 
-    def finished(self, stop: int) -> NDArray[np.float32]:
-        """The mean of the rows before ``stop``."""
-        rows = slice(0, stop - self._first)
-        return self._total[rows] / self._weight[rows]
+    def finished(self, rows: slice) -> NDArray[np.float32]:
+        """The sums of rows that no further tile reaches."""
+        return self._total[rows.start - self._first : rows.stop - self._first]
 
 
 def _spans(
     length: int, tile: int, halo: int, beyond: int = 0
-) -> Iterator[tuple[slice, NDArray[np.float32]]]:
+) -> list[tuple[slice, NDArray[np.float32]]]:
     """Cut a length into tiles with halo, and the blending weight of each sample.
 
     beyond: this much more of the halo at a tile's end.
 
     Weights rise linearly from a quarter of the halo outside the tile to as far inside, so that
-    the outer rim, which sees the least of its surroundings, does not count.
+    the outer rim, which sees the least of its surroundings, does not count. Those of a sample
+    sum to one.
     """
+    spans: list[tuple[slice, NDArray[np.float32]]] = []
+    total = np.zeros(length, np.float32)
     for start in range(0, length, tile):
         if start and length - start < _SMALLEST_PX:
             break  # a sliver: the tile before takes it along
@@ -131,7 +144,10 @@ def _spans(
         if last < length:
             inside = np.minimum(inside, stop - 1 - positions)
         ramp = max(halo / 2, 1.0)
-        yield slice(first, last), np.clip(inside / ramp + 0.5, 0.0, 1.0).astype(np.float32)
+        span = slice(first, last)
+        spans.append((span, np.clip(inside / ramp + 0.5, 0.0, 1.0).astype(np.float32)))
+        total[span] += spans[-1][1]
+    return [(span, weight / total[span]) for span, weight in spans]
 
 
 def _peak(image: Image) -> float:
@@ -145,8 +161,11 @@ def _peak(image: Image) -> float:
 
 
 def _to_tensor(view: Image, peak: float, device: torch.device) -> Tensor:
-    scaled = np.asarray(view, np.float32) / np.float32(peak)
-    return torch.from_numpy(scaled).movedim(-1, 0)[None].contiguous().to(device)
+    """``(1, 3, H, W)`` in [0, 1], channels together; 8 and 16 bit travel to the device as such."""
+    tile = torch.from_numpy(np.array(view))
+    if device.type == "cuda":
+        tile = tile.pin_memory().to(device, non_blocking=True)
+    return (tile.to(device).float() / peak).movedim(-1, 0)[None]
 
 
 def _to_picture(restored: object, expected: torch.Size) -> NDArray[np.float32]:
@@ -163,7 +182,3 @@ def _from_unit(image: NDArray[np.float32], peak: float, dtype: np.dtype[np.gener
     if np.issubdtype(dtype, np.floating):
         return image
     return np.rint(image * peak).astype(dtype)
-
-
-def _round_up(length: int, grid: int) -> int:
-    return -(-length // grid) * grid

@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from k3dn.network.config import K3DNConfig
-from k3dn.network.convolutions import leaky_relu
+from k3dn.network.convolutions import Conv3d, leaky_relu
 
 _SHIFTS = 4
 _WINDOW_FEATURES = (5, 4)
@@ -24,7 +24,7 @@ class _Convolution(nn.Sequential):
 
     def __init__(
         self,
-        kind: type[nn.Conv2d] | type[nn.Conv3d],
+        kind: type[nn.Conv2d] | type[Conv3d],
         inputs: int,
         outputs: int,
         *,
@@ -100,11 +100,11 @@ class AuthorsDisparityEstimator(nn.Module):
             _Convolution(nn.Conv2d, 192, 96), nn.Conv2d(96, 32, 1, bias=False)
         )
         self.match = nn.Sequential(
-            _Convolution(nn.Conv3d, 64, 32),
-            _Convolution(nn.Conv3d, 32, 48, stride=2),
-            _Convolution(nn.Conv3d, 48, 48),
-            _Convolution(nn.Conv3d, 48, 64, stride=2),
-            _Convolution(nn.Conv3d, 64, 64),
+            _Convolution(Conv3d, 64, 32),
+            _Convolution(Conv3d, 32, 48, stride=2),
+            _Convolution(Conv3d, 48, 48),
+            _Convolution(Conv3d, 48, 64, stride=2),
+            _Convolution(Conv3d, 64, 64),
         )
         self.project = _VectorForWindow(config.disparity_channels)
         _start(self)

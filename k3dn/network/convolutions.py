@@ -1,5 +1,7 @@
 """The plain convolution blocks that encoder, decoder and SRP block are made of."""
 
+from collections.abc import Callable
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -12,6 +14,21 @@ def leaky_relu(x: Tensor) -> Tensor:
     return F.leaky_relu(x, LEAKY_SLOPE)
 
 
+class Conv3d(nn.Conv3d):
+    """A 3-D convolution that ``model.to(memory_format=torch.channels_last)`` passes over.
+
+    torch refuses that format for weights of five axes and with them for the whole network.
+    """
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> "Conv3d":
+        def as_four(weight: Tensor) -> Tensor:
+            if weight.ndim < 5:
+                return fn(weight)
+            return fn(weight.flatten(1, 2)).unflatten(1, weight.shape[1:3]).contiguous()
+
+        return super()._apply(as_four, recurse)
+
+
 class ResidualBlock(nn.Module):
     """3x3 convolution, leaky ReLU, 3x3 convolution, plus the input. ``(B, C, H, W)`` kept."""
 
@@ -21,7 +38,8 @@ class ResidualBlock(nn.Module):
         self.second = nn.Conv2d(channels, channels, 3, padding=1, bias=bias)
 
     def forward(self, x_BCHW: Tensor) -> Tensor:
-        return x_BCHW + self.second(leaky_relu(self.first(x_BCHW)))
+        # In place: nothing else looks at what the first convolution gave, nor does its gradient.
+        return x_BCHW + self.second(F.leaky_relu_(self.first(x_BCHW), LEAKY_SLOPE))
 
 
 class ChannelNorm(nn.Module):

@@ -1,12 +1,13 @@
 """Local correlation: each position's scores against its neighbourhood (Eq. 11).
 
-Two ways to one result. By offsets: for each of the window's offsets, a product and a mean over
-channels; little memory, but all features are read once an offset. By tiles: all queries of a
-square of positions against all keys around it as one matrix product, of which the window's part
-is kept; it does three times the arithmetic where processors are fastest. Which is faster depends
-on the channels: tests/benchmarks/correlation.py.
+By tiles: all queries of a small rectangle of positions against all keys around it as one matrix
+product, of which the window's part is kept. That does a few times the arithmetic where
+processors are fastest, and takes features whose channels lie together (channels_last) as they
+are. The plain loop over offsets stays for what looks at the operators instead of running them.
+tests/benchmarks/correlation.py times both.
 
-Letters: B batch, C channels, H W features, N tiles, T side of a tile, S side of its keys.
+Letters: B batch, C channels, H W features, N tiles, Q queries of a tile, S keys around it,
+m n tiles down and across.
 """
 
 from collections.abc import Iterator
@@ -16,11 +17,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-TILE = 8
-FEWEST_CHANNELS_FOR_TILES = 24
-"""On a CPU; below, cutting out tiles costs more than it saves."""
-_STRIP_VALUES = 1 << 22
-"""Tiles are taken strip by strip, so that no more numbers than this stand in between."""
+TILE = (4, 8)
+"""Rows and columns of queries in a tile: the fastest of the shapes tried on a CPU with AMX."""
+_STRIP_VALUES = 1 << 20
+"""Tiles are taken strip by strip, so that no more numbers than this stand in between: as many as
+a core's own cache holds."""
 
 
 def local_correlation(query_BCHW: Tensor, key_BCHW: Tensor, window: int) -> Tensor:
@@ -29,59 +30,42 @@ def local_correlation(query_BCHW: Tensor, key_BCHW: Tensor, window: int) -> Tens
     No softmax, as in the authors' form; keys outside the picture are zero. Returns
     ``(B, window^2, H, W)``, offsets row by row, top left first.
     """
-    if torch.compiler.is_exporting():
-        return correlation_by_plain_operators(query_BCHW, key_BCHW, window)
-    few = query_BCHW.shape[1] < FEWEST_CHANNELS_FOR_TILES and not query_BCHW.is_cuda
-    # Counted (on the meta device) is what the equation asks for, not what tiles add to it.
-    way = ByOffsets if few or query_BCHW.is_meta else ByTiles
-    scores: Tensor = way.apply(query_BCHW, key_BCHW, window)
+    # Counted is what the equation asks for, not what tiles add to it; exported are operators that
+    # ONNX has, for sizes that are symbols.
+    if query_BCHW.is_meta or torch.compiler.is_exporting():
+        return by_offsets(query_BCHW, key_BCHW, window)
+    scores: Tensor = ByTiles.apply(query_BCHW, key_BCHW, window)
     return scores
 
 
-def correlation_by_plain_operators(query_BCHW: Tensor, key_BCHW: Tensor, window: int) -> Tensor:
-    """The same for an exported graph: sizes may be symbols, and every operator is in ONNX."""
-    padded, last = _pad(key_BCHW, window), window - 1
+def correlate(query_BCHW: Tensor, surrounded_BCHW: Tensor, window: int) -> Tensor:
+    """The same by tiles, without gradients, for keys that bring their own surroundings.
+
+    surrounded_BCHW: keys with ``window // 2`` more to each side, so that a part of a picture has
+    the scores that it has in the whole. Returns ``(B, window^2, H, W)``, channels together.
+    """
+    batch, channels, height, width = query_BCHW.shape
+    down, across = _tiles(height, width)
+    scores = query_BCHW.new_empty(batch, down * TILE[0], across * TILE[1], window**2)
+    for rows, queries, keys in _strips(query_BCHW, surrounded_BCHW, window):
+        # Divided before the product: half-precision sums over channels stay small.
+        products = (queries / channels) @ keys.transpose(1, 2)
+        wanted = scores[:, rows].unflatten(1, (-1, TILE[0])).unflatten(3, (across, TILE[1]))
+        part = _window_part(products, window).unflatten(0, (batch, -1, across))
+        wanted.unflatten(5, (window, window)).copy_(part.transpose(2, 3))
+    return scores[:, :height, :width].permute(0, 3, 1, 2)
+
+
+def by_offsets(query_BCHW: Tensor, key_BCHW: Tensor, window: int) -> Tensor:
+    """The definition, offset by offset, in operators that any compiler and exporter knows."""
+    surrounded, last = surround(key_BCHW, window), window - 1
     # Counted from the end a slice needs no arithmetic on symbols, and few nodes an offset.
     cuts = [slice(first, first - last or None) for first in range(window)]
-    columns = [padded[..., cut] for cut in cuts]
+    columns = [surrounded[..., cut] for cut in cuts]
     scores = [
         (query_BCHW * keys[..., cut, :]).mean(1, keepdim=True) for cut in cuts for keys in columns
     ]
     return torch.cat(scores, dim=1)
-
-
-class ByOffsets(torch.autograd.Function):
-    """A loop over the offsets, with its own backward pass.
-
-    Autograd's would fill one array of the size of all keys with zeros for each of the offsets,
-    which took a third of a training step on the CPU.
-    """
-
-    @staticmethod
-    def forward(ctx: Any, query: Tensor, key: Tensor, window: int) -> Tensor:
-        ctx.save_for_backward(query, key)
-        ctx.window = window
-        padded = _pad(key, window)
-        batch, _, height, width = query.shape
-        scores = query.new_empty(batch, window * window, height, width)
-        for index, (rows, columns) in enumerate(_offsets(window, height, width)):
-            torch.mean(query * padded[..., rows, columns], dim=1, out=scores[:, index])
-        return scores
-
-    @staticmethod
-    def backward(ctx: Any, *grads: Any) -> Any:
-        query, key = ctx.saved_tensors
-        height, width = query.shape[-2:]
-        reach = ctx.window // 2
-        padded = _pad(key, ctx.window)
-        grad_query, grad_padded = torch.zeros_like(query), torch.zeros_like(padded)
-        grad_scores = grads[0] / query.shape[1]
-        for index, (rows, columns) in enumerate(_offsets(ctx.window, height, width)):
-            grad = grad_scores[:, index, None]
-            grad_query.addcmul_(grad, padded[..., rows, columns])
-            grad_padded[..., rows, columns].addcmul_(grad, query)
-        grad_key = grad_padded[..., reach : reach + height, reach : reach + width]
-        return grad_query, grad_key, None
 
 
 class ByTiles(torch.autograd.Function):
@@ -91,94 +75,98 @@ class ByTiles(torch.autograd.Function):
     def forward(ctx: Any, query: Tensor, key: Tensor, window: int) -> Tensor:
         ctx.save_for_backward(query, key)
         ctx.window = window
-        batch, channels, height, width = query.shape
-        scores = query.new_empty(batch, window * window, height, width)
-        for rows, queries, keys in _strips(query, key, window):
-            # Divided before the product: half-precision sums over channels stay small.
-            products = (queries / channels).transpose(1, 2) @ keys
-            strip = _window_part(products, window)
-            strip = strip.unflatten(0, (batch, -1, _round_up(width) // TILE))
-            strip = strip.permute(0, 5, 6, 1, 3, 2, 4).flatten(5).flatten(3, 4).flatten(1, 2)
-            scores[:, :, rows] = strip[:, :, : rows.stop - rows.start, :width]
-        return scores
+        return correlate(query, surround(key, window), window)
 
     @staticmethod
     def backward(ctx: Any, *grads: Any) -> Any:
         query, key = ctx.saved_tensors
-        window, side, reach = ctx.window, TILE + ctx.window - 1, ctx.window // 2
+        window, reach = ctx.window, ctx.window // 2
         batch, channels, height, width = query.shape
-        full_height, full_width = _round_up(height), _round_up(width)
-        grad_query = torch.empty_like(query)
-        grad_key = key.new_zeros(batch, channels, full_height + 2 * reach, full_width + 2 * reach)
-        grad_scores = grads[0] / channels
-        for rows, queries, keys in _strips(query, key, window):
-            wanted = _to_tiles(grad_scores[:, :, rows], TILE)
-            products = wanted.new_zeros(len(wanted), TILE * TILE, side * side)
-            part = wanted.unflatten(1, (window, window)).unflatten(3, (TILE, TILE))
-            _window_part(products, window).copy_(part.permute(0, 3, 4, 1, 2))
-            strip_height = _round_up(rows.stop - rows.start)
-            for_queries = _from_tiles(
-                keys @ products.transpose(1, 2), batch, (strip_height, full_width), TILE
+        down, across = _tiles(height, width)
+        grad_scores = _fill_up(grads[0] / channels, down, across).permute(0, 2, 3, 1)
+        grad_query = query.new_empty(batch, down * TILE[0], across * TILE[1], channels)
+        # The keys around the last tile reach beyond the picture, by up to one tile more.
+        sides = [
+            count * side + window + side for count, side in zip((down, across), TILE, strict=True)
+        ]
+        grad_key = key.new_zeros(batch, *sides, channels)
+        for rows, queries, keys in _strips(query, surround(key, window), window):
+            wanted = (
+                grad_scores[:, rows].unflatten(1, (-1, TILE[0])).unflatten(3, (across, TILE[1]))
             )
-            grad_query[:, :, rows] = for_queries[:, :, : rows.stop - rows.start, :width]
-            shape = (strip_height + 2 * reach, full_width + 2 * reach)
-            for_keys = _from_tiles(queries @ products, batch, shape, side)
-            grad_key[:, :, rows.start : rows.start + shape[0]] += for_keys
-        return grad_query, grad_key[..., reach : reach + height, reach : reach + width], None
+            wanted = wanted.unflatten(5, (window, window)).transpose(2, 3)
+            products = keys.new_zeros(len(queries), queries.shape[1], keys.shape[1])
+            _window_part(products, window).unflatten(0, (batch, -1, across)).copy_(wanted)
+            for_queries = (products @ keys).unflatten(0, (batch, -1, across)).unflatten(3, TILE)
+            grad_query[:, rows] = for_queries.transpose(2, 3).flatten(3, 4).flatten(1, 2)
+            _add_overlapping(grad_key, rows, products.transpose(1, 2) @ queries, across, window)
+        inside = (slice(None), slice(reach, reach + height), slice(reach, reach + width))
+        grad_query = grad_query[:, :height, :width].permute(0, 3, 1, 2)
+        return grad_query, grad_key[inside].permute(0, 3, 1, 2), None
 
 
-def _strips(query: Tensor, key: Tensor, window: int) -> Iterator[tuple[slice, Tensor, Tensor]]:
-    """Rows of tiles: queries ``(N, C, T * T)`` and the keys around them ``(N, C, S * S)``."""
+def surround(key_BCHW: Tensor, window: int) -> Tensor:
+    """Zeros around the keys, as far as a window reaches."""
+    reach = window // 2
+    return F.pad(key_BCHW, (reach, reach, reach, reach))
+
+
+def _strips(
+    query: Tensor, surrounded: Tensor, window: int
+) -> Iterator[tuple[slice, Tensor, Tensor]]:
+    """Rows of tiles: queries ``(N, Q, C)`` and the keys around them ``(N, S, C)``."""
     batch, channels, height, width = query.shape
-    side, reach = TILE + window - 1, window // 2
-    down, across = _round_up(height) - height, _round_up(width) - width
-    query = F.pad(query, (0, across, 0, down))
-    key = F.pad(key, (reach, across + reach, reach, down + reach))
-    largest = max(side * side * TILE * TILE, channels * side * side)
-    tile_rows = max(1, _STRIP_VALUES // (largest * batch * (width + across) // TILE))
-    for first in range(0, height + down, tile_rows * TILE):
-        last = min(first + tile_rows * TILE, height + down)
+    down, across = _tiles(height, width)
+    query = _fill_up(query, down, across).permute(0, 2, 3, 1)
+    surrounded = _fill_up(surrounded, down, across, window - 1).permute(0, 2, 3, 1)
+    side_y, side_x = TILE[0] + window - 1, TILE[1] + window - 1
+    largest = side_y * side_x * max(TILE[0] * TILE[1], channels)
+    at_once = max(1, _STRIP_VALUES // (largest * batch * across))
+    for first in range(0, down, at_once):
+        rows = slice(first * TILE[0], min(first + at_once, down) * TILE[0])
+        queries = query[:, rows].unflatten(1, (-1, TILE[0])).unflatten(3, (across, TILE[1]))
+        keys = surrounded[:, rows.start : rows.stop + window - 1]
+        keys = keys.unfold(1, side_y, TILE[0]).unfold(2, side_x, TILE[1])
         yield (
-            slice(first, min(last, height)),
-            _to_tiles(query[:, :, first:last], TILE),
-            _to_tiles(key[:, :, first : last + 2 * reach], side),
+            rows,
+            queries.transpose(2, 3).flatten(3, 4).flatten(0, 2),
+            keys.permute(0, 1, 2, 4, 5, 3).flatten(3, 4).flatten(0, 2),
         )
 
 
-def _to_tiles(x_BCHW: Tensor, side: int) -> Tensor:
-    """Cut squares, TILE px apart and filled up with zeros, ``(N, C, side * side)``."""
-    down, across = -x_BCHW.shape[-2] % TILE, -x_BCHW.shape[-1] % TILE
-    if side == TILE and (down or across):
-        x_BCHW = F.pad(x_BCHW, (0, across, 0, down))
-    squares = x_BCHW.unfold(2, side, TILE).unfold(3, side, TILE).permute(0, 2, 3, 1, 4, 5)
-    return squares.flatten(4).flatten(0, 2)
+def _add_overlapping(
+    sums_BHWC: Tensor, rows: slice, keys_NSC: Tensor, across: int, window: int
+) -> None:
+    """Add what the keys of a strip of tiles get to their places, which overlap.
 
-
-def _from_tiles(tiles_NCS: Tensor, batch: int, size: tuple[int, int], side: int) -> Tensor:
-    """Put squares back in their places and add where they overlap, ``(B, C, *size)``."""
-    columns = tiles_NCS.unflatten(0, (batch, -1)).flatten(2).transpose(1, 2)
-    return F.fold(columns, size, side, stride=TILE)
-
-
-def _round_up(length: int) -> int:
-    return -(-length // TILE) * TILE
+    By pieces of a tile's size: those of one place in all tiles do not overlap.
+    """
+    side_y, side_x = TILE[0] + window - 1, TILE[1] + window - 1
+    keys = keys_NSC.unflatten(0, (len(sums_BHWC), -1, across)).unflatten(3, (side_y, side_x))
+    height, width = rows.stop - rows.start, across * TILE[1]
+    for y in range(0, side_y, TILE[0]):
+        for x in range(0, side_x, TILE[1]):
+            piece = keys[:, :, :, y : y + TILE[0], x : x + TILE[1]].transpose(2, 3)
+            place = sums_BHWC[:, rows.start + y : rows.start + y + height, x : x + width]
+            place = place.unflatten(1, (-1, TILE[0])).unflatten(3, (across, TILE[1]))
+            place[:, :, : piece.shape[2], :, : piece.shape[4]] += piece
 
 
 def _window_part(products: Tensor, window: int) -> Tensor:
-    """The products of each query with the keys of its own window, ``(N, T, T, w, w)``, a view."""
-    side = TILE + window - 1
-    strides = (TILE * TILE * side * side, TILE * side * side + side, side * side + 1, side, 1)
-    return products.as_strided((len(products), TILE, TILE, window, window), strides)
+    """The products of each query with the keys of its own window, ``(N, *TILE, w, w)``, a view."""
+    side_y, side_x = TILE[0] + window - 1, TILE[1] + window - 1
+    keys = side_y * side_x
+    strides = (TILE[0] * TILE[1] * keys, TILE[1] * keys + side_x, keys + 1, side_x, 1)
+    return products.as_strided((len(products), *TILE, window, window), strides)
 
 
-def _pad(key: Tensor, window: int) -> Tensor:
-    reach = window // 2
-    return F.pad(key, (reach, reach, reach, reach))
+def _tiles(height: int, width: int) -> tuple[int, int]:
+    """How many tiles cover a picture, down and across."""
+    return -(-height // TILE[0]), -(-width // TILE[1])
 
 
-def _offsets(window: int, height: int, width: int) -> list[tuple[slice, slice]]:
-    return [
-        (slice(dy, dy + height), slice(dx, dx + width))
-        for dy in range(window)
-        for dx in range(window)
-    ]
+def _fill_up(x_BCHW: Tensor, down: int, across: int, more: int = 0) -> Tensor:
+    """Zeros below and to the right up to whole tiles, and ``more``."""
+    missing_y = down * TILE[0] + more - x_BCHW.shape[-2]
+    missing_x = across * TILE[1] + more - x_BCHW.shape[-1]
+    return F.pad(x_BCHW, (0, missing_x, 0, missing_y)) if missing_y or missing_x else x_BCHW

@@ -1,8 +1,19 @@
 """Bring pictures of any size to the network's grid of windows, and back."""
 
+from collections.abc import Sequence
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+
+
+def fitted_size(
+    size: Sequence[int], grid_px: tuple[int, int], smallest_px: tuple[int, int]
+) -> tuple[int, int]:
+    """Height and width that ``fit_to_grid`` brings a picture of a size to."""
+    sides = zip(size, grid_px, smallest_px, strict=True)
+    height, width = (max(-(-side // grid) * grid, least) for side, grid, least in sides)
+    return height, width
 
 
 def fit_to_grid(
@@ -16,8 +27,7 @@ def fit_to_grid(
     """
     if pad and smallest_px == grid_px and torch.compiler.is_exporting():
         return _pad_by_symbols(picture, grid_px)
-    sides = zip(picture.shape[-2:], grid_px, smallest_px, strict=True)
-    height, width = (max(-(-side // grid) * grid, least) for side, grid, least in sides)
+    height, width = fitted_size(picture.shape[-2:], grid_px, smallest_px)
     down, across = height - picture.shape[-2], width - picture.shape[-1]
     if not down and not across:
         return picture

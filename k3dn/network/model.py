@@ -110,7 +110,7 @@ class K3DN(nn.Module):
         disparity = self._disparity_features(left, right)
         weights = self._kernel_weights(disparity)
         views = self._join(left, right)
-        half, quarter, features = self.encoder(views.to(self._type))
+        half, quarter, features = self.encoder(views.to(self._first_type))
         deblurred = self._through_blocks(features, weights, reblur=False)
         quarter, half = self._through_skips((quarter, half), weights, reblur=False)
         image = self._decode(deblurred, quarter, half, views)
@@ -138,7 +138,7 @@ class K3DN(nn.Module):
         fitted = self._fit(sharp)
         self._check_weights(kernel_weights, fitted)
         views = self._join(fitted, fitted)
-        half, quarter, features = self.encoder(views.to(self._type))
+        half, quarter, features = self.encoder(views.to(self._first_type))
         blurred = self._through_blocks(features, kernel_weights, reblur=True)
         quarter, half = self._through_skips((quarter, half), kernel_weights, reblur=True)
         return self._unfit(self._decode(blurred, quarter, half, views), height, width)
@@ -161,6 +161,11 @@ class K3DN(nn.Module):
 
     @property
     def _type(self) -> torch.dtype:
+        return self.decoder.to_image.weight.dtype
+
+    @property
+    def _first_type(self) -> torch.dtype:
+        """Of the first layer, which a network prepared for inference keeps in float32."""
         return self.encoder.to_half.down.weight.dtype
 
     def _check_type(self, name: str, picture: Tensor) -> None:

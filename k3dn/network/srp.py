@@ -1,11 +1,16 @@
 """SRP block: preserve sharp regions by comparing features before and after deblurring
 (Eq. 11-16)."""
 
+import torch
 from torch import Tensor, nn
 
 from k3dn.network.config import K3DNConfig
 from k3dn.network.convolutions import leaky_relu, residual_stack
-from k3dn.network.correlation import local_correlation
+from k3dn.network.correlation import correlate, local_correlation, surround
+
+_STRIP_SCORES = 1 << 21
+"""Without gradients, scores are made and used strip by strip, so that they stay in the cache:
+beside the features they would take the most memory of all."""
 
 
 class SRPBlock(nn.Module):
@@ -49,9 +54,33 @@ class SRPBlock(nn.Module):
         phi_BCHW: Tensor = self.values(scores_BSHW)
         return 2.0 * phi_BCHW.sigmoid() if self.gated else phi_BCHW
 
+    def value(self, x_BCHW: Tensor) -> Tensor:
+        """What enters the feed-forward part: Eq. 15 and 16, ``(B, C, H, W)``."""
+        traced = torch.compiler.is_compiling() or torch.compiler.is_exporting()
+        if torch.is_grad_enabled() or x_BCHW.is_meta or traced:
+            return self._weigh(self.similarity(x_BCHW), x_BCHW)
+        query, surrounded = self.query(x_BCHW), surround(self.key(x_BCHW), self.window)
+        batch, _, height, width = query.shape
+        rows = max(1, _STRIP_SCORES // (batch * width * self.window**2))
+        reach = self.values.kernel_size[0] // 2
+        value = torch.empty_like(query)
+        for first in range(0, height, rows):
+            last = min(first + rows, height)
+            # The convolution of the values sees the scores of a few rows more.
+            top, bottom = max(first - reach, 0), min(last + reach, height)
+            scores = correlate(
+                query[:, :, top:bottom],
+                surrounded[:, :, top : bottom + self.window - 1],
+                self.window,
+            )
+            strip = self._weigh(scores, x_BCHW[:, :, top:bottom])
+            value[:, :, first:last] = strip[:, :, first - top : last - top]
+        return value
+
     def forward(self, x_BCHW: Tensor) -> Tensor:
         """Eq. 14. x_BCHW: CAT(F_B, deblurred F_B)."""
-        values = self.phi_v(self.similarity(x_BCHW)) * x_BCHW
-        if self.gated:
-            values = leaky_relu(values)
-        return x_BCHW + self.feed_forward(values)
+        return x_BCHW + self.feed_forward(self.value(x_BCHW))
+
+    def _weigh(self, scores_BSHW: Tensor, x_BCHW: Tensor) -> Tensor:
+        value = self.phi_v(scores_BSHW) * x_BCHW
+        return leaky_relu(value) if self.gated else value

@@ -1,7 +1,8 @@
 """Configuration of the steps that use a trained model. Imports nothing heavy."""
 
+import re
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 from pipelines.config import StepConfig
 
@@ -16,8 +17,20 @@ def parse_size(text: str) -> tuple[int, int]:
     return int(height), int(width)
 
 
-def _check_tiles(tile_px: int, halo_px: int) -> None:
-    if tile_px < 32:
+DEFAULT_MEMORY = "1GiB"
+_UNITS = {"mb": 1e6, "mib": 2**20, "gb": 1e9, "gib": 2**30}
+
+
+def parse_memory_mib(text: str) -> int:
+    """Read ``1.5GB`` or ``800MiB`` as whole MiB; raises ValueError."""
+    found = re.fullmatch(r"(\d+(?:\.\d+)?) ?([a-z]+)", text.strip().lower())
+    if found is None or found[2] not in _UNITS:
+        raise ValueError(f"memory must be a size such as 1500MB or 2GiB, got {text!r}")
+    return int(float(found[1]) * _UNITS[found[2]] / 2**20)
+
+
+def _check_tiles(tile_px: int | None, halo_px: int) -> None:
+    if tile_px is not None and tile_px < 32:
         raise ValueError(f"tile_px must be at least 32, got {tile_px}")
     if halo_px < 0:
         raise ValueError(f"halo_px must not be negative, got {halo_px}")
@@ -37,6 +50,8 @@ class MeasureConfig(StepConfig):
     """Side of the tiles that a picture is cut into, in px."""
     halo_px: int = 64
     """Surroundings that each tile sees, in px."""
+    precision: Literal["auto", "fp32", "bf16"] = "fp32"
+    """fp32 gives the same figures on all machines; auto takes bf16 where that is faster."""
     num_workers: int = 2
     """Processes that measure at the same time, no more than the cluster has CPUs for."""
     cpus_per_worker: float = 1.0
@@ -120,13 +135,19 @@ class DeblurConfig(StepConfig):
     """models:/NAME@ALIAS, models:/NAME/VERSION, or a .safetensors file."""
     factory: str | None = None
     """package.module:factory of a .safetensors file that is not for K3DN: code that may run."""
-    tile_px: int = 512
-    """Side of the tiles that the picture is cut into, in px; smaller takes less memory."""
+    precision: Literal["auto", "fp32", "bf16"] = "auto"
+    """bf16 changes the picture by about a step of 255 at most; auto takes it where it is faster."""
+    memory: str = DEFAULT_MEMORY
+    """What may be taken beside pictures and model, such as 800MB; a picture that does not fit is
+    cut into tiles."""
+    tile_px: int | None = None
+    """Side of the tiles in px. None: as large as the memory allows."""
     halo_px: int = 64
     """Surroundings that each tile sees, in px."""
 
     def __post_init__(self) -> None:
         _check_tiles(self.tile_px, self.halo_px)
+        parse_memory_mib(self.memory)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipelines.errors import UserError
-from pipelines.models.config import DeblurConfig
+from pipelines.models.config import DEFAULT_MEMORY, DeblurConfig, parse_memory_mib
 from pipelines.models.loading import settle
 from pipelines.models.model_process import ModelProcess
 from pipelines.models.registry import open_store
@@ -62,7 +62,7 @@ def run(config: DeblurConfig) -> DeblurResult:
     tracking_uri = open_store(config) if config.model.startswith("models:/") else ""
     model = settle(config.model, tracking_uri, config.factory)
     with ModelProcess(model.reference, tracking_uri, factory=model.factory) as process:
-        image = process.predict(left, right, tile_px=config.tile_px, halo_px=config.halo_px)
+        image = process.predict(left, right, _settings(config))
     target.write_bytes(_encode(image, suffix))
     return DeblurResult(
         model=model.label,
@@ -71,6 +71,17 @@ def run(config: DeblurConfig) -> DeblurResult:
         bit_depth=image.dtype.itemsize * 8,
         output=target.url,
     )
+
+
+def _settings(config: DeblurConfig) -> dict[str, int | str]:
+    """Keywords of ``k3dn.deblur``, those alone that differ: an older version may lack some."""
+    settings: dict[str, int | str | None] = {
+        "tile_px": config.tile_px,
+        "halo_px": config.halo_px,
+        "precision": None if config.precision == "auto" else config.precision,
+        "memory_mib": None if config.memory == DEFAULT_MEMORY else parse_memory_mib(config.memory),
+    }
+    return {key: value for key, value in settings.items() if value is not None}
 
 
 def _read(url: str) -> NDArray[Any]:

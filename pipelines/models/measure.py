@@ -133,7 +133,13 @@ class Evaluator:
             return None
         left, right, target = (to_unit(image) for image in (pair.left, pair.right, pair.target))
         restored = self._process.predict(
-            left, right, tile_px=self._config.tile_px, halo_px=self._config.halo_px
+            left,
+            right,
+            {
+                "tile_px": self._config.tile_px,
+                "halo_px": self._config.halo_px,
+                "precision": self._config.precision,
+            },
         )
         return PairScore(
             dataset=reference,
@@ -200,6 +206,7 @@ def _key(model: SettledModel, sets: list[Pairs], config: MeasureConfig) -> str:
         config.split,
         config.tile_px,
         config.halo_px,
+        config.precision,
         [(pairs.reference, pairs.digest, len(pairs.indices)) for pairs in sets],
     ]
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]

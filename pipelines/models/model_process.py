@@ -78,9 +78,14 @@ class ModelProcess:
         self.close()
 
     def predict(
-        self, left: Picture, right: Picture | None, *, tile_px: int = 512, halo_px: int = 64
+        self,
+        left: Picture,
+        right: Picture | None,
+        settings: Mapping[str, int | str] | None = None,
     ) -> Picture:
         """Restore one pair as ``k3dn.deblur`` does, or a single picture where right is None.
+
+        settings: keywords of the ``deblur`` that comes with the model.
 
         Raises UserError with the model's own words where it refuses the pair or fails.
         """
@@ -89,7 +94,7 @@ class ModelProcess:
             folder = Path(name)
             views = {"left": left} if right is None else {"left": left, "right": right}
             put_pictures(folder, views)
-            request = {"folder": name, "tile_px": tile_px, "halo_px": halo_px}
+            request = {"folder": name, **(settings or {})}
             try:
                 self._pipe.send_bytes(json.dumps(request).encode())
                 error = self._pipe.recv_bytes().decode()
@@ -114,7 +119,7 @@ class ModelProcess:
         status = self._child.wait()
         if status < 0:
             name = signal.Signals(-status).name
-            return f"its process was killed ({name}); where memory ran out, set a smaller tile_px"
+            return f"its process was killed ({name}); where memory ran out, set less or tile_px"
         self._log.seek(0)
         lines = self._log.read().decode(errors="replace").strip().splitlines()
         return lines[-1].strip() if lines else f"its process ended with status {status}"

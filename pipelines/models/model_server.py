@@ -14,7 +14,7 @@ from typing import Any
 from pipelines.environment import prepare_environment
 from pipelines.models.model_process import Picture, get_picture, put_pictures
 
-Predict = Callable[[Picture, Picture | None, dict[str, int]], Picture]
+Predict = Callable[[Picture, Picture | None, dict[str, Any]], Picture]
 
 
 def load(reference: str, tracking_uri: str, factory: str | None) -> Predict:
@@ -27,13 +27,28 @@ def load(reference: str, tracking_uri: str, factory: str | None) -> Predict:
     mlflow.set_tracking_uri(tracking_uri)
     mlflow.set_registry_uri(tracking_uri)
     # The model itself, behind MLflow's schema, which takes floats alone.
-    model: Any = mlflow.pyfunc.load_model(reference).unwrap_python_model()
+    loaded = mlflow.pyfunc.load_model(reference)
+    model: Any = loaded.unwrap_python_model()
+    known = [parameter.name for parameter in loaded.metadata.get_params_schema() or []]
 
-    def predict(left: Picture, right: Picture | None, lengths: dict[str, int]) -> Picture:
-        restored: Picture = model.predict(None, {"left": left, "right": right}, lengths)
+    def predict(left: Picture, right: Picture | None, settings: dict[str, Any]) -> Picture:
+        understood = settings_of(settings, known)
+        restored: Picture = model.predict(None, {"left": left, "right": right}, understood)
         return restored
 
     return predict
+
+
+def settings_of(settings: dict[str, Any], known: list[str]) -> dict[str, Any]:
+    """Keep what a version of the model knows; raises ValueError for what it cannot do.
+
+    A version from before there was a choice of precision computes in float32.
+    """
+    wanted = {k: v for k, v in settings.items() if (k, v) != ("precision", "fp32") or k in known}
+    unknown = [f"{key}={value}" for key, value in wanted.items() if key not in known]
+    if unknown:
+        raise ValueError(f"this version does not know {', '.join(unknown)}; leave it out")
+    return wanted
 
 
 def _load_weights_file(path: str, factory: str | None) -> Predict:
@@ -47,8 +62,8 @@ def _load_weights_file(path: str, factory: str | None) -> Predict:
         sys.exit(str(error))  # the last line, which is the one that the parent reads
     network.to("cuda" if torch.cuda.is_available() else "cpu")
 
-    def predict(left: Picture, right: Picture | None, lengths: dict[str, int]) -> Picture:
-        restored: Any = k3dn.deblur(network, left, right, **lengths)
+    def predict(left: Picture, right: Picture | None, settings: dict[str, Any]) -> Picture:
+        restored: Any = k3dn.deblur(network, left, right, **settings)
         return restored
 
     return predict

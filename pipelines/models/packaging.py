@@ -71,7 +71,14 @@ def _signature() -> Any:
     return ModelSignature(
         inputs=Schema([TensorSpec(picture, any_size, side) for side in ("left", "right")]),
         outputs=Schema([TensorSpec(picture, any_size)]),
-        params=ParamSchema([ParamSpec("tile_px", "long", 512), ParamSpec("halo_px", "long", 64)]),
+        params=ParamSchema(
+            [
+                ParamSpec("precision", "string", "auto"),
+                ParamSpec("memory_mib", "long", 1024),
+                ParamSpec("halo_px", "long", 64),
+                ParamSpec("tile_px", "long", 0),
+            ]
+        ),
     )
 
 

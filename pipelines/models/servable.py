@@ -6,7 +6,8 @@ are all that a serving machine needs.
 
 Input: {"left", "right"}, each float32 ``(H, W, 3)`` sRGB in [0, 1], any size from 16 x 16 px.
 A network of single pictures takes the same picture twice.
-Output: the sharp picture, float32 ``(H, W, 3)``. Parameters: tile_px, halo_px.
+Output: the sharp picture, float32 ``(H, W, 3)``. Parameters: precision, memory_mib,
+halo_px, tile_px (0: as large as the memory allows).
 """
 
 import warnings
@@ -36,8 +37,13 @@ with warnings.catch_warnings(record=True):
         def predict(self, context, model_input, params=None):  # type: ignore[no-untyped-def]
             from k3dn import deblur
 
-            lengths = {key: int(value) for key, value in (params or {}).items()}
-            return deblur(self.network, model_input["left"], model_input["right"], **lengths)
+            # By MLflow's schema numbers come as its own types, and 0 stands for none given.
+            settings: dict[str, Any] = {
+                key: value if isinstance(value, str) else int(value)
+                for key, value in (params or {}).items()
+            }
+            settings["tile_px"] = settings.get("tile_px") or None
+            return deblur(self.network, model_input["left"], model_input["right"], **settings)
 
 
 set_model(DualPixelDeblurring())

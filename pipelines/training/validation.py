@@ -71,7 +71,7 @@ class Validation:
             held = self._pairs[number]
             _, pair = read_training_pair(self._versions[held.source], held.row, "val")
             left, right, target = (_as_float(p) for p in (pair.left, pair.right, pair.target))
-            restored = np.asarray(k3dn.deblur(network, left, right), np.float32)
+            restored = np.asarray(k3dn.deblur(network, left, right, precision="fp32"), np.float32)
             mean = 0.5 * (left + right)
             mine.append(
                 {

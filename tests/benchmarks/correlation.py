@@ -1,6 +1,6 @@
-"""Time the local correlation's two ways against a plain loop: docs/performance.md.
+"""Time the local correlation by tiles against the plain loop: docs/performance.md.
 
-    python -m tests.benchmarks.correlation [--device cuda]
+    python -m tests.benchmarks.correlation [--device cuda] [--bf16]
 
 Milliseconds, median of several; forward alone, and forward with backward as in training.
 """
@@ -11,50 +11,39 @@ import time
 from collections.abc import Callable
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
-from k3dn.network.correlation import ByOffsets, ByTiles
+from k3dn.network.correlation import by_offsets, local_correlation
 
 SHAPES = [(14, 256, 5), (30, 256, 9), (38, 256, 9), (48, 128, 9), (54, 256, 9), (96, 64, 9)]
 """Channels, side in px and window, as the SRP blocks of the variants have them."""
 
 
-def plain_loop(query: Tensor, key: Tensor, window: int) -> Tensor:
-    """The definition, offset by offset, with autograd's own backward pass."""
-    height, width = query.shape[-2:]
-    padded = F.pad(key, [window // 2] * 4)
-    scores = [
-        (query * padded[..., dy : dy + height, dx : dx + width]).mean(1)
-        for dy in range(window)
-        for dx in range(window)
-    ]
-    return torch.stack(scores, dim=1)
-
-
 WAYS: dict[str, Callable[[Tensor, Tensor, int], Tensor]] = {
-    "plain loop": plain_loop,
-    "by offsets": ByOffsets.apply,
-    "by tiles": ByTiles.apply,
+    "by offsets": by_offsets,
+    "by tiles": local_correlation,
 }
 
 
-def median_ms(call: Callable[[], object], device: str, repeats: int = 5) -> float:
+def median_ms(call: Callable[[], object], device: str, repeats: int = 3) -> float:
     """Median time of a call after one to warm up."""
+    # On a CPU its own time: other work may run beside.
+    clock = time.perf_counter if device == "cuda" else time.process_time
     times = []
     for _ in range(repeats + 1):
-        start = time.perf_counter()
+        start = clock()
         call()
         if device == "cuda":
             torch.cuda.synchronize()
-        times.append(time.perf_counter() - start)
+        times.append(clock() - start)
     return 1e3 * statistics.median(times[1:])
 
 
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--device", default="cpu")
-    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--bf16", action="store_true", help="bfloat16, channels together")
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     print("| channels, side, window | " + " | ".join(f"{n}, fwd / fwd + bwd" for n in WAYS) + " |")
@@ -62,6 +51,9 @@ def main() -> None:
     for channels, side, window in SHAPES:
         shape = (1, channels, side, side)
         query, key = (torch.randn(shape, device=arguments.device) for _ in "qk")
+        if arguments.bf16:
+            layout = torch.channels_last
+            query, key = (x.bfloat16().contiguous(memory_format=layout) for x in (query, key))
         cells = []
         for way in WAYS.values():
             with torch.inference_mode():

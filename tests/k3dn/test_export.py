@@ -7,7 +7,7 @@ import torch
 from k3dn import build_model
 from k3dn.export import export_onnx, export_program, input_names, size_step_px
 from k3dn.frozen import freeze
-from k3dn.network.correlation import correlation_by_plain_operators, local_correlation
+from k3dn.network.correlation import by_offsets, local_correlation
 
 NARROW = {
     "width": 4,
@@ -157,5 +157,5 @@ def test_a_frozen_network_gives_the_same_pictures_there_and_back(options):
 @pytest.mark.parametrize("window", [1, 3, 9])
 def test_the_correlation_of_a_graph_is_that_of_the_network(window):
     query, key = torch.randn(2, 2, 5, 11, 13)
-    found = correlation_by_plain_operators(query, key, window)
+    found = by_offsets(query, key, window)
     torch.testing.assert_close(found, local_correlation(query, key, window))

@@ -25,8 +25,8 @@ def test_feature_tiled_equals_whole(model, shape):
     """Within one of 65535 steps where the halo holds the receptive field."""
     rng = np.random.default_rng(0)
     left, right = rng.integers(0, 65536, (2, *shape, 3)).astype(np.uint16)
-    whole = deblur(model, left, right, tile_px=1024)
-    tiled = deblur(model, left, right, tile_px=96, halo_px=128)
+    whole = deblur(model, left, right, precision="fp32")
+    tiled = deblur(model, left, right, tile_px=96, halo_px=128, precision="fp32")
     assert whole.dtype == np.uint16
     assert np.abs(whole.astype(int) - tiled).max() <= 1
     mean = (left.astype(int) + right) // 2
@@ -57,8 +57,8 @@ def test_other_variants_and_readings_tiled_equal_whole(name, options, halo_px):
     torch.nn.init.normal_(model.decoder.to_image.weight, std=0.05)
     views = np.random.default_rng(0).integers(0, 65536, (2, 48, 1003, 3)).astype(np.uint16)
     given = views[:1] if model.config.single_picture else views
-    whole = deblur(model, *given, tile_px=1024)
-    tiled = deblur(model, *given, tile_px=64, halo_px=halo_px)
+    whole = deblur(model, *given, precision="fp32")
+    tiled = deblur(model, *given, tile_px=64, halo_px=halo_px, precision="fp32")
     assert np.abs(whole.astype(int) - tiled).max() <= 1
     mean = given.astype(int).mean(0)
     assert np.abs(whole - mean).max() > 100, "the network must do more than its residual"
@@ -108,7 +108,7 @@ def test_memory_beyond_the_pictures_is_that_of_a_row_of_tiles():
         tracemalloc.stop()
     assert np.all(found == 20000)
     row_of_tiles = (256 + 2 * 64) * 6000 * 3 * 4
-    assert peak < found.nbytes + 5 * row_of_tiles
+    assert peak < found.nbytes + 2 * row_of_tiles
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32])

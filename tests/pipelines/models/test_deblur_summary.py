@@ -13,8 +13,15 @@ import k3dn
 from pipelines.cli import run_command_line
 from pipelines.errors import UserError
 from pipelines.models import deblur, summary
-from pipelines.models.config import DeblurConfig, EvaluateConfig, PromoteConfig, SummaryConfig
+from pipelines.models.config import (
+    DeblurConfig,
+    EvaluateConfig,
+    PromoteConfig,
+    SummaryConfig,
+    parse_memory_mib,
+)
 from pipelines.models.loading import settle
+from pipelines.models.model_server import settings_of
 
 
 @pytest.fixture
@@ -70,6 +77,44 @@ def test_one_picture_is_restored_by_a_model_for_it(tmp_path: Path) -> None:
     deblur.run(DeblurConfig(root=str(tmp_path), left=picture, output=output, model=str(path)))
     untrained = cv2.imread(output, cv2.IMREAD_UNCHANGED)  # an untrained network changes nothing
     assert np.array_equal(untrained, cv2.imread(picture, cv2.IMREAD_UNCHANGED))
+
+
+def test_precision_and_memory_reach_the_network(tmp_path: Path) -> None:
+    options = {"width": 4, "disparity_channels": 8}
+    model = k3dn.build_model("nano", options)
+    torch.nn.init.normal_(model.decoder.to_image.weight, std=0.05)  # type: ignore[union-attr, arg-type]
+    path = tmp_path / "nano.safetensors"
+    k3dn.save_weights(path, model, name="nano", options=options)
+    views = np.random.default_rng(0).integers(0, 65536, (2, 200, 300, 3)).astype(np.uint16)
+    for name, view in zip(("left.png", "right.png"), views, strict=True):
+        assert cv2.imwrite(str(tmp_path / name), view[..., ::-1])
+
+    def restored(**keys: str) -> np.ndarray:
+        config = DeblurConfig(
+            root=str(tmp_path),
+            left=str(tmp_path / "left.png"),
+            right=str(tmp_path / "right.png"),
+            output=str(tmp_path / "out.png"),
+            model=str(path),
+            **keys,  # type: ignore[arg-type]
+        )
+        return cv2.imread(deblur.run(config).output, cv2.IMREAD_UNCHANGED)[..., ::-1].astype(int)
+
+    for precision in ("fp32", "bf16"):
+        expected = k3dn.deblur(model, *views, precision=precision)  # type: ignore[arg-type]
+        assert np.abs(restored(precision=precision) - expected).max() <= 2
+    assert np.abs(restored(precision="fp32") - expected).max() > 20  # bf16 is another answer
+    with pytest.raises(UserError, match="memory_mib=128 is too little: the smallest tile"):
+        restored(memory="128MiB")
+
+
+def test_an_older_version_gets_what_it_knows() -> None:
+    older, newer = ["tile_px", "halo_px"], ["tile_px", "halo_px", "precision", "memory_mib"]
+    settings = {"halo_px": 32, "precision": "fp32"}
+    assert settings_of(settings, newer) == settings
+    assert settings_of(settings, older) == {"halo_px": 32}
+    with pytest.raises(ValueError, match="does not know precision=bf16, memory_mib=500; leave"):
+        settings_of({"precision": "bf16", "memory_mib": 500}, older)
 
 
 def test_one_picture_is_too_little_for_a_model_of_pairs(tmp_path: Path) -> None:
@@ -177,3 +222,12 @@ def test_configurations_name_the_wrong_key() -> None:
         PromoteConfig(max_pairs=0)
     with pytest.raises(ValueError, match="tile_px"):
         DeblurConfig(left="a", right="b", tile_px=8)
+    with pytest.raises(ValueError, match=r"memory must be a size such as .*, got '2 apples'"):
+        DeblurConfig(left="a", right="b", memory="2 apples")
+
+
+@pytest.mark.parametrize(
+    ("text", "mib"), [("1GiB", 1024), ("800 MB", 762), ("1.5gib", 1536), ("2GB", 1907)]
+)
+def test_memory_is_read_in_the_usual_units(text: str, mib: int) -> None:
+    assert parse_memory_mib(text) == mib
