@@ -18,17 +18,22 @@ class FixedKernels(KernelSet):
 
     deblurring: Tensor
     blurring: Tensor
+    queried: Tensor
 
     def __init__(self, kernels: KernelSet) -> None:
         super().__init__()
         self.register_buffer("deblurring", kernels.deblurring_kernels())
         self.register_buffer("blurring", kernels.blurring_kernels())
+        self.register_buffer("queried", kernels.query_kernels())
 
     def deblurring_kernels(self) -> Tensor:
         return self.deblurring
 
     def blurring_kernels(self) -> Tensor:
         return self.blurring
+
+    def query_kernels(self) -> Tensor:
+        return self.queried
 
 
 class FixedDenseKernels(nn.Module):

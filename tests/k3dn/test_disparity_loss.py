@@ -52,10 +52,10 @@ def test_means_of_windows_are_those_of_a_loop(height, width, unknown, window_px,
 
 
 def test_windows_of_a_picture_that_is_resized():
-    """144 x 112 px in a picture brought from 96 x 80 to 288 x 224: 48 x 40 of its own."""
+    """144 x 112 px in a picture brought from 96 x 80 to 288 x 448: 48 x 20 of its own."""
     coc = torch.arange(4.0).reshape(1, 1, 2, 2).repeat_interleave(48, 2).repeat_interleave(40, 3)
     config = build_model("nano", {"form": "paper"}).config
-    assert coc_of_windows(coc, config).flatten().tolist() == [0, 1, 2, 3]
+    assert coc_of_windows(coc, config).flatten().tolist() == [0, 0, 1, 1, 2, 2, 3, 3]
 
 
 @given(st.floats(-50, 50), st.floats(-8, 8))
