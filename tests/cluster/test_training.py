@@ -75,7 +75,8 @@ def assert_same_training(one: RunPlan, other: RunPlan) -> None:
     assert [index for index, _ in samples] == list(range(STEPS * one.config.batch_size))
     assert samples == read_samples(other.folder)
     weights = [
-        k3dn.load_weights(str(plan.folder.child(WEIGHTS))).state_dict() for plan in (one, other)
+        k3dn.load_weights(str(plan.folder.child(WEIGHTS)), plan.config.model).state_dict()
+        for plan in (one, other)
     ]
     for key, value in weights[0].items():
         torch.testing.assert_close(value, weights[1][key], rtol=1e-4, atol=1e-6)

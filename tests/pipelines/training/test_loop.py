@@ -42,7 +42,7 @@ def killed_at(step: int):  # type: ignore[no-untyped-def]
 def weights(plan: RunPlan) -> dict[str, torch.Tensor]:
     path = plan.folder.child(WEIGHTS).local_path()
     assert path is not None
-    return k3dn.load_weights(path).state_dict()
+    return k3dn.load_weights(path, plan.config.model).state_dict()
 
 
 @pytest.mark.parametrize("ema", [0.0, 0.9])
@@ -131,7 +131,7 @@ def test_validation_is_the_mean_over_whole_pictures(small: Small) -> None:
     outcome = fit(plan, ProcessContext(), local_batches)
     path = plan.folder.child(WEIGHTS).local_path()
     assert path is not None
-    network = k3dn.load_weights(path)
+    network = k3dn.load_weights(path, config.model)
     psnr = []
     for name, row in (("soft", 0), ("soft", 1), ("real", 0)):
         pair = open_version(plan.root, name).read_pair("val", row)
