@@ -167,13 +167,21 @@ def test_the_in_focus_map_of_a_trained_network_falls_with_blur(trained):
     assert np.corrcoef(in_focus.ravel(), np.abs(coc_px).ravel())[0, 1] < -0.6
 
 
-def test_the_query_of_a_trained_network_is_alive(trained):
-    """Weights that are the same everywhere choose no kernel. Here, and nowhere else, is said how
-    much they must vary over places."""
-    shown, _ = trained
+def test_the_query_of_a_trained_network_lives_on_disparity(trained):
+    """Weights that are the same everywhere choose no kernel, and weights that vary with anything
+    but disparity the wrong one: a linear readout of them must tell the signed blur radius.
+    """
+    shown, coc_px = trained
     weights = np.stack([one.kernel_weights for one in shown])
-    spread = weights.std(axis=(0, 1, 2)).max() / weights.mean()
-    assert spread > 0.02
+    assert weights.std(axis=(0, 1, 2)).mean() > 0.05
+    places = weights.shape[1:3]
+    radii = coc_px.reshape(len(shown), places[0], 16, places[1], 16).mean((2, 4))
+    readout = np.concatenate((weights, np.ones_like(weights[..., :1])), axis=-1)
+    fitted, tested = slice(None, None, 2), slice(1, None, 2)
+    columns = readout.shape[-1]
+    solved = np.linalg.lstsq(readout[fitted].reshape(-1, columns), radii[fitted].ravel())[0]
+    error = readout[tested] @ solved - radii[tested]
+    assert 1 - error.var() / radii[tested].var() > 0.6
 
 
 def test_models_that_have_less_to_show(views):
