@@ -59,14 +59,15 @@ def test_an_onnx_file_answers_as_the_network_and_says_what_it_is(
     ] * 3
     left, right = (view.transpose(2, 0, 1)[None] for view in views)
     (image,) = session.run(["image"], {"left": left, "right": right})
-    expected = k3dn.deblur(k3dn.load_weights(weights), *views)
+    expected = k3dn.deblur(k3dn.load_weights(weights), *views, precision="fp32")
     np.testing.assert_allclose(image[0].transpose(1, 2, 0).clip(0, 1), expected, atol=1e-4)
 
 
 def test_a_pt2_file_of_a_registered_version(tmp_path: Path, register_offset, tracking_uri) -> None:
     version = register_offset("exported", 0.25)
     reference = f"models:/exported/{version}"
-    made = export_model.run(config(tmp_path, reference, "net.pt2", tracking_uri=tracking_uri))
+    given = {"factory": "offset_network:offset", "tracking_uri": tracking_uri}
+    made = export_model.run(config(tmp_path, reference, "net.pt2", **given))
     assert made.model == "offset_network:offset" and "multiple of 16 px" in made.sizes
     files = {export_model.METADATA_FILE: ""}
     module = torch.export.load(made.output, extra_files=files).module()
@@ -108,7 +109,7 @@ def test_a_file_that_is_off_is_not_kept(tmp_path: Path, monkeypatch: pytest.Monk
     model = k3dn.build_model(name)
     k3dn.save_weights(path, model, name=name)
     with pytest.raises(UserError, match=r"off by .*nothing was written"):
-        export_model.run(config(tmp_path, path, "net.pt2"))
+        export_model.run(config(tmp_path, path, "net.pt2", factory=name))
     assert not (tmp_path / "net.pt2").exists()
 
 

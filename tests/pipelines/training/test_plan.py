@@ -41,8 +41,8 @@ def test_what_decides_the_result_decides_the_name(small: Small) -> None:
         {"datasets": ["soft"]},
         {"reblur_every": 2},
         {"precision": "bf16"},
-        {"disparity_loss": 0.2},
-        {"exchange_views": 0.5},
+        {"disparity_loss": 0.3},
+        {"exchange_views": 0.25},
     ):
         assert plan_run(small(**changes)).name != base.name
 
