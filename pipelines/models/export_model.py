@@ -77,9 +77,12 @@ def run(config: ExportModelConfig) -> ExportModelResult:
     suffix = PurePosixPath(target.name).suffix.lower()
     _check_output(config, target, suffix)
     size = parse_size(config.size) if config.size else None
-    tracking_uri = open_store(config) if config.model.startswith("models:/") else ""
-    reference = settle(config.model, tracking_uri).reference
-    network = load_network(reference, tracking_uri)
+    registered = config.model.startswith("models:/")
+    tracking_uri = open_store(config) if registered else ""
+    # Unlike for a prediction, the code that a version brings with it is not the code that runs.
+    factory = None if registered else config.factory
+    reference = settle(config.model, tracking_uri, factory).reference
+    network = load_network(reference, tracking_uri, config.factory)
     with open_weights(reference, tracking_uri) as weights:
         metadata = _metadata(weights, network, size)
     with tempfile.TemporaryDirectory(prefix="k3dn-export-") as folder:

@@ -66,7 +66,11 @@ def test_an_onnx_file_answers_as_the_network_and_says_what_it_is(
 def test_a_pt2_file_of_a_registered_version(tmp_path: Path, register_offset, tracking_uri) -> None:
     version = register_offset("exported", 0.25)
     reference = f"models:/exported/{version}"
-    made = export_model.run(config(tmp_path, reference, "net.pt2", tracking_uri=tracking_uri))
+    keys = {"tracking_uri": tracking_uri}
+    with pytest.raises(UserError, match="give factory=offset_network:offset"):
+        export_model.run(config(tmp_path, reference, "net.pt2", **keys))
+    keys["factory"] = "offset_network:offset"
+    made = export_model.run(config(tmp_path, reference, "net.pt2", **keys))
     assert made.model == "offset_network:offset" and "multiple of 16 px" in made.sizes
     files = {export_model.METADATA_FILE: ""}
     module = torch.export.load(made.output, extra_files=files).module()
@@ -108,7 +112,7 @@ def test_a_file_that_is_off_is_not_kept(tmp_path: Path, monkeypatch: pytest.Monk
     model = k3dn.build_model(name)
     k3dn.save_weights(path, model, name=name)
     with pytest.raises(UserError, match=r"off by .*nothing was written"):
-        export_model.run(config(tmp_path, path, "net.pt2"))
+        export_model.run(config(tmp_path, path, "net.pt2", factory=name))
     assert not (tmp_path / "net.pt2").exists()
 
 
