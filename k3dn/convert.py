@@ -137,8 +137,8 @@ def rename(tensors: Mapping[str, Tensor], config: K3DNConfig) -> dict[str, Tenso
             kind = "floating point numbers" if is_float else "whole numbers"
             found = f"{tensor.dtype}, {tensor.layout}"
             raise ValueError(f"{theirs} must be a plain tensor of {kind}, got {found}")
-        if not torch.isfinite(tensor).all():
-            raise ValueError(f"{theirs} has NaN or infinite values")
+        if not torch.isfinite(tensor.to(wanted[ours].dtype)).all():
+            raise ValueError(f"{theirs} has NaN, or infinite values in {wanted[ours].dtype}")
         renamed[ours] = _to_ours(theirs, tensor).reshape(wanted[ours].shape)
     if remaining:
         raise ValueError(f"{next(iter(remaining))} belongs to no network of the authors' form here")

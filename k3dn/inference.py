@@ -62,8 +62,8 @@ def plan_inference(
 ) -> InferencePlan:
     """Decide how a model restores a picture of ``height`` x ``width`` px.
 
-    precision: ``fp32``, ``bf16``, or ``auto``: bfloat16 where the device is faster in it. Weights
-    that are neither stay what they are. A compiled network, and one of somebody else's, runs as
+    precision: ``fp32``, ``bf16``, or ``auto``: bfloat16 where the device is faster in it; weights
+    that are not float32 stay what they are. A compiled network, and one of somebody else's, runs as
     it came; asked for bf16 it is refused.
     memory_mib: what tiles may take beside pictures and weights; of the tiles that fit, those are
     taken of which the least is computed twice. tile_px: a size of one's own instead.
@@ -176,7 +176,8 @@ def _tile(
         smallest = rows * columns * bytes_a_px + rows * width * _BAND_BYTES
         raise ValueError(
             f"memory_mib={memory_mib} is too little: the smallest tile of {height} x {width} px "
-            f"with a halo of {max(halo)} px takes {_FIXED_MIB + -(-smallest // 2**20)}"
+            f"with a halo of {max(halo)} px takes {_FIXED_MIB + -(-smallest // 2**20)} "
+            "MiB; allow more, or a smaller halo"
         )
     return best
 

@@ -71,6 +71,7 @@ def deblur(
     tile_rows = _spans(height, plan.tile_px[0], plan.halo_px[0])
     tile_columns = _spans(width, plan.tile_px[1], plan.halo_px[1], beyond)
     device = next(model.parameters(), torch.empty(0)).device
+    dtype = torch.promote_types(plan.dtype or torch.float32, torch.float32)
     image = np.empty_like(left)
     band = _Band(width)
     with evaluating(model):
@@ -78,7 +79,7 @@ def deblur(
         for index, (rows, row_weight) in enumerate(tile_rows):
             band.move_to(rows)
             for number, (columns, column_weight) in enumerate(tile_columns):
-                tiles = [_to_tensor(view[rows, columns], peak, device) for view in views]
+                tiles = [_to_tensor(view[rows, columns], peak, device, dtype) for view in views]
                 restored = _to_picture(prepared(*tiles), tiles[0].shape)
                 band.add(columns, restored, row_weight[:, None] * column_weight)
                 if progress is not None:
@@ -160,12 +161,12 @@ def _peak(image: Image) -> float:
     raise ValueError(f"views must be uint8, uint16 or floating point, got {image.dtype}")
 
 
-def _to_tensor(view: Image, peak: float, device: torch.device) -> Tensor:
+def _to_tensor(view: Image, peak: float, device: torch.device, dtype: torch.dtype) -> Tensor:
     """``(1, 3, H, W)`` in [0, 1], channels together; 8 and 16 bit travel to the device as such."""
     tile = torch.from_numpy(np.array(view))
     if device.type == "cuda":
         tile = tile.pin_memory().to(device, non_blocking=True)
-    return (tile.to(device).float() / peak).movedim(-1, 0)[None]
+    return (tile.to(device).to(dtype) / peak).movedim(-1, 0)[None]
 
 
 def _to_picture(restored: object, expected: torch.Size) -> NDArray[np.float32]:

@@ -115,11 +115,14 @@ class AuthorsKernels(KernelSet):
         return self.deblurring_kernels()
 
     def deblurring_kernels(self) -> Tensor:
-        return self._spatial(torch.view_as_complex(at_least_float32(self.spectrum)))
+        return self._spatial(self._complex())
 
     def blurring_kernels(self) -> Tensor:
-        spectrum = torch.view_as_complex(at_least_float32(self.spectrum))
-        return self._spatial((spectrum + AUTHORS_EPSILON).reciprocal())
+        return self._spatial((self._complex() + AUTHORS_EPSILON).reciprocal())
+
+    def _complex(self) -> Tensor:
+        # A network in channels_last has torn real and imaginary parts apart.
+        return torch.view_as_complex(at_least_float32(self.spectrum).contiguous())
 
     def _spatial(self, spectrum: Tensor) -> Tensor:
         side = self.kernel_size + 1

@@ -82,9 +82,6 @@ class K3DN(nn.Module):
                     module.start_open()
                 elif isinstance(module, KernelQuery):
                     module.start_even()
-        if self.coc_readout is not None:
-            for parameter in self.coc_readout.parameters():
-                nn.init.zeros_(parameter)
         if self.config.mean_residual:
             for parameter in self.decoder.to_image.parameters():
                 nn.init.zeros_(parameter)

@@ -157,7 +157,7 @@ class ExportModelConfig(StepConfig):
     model: str = "models:/k3dn@champion"
     """models:/NAME@ALIAS, models:/NAME/VERSION, or a .safetensors file."""
     factory: str | None = None
-    """package.module:factory of a model that is not a K3DN: code that may run, as it is here."""
+    """package.module:factory of a network that is not K3DN: code of this checkout that may run."""
     output: str = "k3dn.onnx"
     """Where the file goes: .onnx, or .pt2 for torch.export."""
     size: str | None = None

@@ -65,7 +65,10 @@ def run(config: ConvertConfig) -> ConvertResult:
             raise UserError(str(error).replace(str(path), config.checkpoint)) from error
     with tempfile.TemporaryDirectory(prefix="k3dn-convert-") as folder:
         written = Path(folder, target.name)
-        k3dn.save_weights(written, found.model, name=found.name, options=found.options)
+        try:
+            k3dn.save_weights(written, found.model, name=found.name, options=found.options)
+        except ValueError as error:  # values that no trained network has
+            raise UserError(f"{config.checkpoint}: {error}") from error
         target.write_bytes(written.read_bytes())
     return ConvertResult(
         model=found.name,

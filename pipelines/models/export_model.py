@@ -79,8 +79,9 @@ def run(config: ExportModelConfig) -> ExportModelResult:
     size = parse_size(config.size) if config.size else None
     registered = config.model.startswith("models:/")
     tracking_uri = open_store(config) if registered else ""
-    # A registered version has its own code, which a file that runs without it cannot bring along.
-    reference = settle(config.model, tracking_uri, None if registered else config.factory).reference
+    # Unlike for a prediction, the code that a version brings with it is not the code that runs.
+    factory = None if registered else config.factory
+    reference = settle(config.model, tracking_uri, factory).reference
     network = load_network(reference, tracking_uri, config.factory)
     with open_weights(reference, tracking_uri) as weights:
         metadata = _metadata(weights, network, size)

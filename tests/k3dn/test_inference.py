@@ -57,6 +57,9 @@ def test_every_form_takes_channels_last(switch):
     assert weight.is_contiguous(memory_format=torch.channels_last)
     kept = awake(**switch).state_dict()
     assert all(torch.equal(value, kept[key]) for key, value in model.state_dict().items())
+    views = torch.rand(2, 1, 3, 64, 64)
+    with torch.no_grad():
+        torch.testing.assert_close(model(*views), awake(**switch)(*views), atol=1e-4, rtol=1e-4)
 
 
 @pytest.mark.parametrize("name", ["nano", "tiny"])
@@ -94,6 +97,9 @@ def test_auto_takes_what_is_faster_here(monkeypatch, speedup, dtype):
     assert plan_inference(awake(), 64, 64).dtype == dtype
     assert plan_inference(awake().double(), 64, 64).dtype == torch.float64
     assert plan_inference(awake().bfloat16(), 64, 64).dtype == torch.bfloat16
+    views = picture(32, 48)
+    expected = deblur(awake(), *views, precision="fp32")
+    assert np.abs(deblur(awake().double(), *views).astype(int) - expected).max() <= 1
 
 
 def test_the_speedup_is_that_of_a_convolution_of_this_machine():

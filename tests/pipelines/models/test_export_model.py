@@ -66,8 +66,11 @@ def test_an_onnx_file_answers_as_the_network_and_says_what_it_is(
 def test_a_pt2_file_of_a_registered_version(tmp_path: Path, register_offset, tracking_uri) -> None:
     version = register_offset("exported", 0.25)
     reference = f"models:/exported/{version}"
-    given = {"factory": "offset_network:offset", "tracking_uri": tracking_uri}
-    made = export_model.run(config(tmp_path, reference, "net.pt2", **given))
+    keys = {"tracking_uri": tracking_uri}
+    with pytest.raises(UserError, match="give factory=offset_network:offset"):
+        export_model.run(config(tmp_path, reference, "net.pt2", **keys))
+    keys["factory"] = "offset_network:offset"
+    made = export_model.run(config(tmp_path, reference, "net.pt2", **keys))
     assert made.model == "offset_network:offset" and "multiple of 16 px" in made.sizes
     files = {export_model.METADATA_FILE: ""}
     module = torch.export.load(made.output, extra_files=files).module()
