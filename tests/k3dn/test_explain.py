@@ -154,26 +154,31 @@ def trained():
 
 
 def test_a_trained_network_tells_near_from_far(trained):
-    """0.94 in correlation when this was written, with a cost volume of finer steps."""
+    """0.94 in correlation when this was written."""
     shown, coc_px = trained
     found = np.stack([one.coc_px for one in shown])
     assert np.corrcoef(found.ravel(), coc_px.ravel())[0, 1] > 0.8
 
 
 def test_the_in_focus_map_of_a_trained_network_falls_with_blur(trained):
-    """-0.85 in correlation when this was written, with a cost volume of finer steps."""
+    """-0.86 in correlation when this was written."""
     shown, coc_px = trained
     in_focus = np.stack([one.in_focus for one in shown])
     assert np.corrcoef(in_focus.ravel(), np.abs(coc_px).ravel())[0, 1] < -0.6
 
 
 def test_the_query_of_a_trained_network_is_alive(trained):
-    """Weights that are the same everywhere choose no kernel. Here, and nowhere else, is said how
-    much they must vary over places."""
-    shown, _ = trained
+    """A linear readout of a explains the signed radius of pictures that it was not fitted on: R^2
+    was 0.94 when this was written, and -0.02 before training, whose weights vary as well."""
+    shown, coc_px = trained
     weights = np.stack([one.kernel_weights for one in shown])
-    spread = weights.std(axis=(0, 1, 2)).max() / weights.mean()
-    assert spread > 0.02
+    truth = coc_px[:, 8::16, 8::16]  # windows lie in one plane each
+    fitted, tested = (
+        (np.insert(weights[part], 0, 1, axis=-1).reshape(-1, weights.shape[-1] + 1), truth[part])
+        for part in (slice(0, None, 2), slice(1, None, 2))
+    )
+    readout = np.linalg.lstsq(fitted[0], fitted[1].ravel(), rcond=1e-6)[0]
+    assert np.square(tested[0] @ readout - tested[1].ravel()).mean() < 0.5 * tested[1].var()
 
 
 def test_models_that_have_less_to_show(views):
