@@ -57,7 +57,7 @@ def plan_inference(
     precision: Precision = "auto",
     memory_mib: int = DEFAULT_MEMORY_MIB,
     tile_px: int | None = None,
-    halo_px: int = 64,
+    halo_px: int = 96,
     compiled: bool = False,
 ) -> InferencePlan:
     """Decide how a model restores a picture of ``height`` x ``width`` px.

@@ -120,7 +120,7 @@ class TrainingObjective(nn.Module):
     def __init__(
         self,
         model: nn.Module,
-        lambda_1: float = 0.5,
+        lambda_1: float = 0.1,
         *,
         deblur_loss: str = "charbonnier_edge",
         reblur_loss: str = "charbonnier_edge",

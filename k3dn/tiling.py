@@ -25,7 +25,7 @@ def deblur(
     right: Image | None = None,
     *,
     tile_px: int | None = None,
-    halo_px: int = 64,
+    halo_px: int = 96,
     precision: Precision = "auto",
     memory_mib: int = DEFAULT_MEMORY_MIB,
     compiled: bool = False,

@@ -22,7 +22,7 @@ class TuneConfig(StepConfig):
     """Optimiser steps of a trial that is not stopped, in place of train.steps."""
     validations: int = 4
     """Validations of a trial, spread evenly; after each one ASHA may stop it."""
-    lambda_1: list[float] = field(default_factory=lambda: [0.1, 1.0])
+    lambda_1: list[float] = field(default_factory=lambda: [0.01, 1.0])
     """Lowest and highest weight of the reblurring loss; drawn evenly on a logarithmic scale."""
     num_kernels: list[int] = field(default_factory=lambda: [16, 24, 32, 48])
     """The numbers of kernels N to choose from; multiples of 4, which the network's width gives."""

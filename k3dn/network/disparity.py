@@ -140,7 +140,7 @@ class DisparityEstimator(nn.Module):
     def _match(self, features: Tensor, level: int) -> tuple[Tensor, Tensor]:
         """Normalised scores ``(B, G S, h, w)`` and their spread ``(B, G, h, w)`` at 1/8.
 
-        In full precision: shifts differ in the last bits of bfloat16.
+        In full precision: scores of neighbouring shifts differ by less than bfloat16 tells apart.
         """
         with full_precision(features.device):
             left, right = halves(at_least_float32(features))

@@ -48,7 +48,7 @@ class MeasureConfig(StepConfig):
     """Take at most so many pairs of each dataset, the first ones. None: all."""
     tile_px: int = 512
     """Side of the tiles that a picture is cut into, in px."""
-    halo_px: int = 64
+    halo_px: int = 96
     """Surroundings that each tile sees, in px."""
     precision: Literal["auto", "fp32", "bf16"] = "fp32"
     """fp32 gives the same figures on all machines; auto takes bf16 where that is faster."""
@@ -142,7 +142,7 @@ class DeblurConfig(StepConfig):
     cut into tiles."""
     tile_px: int | None = None
     """Side of the tiles in px. None: as large as the memory allows."""
-    halo_px: int = 64
+    halo_px: int = 96
     """Surroundings that each tile sees, in px."""
 
     def __post_init__(self) -> None:

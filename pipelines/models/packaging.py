@@ -75,7 +75,7 @@ def _signature() -> Any:
             [
                 ParamSpec("precision", "string", "auto"),
                 ParamSpec("memory_mib", "long", 1024),
-                ParamSpec("halo_px", "long", 64),
+                ParamSpec("halo_px", "long", 96),
                 ParamSpec("tile_px", "long", 0),
             ]
         ),

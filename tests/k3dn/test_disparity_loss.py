@@ -86,7 +86,7 @@ def test_a_batch_is_the_mean_of_its_pairs_also_where_some_know_nothing():
     ]
     assert parts[1] == 0 and 0 < parts[2] < parts[0]
     torch.testing.assert_close(whole.disparity, sum(parts) / 3)
-    expected = whole.deblur + 0.5 * whole.reblur + 0.3 * whole.disparity
+    expected = whole.deblur + 0.1 * whole.reblur + 0.3 * whole.disparity
     torch.testing.assert_close(whole.total, expected)
 
 

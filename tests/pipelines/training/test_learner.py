@@ -101,7 +101,6 @@ def test_two_workers_with_uneven_shares_in_parts_give_it_too(tmp_path: Path) -> 
 
 def test_layout_and_bfloat16_leave_the_weights_what_they_are() -> None:
     plain = two_steps(SMALL)
-    learner = Learner(replace(SMALL, channels_last=True), ProcessContext(), None)
     check_equal(two_steps(replace(SMALL, channels_last=True)), plain)
     learner = Learner(replace(SMALL, precision="bf16"), ProcessContext(), None)
     losses = learner.step(0, whole_batch())
