@@ -176,7 +176,7 @@ def _tile(
         smallest = rows * columns * bytes_a_px + rows * width * _BAND_BYTES
         raise ValueError(
             f"memory_mib={memory_mib} is too little: the smallest tile of {height} x {width} px "
-            f"with a halo of {max(halo)} px takes {_FIXED_MIB + -(-smallest // 2**20)}"
+            f"with a halo of {max(halo)} px takes {_FIXED_MIB + -(-smallest // 2**20)} MiB"
         )
     return best
 
