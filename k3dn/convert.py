@@ -61,12 +61,12 @@ def read_checkpoint(path: str | Path) -> dict[str, Tensor]:
     """
     try:
         found: Any = torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
+    except (pickle.UnpicklingError, EOFError, LookupError) as error:  # text is taken for pickles
         raise ValueError(
             f"{path} is damaged or holds more than tensors, and what else it holds is not run; "
             "give a file that torch.save(model.state_dict(), ...) wrote"
         ) from error
-    except (OSError, RuntimeError, EOFError, ValueError, KeyError, IndexError) as error:
+    except (OSError, RuntimeError, ValueError) as error:
         raise ValueError(f"{path} cannot be read as a torch checkpoint: {_short(error)}") from error
     for _ in _NESTED:
         inner = [found[key] for key in _NESTED if isinstance(found, dict) and key in found]

@@ -27,7 +27,7 @@ _HOLDERS = (
     "__cause__",
     "__context__",
 )
-_NOT_WRITABLE = (PermissionError, NotADirectoryError, IsADirectoryError)
+_NOT_WRITABLE = (PermissionError, NotADirectoryError, IsADirectoryError, FileExistsError)
 
 
 class Terminated(BaseException):

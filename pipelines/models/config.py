@@ -1,5 +1,6 @@
 """Configuration of the steps that use a trained model. Imports nothing heavy."""
 
+import math
 import re
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
@@ -10,7 +11,7 @@ from pipelines.config import StepConfig
 def parse_size(text: str) -> tuple[int, int]:
     """Read ``1152x1792`` as (height, width) in px; raises ValueError."""
     height, _, width = text.lower().partition("x")
-    if not (height.isdigit() and width.isdigit()):
+    if not (height.isdecimal() and width.isdecimal()):
         raise ValueError(f"size must be HEIGHTxWIDTH such as 1152x1792, got {text!r}")
     if min(int(height), int(width)) < 16:
         raise ValueError(f"size must be at least 16x16, got {text!r}")
@@ -24,9 +25,10 @@ _UNITS = {"mb": 1e6, "mib": 2**20, "gb": 1e9, "gib": 2**30}
 def parse_memory_mib(text: str) -> int:
     """Read ``1.5GB`` or ``800MiB`` as whole MiB; raises ValueError."""
     found = re.fullmatch(r"(\d+(?:\.\d+)?) ?([a-z]+)", text.strip().lower())
-    if found is None or found[2] not in _UNITS:
-        raise ValueError(f"memory must be a size such as 1500MB or 2GiB, got {text!r}")
-    return int(float(found[1]) * _UNITS[found[2]] / 2**20)
+    mib = float(found[1]) * _UNITS.get(found[2], 0) / 2**20 if found else 0.0
+    if not 1 <= mib < math.inf:
+        raise ValueError(f"memory must be a size such as 1500MB or 2GiB, got {text[:40]!r}")
+    return int(mib)
 
 
 def _check_tiles(tile_px: int | None, halo_px: int) -> None:
@@ -178,6 +180,8 @@ class ConvertConfig(StepConfig):
     """Path or URL of a torch checkpoint with tensors in the authors' naming."""
     output: str = "authors.safetensors"
     """Where the weights go."""
+    overwrite: bool = False
+    """Replace a file of this name."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -45,7 +45,7 @@ def run(config: ConvertConfig) -> ConvertResult:
     """Read, recognise, rename, write.
 
     Raises UserError for a file that is not there, is no checkpoint of the authors' network or
-    holds anything but tensors.
+    holds anything but tensors, and for an output that is there already.
     """
     import k3dn
     from k3dn.convert import convert_checkpoint
@@ -54,6 +54,8 @@ def run(config: ConvertConfig) -> ConvertResult:
     target = locate(config.output)
     if PurePosixPath(target.name).suffix != _SUFFIX:
         raise UserError(f"{config.output}: the weights are a safetensors file, name it {_SUFFIX}")
+    if target.exists() and not config.overwrite:
+        raise _present(config.output)
     source = locate(config.checkpoint)
     path = source.local_path()
     if not (path.is_file() if path is not None else source.exists()):
@@ -69,7 +71,10 @@ def run(config: ConvertConfig) -> ConvertResult:
             k3dn.save_weights(written, found.model, name=found.name, options=found.options)
         except ValueError as error:  # values that no trained network has
             raise UserError(f"{config.checkpoint}: {error}") from error
-        target.write_bytes(written.read_bytes())
+        if config.overwrite:
+            target.write_bytes(written.read_bytes())
+        elif not target.put_if_absent(written.read_bytes()):
+            raise _present(config.output)
     return ConvertResult(
         model=found.name,
         single_picture=found.config.single_picture,
@@ -77,3 +82,7 @@ def run(config: ConvertConfig) -> ConvertResult:
         parameters=sum(parameter.numel() for parameter in found.model.parameters()),
         output=target.url,
     )
+
+
+def _present(output: str) -> UserError:
+    return UserError(f"{output} exists; give another name, or overwrite=true")

@@ -119,7 +119,9 @@ class ModelProcess:
         status = self._child.wait()
         if status < 0:
             name = signal.Signals(-status).name
-            return f"its process was killed ({name}); where memory ran out, set less or tile_px"
+            return (
+                f"its process was killed ({name}); where memory ran out, set tile_px or less memory"
+            )
         self._log.seek(0)
         lines = self._log.read().decode(errors="replace").strip().splitlines()
         return lines[-1].strip() if lines else f"its process ended with status {status}"

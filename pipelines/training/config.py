@@ -94,7 +94,6 @@ class TrainConfig(StepConfig):
             "batch_size": 1,
             "patch": 16,
             "warmup_steps": 0,
-            "lambda_1": 0,
             "reblur_every": 1,
             "accumulate": 1,
             "grad_clip": 0,
@@ -108,15 +107,14 @@ class TrainConfig(StepConfig):
             "max_val_pairs": 0,
         }
         for key, lowest in at_least.items():
-            if getattr(self, key) < lowest:
+            if not getattr(self, key) >= lowest:  # nor is NaN
                 raise ValueError(f"{key} must be at least {lowest}, not {getattr(self, key)}")
         for key in ("lr", "cpus_per_worker", "cpus_per_reader"):
-            if getattr(self, key) <= 0:
+            if not getattr(self, key) > 0:
                 raise ValueError(f"{key} must be greater than 0, not {getattr(self, key)}")
-        if not 0 <= self.disparity_loss < math.inf:
-            raise ValueError(
-                f"disparity_loss must be finite and at least 0, not {self.disparity_loss}"
-            )
+        for key in ("lambda_1", "disparity_loss"):
+            if not 0 <= getattr(self, key) < math.inf:
+                raise ValueError(f"{key} must be finite and at least 0, not {getattr(self, key)}")
         if not 0 <= self.exchange_views <= 1:
             raise ValueError(f"exchange_views must be in [0, 1], not {self.exchange_views}")
         if not 0 <= self.ema < 1:

@@ -62,6 +62,15 @@ def test_a_file_that_may_not_be_written_is_named() -> None:
     assert failure.message == "cannot use /data/x: permission denied; check the path"
 
 
+def test_a_file_in_the_place_of_a_folder_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("no folder")
+    with pytest.raises(FileExistsError) as caught:
+        (tmp_path / "file").mkdir(parents=True, exist_ok=True)
+    failure = explain_failure(caught.value)
+    assert failure.exit_code == 2
+    assert failure.message == f"cannot use {tmp_path / 'file'}: file exists; check the path"
+
+
 def test_an_unforeseen_exception_is_one_line_and_exit_code_1() -> None:
     failure = explain_failure(ZeroDivisionError("division by zero\nmore"))
     assert (failure.message, failure.exit_code) == ("ZeroDivisionError: division by zero", 1)

@@ -171,6 +171,35 @@ def test_reblurring_uses_the_kernels_of_the_blurred_pair():
     assert not torch.equal(model.reblur(sharp, weights), model.reblur(sharp, other))
 
 
+@pytest.mark.parametrize("reverses", [True, False])
+def test_restoring_deblurs_in_every_block_and_reblurring_blurs_in_every_one(reverses):
+    model, ran = awake(small(psf_blocks=3, reversed_reblur=reverses)), []
+    for number, block in enumerate(model.blocks()):
+        block.register_forward_pre_hook(
+            lambda _block, _views, how, number=number: ran.append((number, how["reblur"])),
+            with_kwargs=True,
+        )
+    left, right, sharp = torch.rand(3, 1, 3, 32, 48)
+    weights = model.restore(left, right).kernel_weights
+    assert ran == [(number, False) for number in range(5)]  # three at 1/8, then at 1/4 and 1/2
+    ran.clear()
+    model.reblur(sharp, weights)
+    eighth = [2, 1, 0] if reverses else [0, 1, 2]
+    assert ran == [(number, True) for number in (*eighth, 3, 4)]
+
+
+def test_every_parameter_of_the_network_has_a_part_in_training():
+    model = awake(small())
+    left, right, target = torch.rand(3, 2, 3, 64, 96)
+    coc = torch.full((2, 1, 64, 96), 2.0)
+    objective = TrainingObjective(model, disparity_loss=0.2)
+    with torch.no_grad():
+        model.coc_readout.weight.normal_()  # zero at the start, it sends the estimator nothing
+    objective(left, right, target, coc).total.backward()
+    idle = [n for n, p in model.named_parameters() if p.grad is None or not p.grad.any()]
+    assert idle == []
+
+
 def test_reblurring_wants_the_weights_of_its_own_pair():
     model = awake(small())
     left, right = torch.rand(2, 1, 3, 32, 48)

@@ -24,6 +24,18 @@ def test_weights_that_other_steps_take(tmp_path: Path) -> None:
     assert result.next_steps()[0] == f"k3dn deblur left=PICTURE model={result.output}"
 
 
+def test_weights_that_are_there_are_replaced_only_on_demand(tmp_path: Path) -> None:
+    checkpoint, output = tmp_path / "best.pt", tmp_path / "out.safetensors"
+    torch.save(authors_state(*SIZES["tiny"], single=True, srp=False), checkpoint)
+    output.write_bytes(b"mine")
+    keys = {"checkpoint": str(checkpoint), "output": str(output)}
+    with pytest.raises(UserError, match=r"out\.safetensors exists; .*overwrite=true"):
+        run(ConvertConfig(**keys))
+    assert output.read_bytes() == b"mine"
+    run(ConvertConfig(**keys, overwrite=True))
+    assert k3dn.load_weights(output).config.single_picture
+
+
 def test_mistakes_are_one_line_and_nothing_is_written(tmp_path: Path) -> None:
     text, checkpoint = tmp_path / "text.pt", tmp_path / "other.pt"
     text.write_text("no checkpoint")

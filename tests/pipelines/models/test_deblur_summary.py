@@ -222,8 +222,11 @@ def test_configurations_name_the_wrong_key() -> None:
         PromoteConfig(max_pairs=0)
     with pytest.raises(ValueError, match="tile_px"):
         DeblurConfig(left="a", right="b", tile_px=8)
-    with pytest.raises(ValueError, match=r"memory must be a size such as .*, got '2 apples'"):
-        DeblurConfig(left="a", right="b", memory="2 apples")
+    with pytest.raises(ValueError, match="size must be HEIGHTxWIDTH"):
+        SummaryConfig(size="\N{SUPERSCRIPT TWO}x32")
+    for memory in ("2 apples", "1KB", "1MB", "0GB", f"{'9' * 330}GB"):
+        with pytest.raises(ValueError, match=r"memory must be a size such as .*, got '"):
+            DeblurConfig(left="a", right="b", memory=memory)
 
 
 @pytest.mark.parametrize(

@@ -109,6 +109,11 @@ def test_a_dataset_without_training_pairs_is_refused(small: Small) -> None:
         ({"disparity_loss": -0.1}, "disparity_loss must be finite and at least 0"),
         ({"disparity_loss": math.nan}, "disparity_loss must be finite"),
         ({"exchange_views": 1.5}, r"exchange_views must be in \[0, 1\]"),
+        ({"exchange_views": math.nan}, r"exchange_views must be in \[0, 1\]"),
+        ({"lambda_1": -0.1}, "lambda_1 must be finite and at least 0"),
+        ({"lambda_1": math.inf}, "lambda_1 must be finite and at least 0"),
+        ({"lr": math.nan}, "lr must be greater than 0"),
+        ({"weight_decay": math.nan}, "weight_decay must be at least 0"),
     ],
 )
 def test_ranges_are_checked(small: Small, changes: dict, message: str) -> None:
