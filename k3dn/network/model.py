@@ -168,15 +168,15 @@ class K3DN(nn.Module):
             raise ValueError(f"the network computes in {self._type}, {name} is {picture.dtype}")
 
     def _check_weights(self, kernel_weights: list[Tensor], sharp: Tensor) -> None:
-        blocks = self.blocks()
-        if len(kernel_weights) != len(blocks):
+        queries = self._queries()
+        if len(kernel_weights) != len(queries):
             raise ValueError(
-                f"kernel_weights must be of {len(blocks)} PSF blocks, got {len(kernel_weights)}"
+                f"kernel_weights must be of {len(queries)} PSF blocks, got {len(kernel_weights)}"
             )
         down, across = self.config.vector_px
         grid = (sharp.shape[-2] // down, sharp.shape[-1] // across)
-        for block, weights in zip(blocks, kernel_weights, strict=True):
-            expected = (sharp.shape[0], len(block.query_kernels()), *grid)
+        for query, weights in zip(queries, kernel_weights, strict=True):
+            expected = (sharp.shape[0], query.num_kernels, *grid)
             if weights.shape != expected:
                 raise ValueError(
                     "kernel_weights must be of this network and of a pair of the sharp picture's "
@@ -204,11 +204,15 @@ class K3DN(nn.Module):
     def _kernel_weights(self, disparity: Tensor | None) -> list[Tensor]:
         if disparity is None:
             return []
-        queries = [*self.kernel_queries, *self.skip_queries]
         return [
             query(disparity, block.query_kernels())
-            for query, block in zip(queries, self.blocks(), strict=True)
+            for query, block in zip(self._queries(), self.blocks(), strict=True)
         ]
+
+    def _queries(self) -> list[KernelQuery]:
+        """The queries in the order of ``blocks``."""
+        queries = [*self.kernel_queries, *self.skip_queries]
+        return [query for query in queries if isinstance(query, KernelQuery)]
 
     def _read_coc(self, disparity: Tensor | None) -> Tensor | None:
         if self.coc_readout is None or disparity is None:

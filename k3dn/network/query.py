@@ -33,6 +33,7 @@ class KernelQuery(nn.Module):
         """channels: of the features, one kernel each; None: at 1/8, whose set may be dense."""
         super().__init__()
         kernels, vector = channels or config.num_kernels, config.disparity_channels
+        self.num_kernels = kernels
         side = config.kernel_size
         self.scaled = config.scaled_softmax and not (config.dense_kernels and channels is None)
         # A symmetric kernel has K x (K + 1) / 2 distinct values; so has what weighs it.

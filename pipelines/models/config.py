@@ -140,8 +140,8 @@ class DeblurConfig(StepConfig):
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     """bf16 changes the picture by about a step of 255 at most; auto takes it where it is faster."""
     memory: str = DEFAULT_MEMORY
-    """What may be taken beside pictures and model, such as 800MB; a picture that does not fit is
-    cut into tiles."""
+    """What a tile may take beside pictures and model, such as 800MB; a picture that does not fit is
+    cut into tiles. A network that resizes (form=paper) takes it whole."""
     tile_px: int | None = None
     """Side of the tiles in px. None: as large as the memory allows."""
     halo_px: int = 96

@@ -41,7 +41,8 @@ class TrainConfig(StepConfig):
     """Weight of the distance of the estimated blur radius from the true one, which synthetic pairs
     have. Not in the paper; 0 leaves it out."""
     exchange_views: float = 0.5
-    """Probability that a patch's views change places, which shows near for far; 0.5 balances."""
+    """Probability that a patch's views change places, which shows near for far; 0.5 balances, and 0
+    suits a network that looks to one side (form=paper, two_sided=false)."""
     start_from: str | None = None
     """Weights to begin with: models:/NAME@ALIAS, models:/NAME/VERSION or a .safetensors file."""
     train_only: list[str] = field(default_factory=list)
@@ -73,7 +74,8 @@ class TrainConfig(StepConfig):
     compile: bool = False
     """Train through torch.compile: the first steps take minutes, the others less; for GPUs."""
     accumulate: int = 1
-    """Parts that a worker's share of a step is made in, one after the other, to save memory."""
+    """Parts that a worker's share of a step is made in, one after the other, to save memory. The
+    gradient is the same but for a network that normalises over the batch (form=paper)."""
     log_every: int = 10
     """Steps between two records of the loss (its mean over them)."""
     checkpoint_every: int = 100
