@@ -85,6 +85,9 @@ class K3DN(nn.Module):
         if self.config.mean_residual:
             for parameter in self.decoder.to_image.parameters():
                 nn.init.zeros_(parameter)
+        if self.coc_readout is not None:
+            for parameter in self.coc_readout.parameters():
+                nn.init.zeros_(parameter)
 
     def forward(self, left: Tensor, right: Tensor | None = None) -> Tensor:
         return self.restore(left, right).image
