@@ -34,13 +34,26 @@ def size_step_px(model: nn.Module) -> tuple[int, int]:
     """What height and width must be multiples of for a graph of free sizes; (1, 1): any will do.
 
     K3DN pads inside the graph and takes any size from 16 px. One that resizes
-    (``pad_to_grid=false``) takes whole windows, and somebody else's network multiples of 16 px;
-    both at least two of them down and across.
+    (``pad_to_grid=false``) takes whole windows, and somebody else's network multiples of 16 px.
     """
     network = as_k3dn(model)
     if network is None:
         return FOREIGN_GRID_PX
     return (1, 1) if network.config.pad_to_grid else network.config.grid_px
+
+
+def smallest_size_px(model: nn.Module) -> tuple[int, int]:
+    """Height and width from which on a graph of free sizes takes pictures.
+
+    Two steps each way: a graph knows a single one as another case. The authors' disparity estimator
+    has a mean over 256 px in it, of which there are two from three steps across on.
+    """
+    network = as_k3dn(model)
+    down, across = size_step_px(model)
+    if network is not None and network.config.pad_to_grid:
+        return SMALLEST_PX, SMALLEST_PX
+    averages = network is not None and network.config.smallest_px != network.config.grid_px
+    return 2 * down, (3 if averages else 2) * across
 
 
 def export_program(model: nn.Module, *, size: tuple[int, int] | None = None) -> ExportedProgram:
@@ -54,7 +67,8 @@ def export_program(model: nn.Module, *, size: tuple[int, int] | None = None) -> 
     views = tuple(torch.rand(_example_shape(model, size)) for _ in input_names(model))
     symbols: Any = None
     if size is None:
-        height, width = map(_symbol, ("height", "width"), size_step_px(model))
+        least = smallest_size_px(model)
+        height, width = map(_symbol, ("height", "width"), size_step_px(model), least)
         symbols = tuple({0: Dim("batch"), 2: height, 3: width} for _ in views)
     frozen = freeze(model).float().cpu()
     for part in frozen.modules():
@@ -111,8 +125,8 @@ def _example_shape(model: nn.Module, size: tuple[int, int] | None) -> tuple[int,
     return (2, 3, 50, 71) if (down, across) == (1, 1) else (2, 3, 3 * down, 4 * across)
 
 
-def _symbol(name: str, step: int) -> Any:
-    return Dim(name, min=SMALLEST_PX) if step == 1 else step * Dim(name, min=2)
+def _symbol(name: str, step: int, least: int) -> Any:
+    return Dim(name, min=least) if step == 1 else step * Dim(name, min=least // step)
 
 
 def _words(error: Exception) -> str:

@@ -129,11 +129,11 @@ def _metadata(weights: Path, network: "nn.Module", size: tuple[int, int] | None)
     """What a file says of itself; texts, as ONNX wants them."""
     from safetensors import safe_open
 
-    from k3dn.export import OUTPUT_NAME, input_names, size_step_px
+    from k3dn.export import OUTPUT_NAME, input_names, size_step_px, smallest_size_px
 
     with safe_open(str(weights), framework="np") as file:
         said = file.metadata()
-    down, across = size_step_px(network)
+    (down, across), least = size_step_px(network), smallest_size_px(network)
     if size is not None:
         sizes = f"pictures of {size[0]} x {size[1]} px, batch 1"
     elif (down, across) == (1, 1):
@@ -141,7 +141,7 @@ def _metadata(weights: Path, network: "nn.Module", size: tuple[int, int] | None)
     else:
         sizes = (
             f"pictures whose height is a multiple of {down} px and width of {across} px, "
-            f"from {2 * down} x {2 * across} px, any batch"
+            f"from {least[0]} x {least[1]} px, any batch"
         )
     metadata = {
         "model": said["model"],
@@ -224,9 +224,10 @@ def _runner(file: Path) -> _Run | None:
 
 def _shapes(network: "nn.Module") -> list[tuple[int, int, int, int]]:
     """Two sizes and batches, neither of which is that of the tracing."""
-    from k3dn.export import size_step_px
+    from k3dn.export import size_step_px, smallest_size_px
 
     down, across = size_step_px(network)
     if (down, across) == (1, 1):
         return [(1, 3, 45, 83), (2, 3, 96, 64)]
-    return [(1, 3, 2 * down, 2 * across), (2, 3, 2 * down, 3 * across)]
+    height, width = smallest_size_px(network)
+    return [(1, 3, height, width), (2, 3, height, width + across)]

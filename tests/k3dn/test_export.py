@@ -5,7 +5,13 @@ import pytest
 import torch
 
 from k3dn import build_model
-from k3dn.export import export_onnx, export_program, input_names, size_step_px
+from k3dn.export import (
+    export_onnx,
+    export_program,
+    input_names,
+    size_step_px,
+    smallest_size_px,
+)
 from k3dn.frozen import freeze
 from k3dn.network.correlation import by_offsets, local_correlation
 
@@ -42,7 +48,8 @@ def sizes_of(model):
     down, across = size_step_px(model)
     if (down, across) == (1, 1):
         return SIZES
-    return [(1, 2 * down, 2 * across), (2, 2 * down, 3 * across)]
+    height, width = smallest_size_px(model)
+    return [(1, height, width), (2, height, width + across)]
 
 
 def views_of(model, size):
