@@ -15,12 +15,11 @@ from torch import nn
 from torch.export import Dim, ExportedProgram
 
 from k3dn.frozen import freeze
+from k3dn.inference import FOREIGN_GRID_PX
 from k3dn.network.model import as_k3dn
 
 SMALLEST_PX = 16
 """Of a picture's sides, where any size will do."""
-FOREIGN_GRID_PX = (16, 16)
-"""What sizes are multiples of for a network that says nothing of its own grid."""
 OUTPUT_NAME = "image"
 
 

@@ -23,8 +23,9 @@ DEFAULT_TILE_PX = 512
 WORTH_BFLOAT16 = 1.5
 """``auto`` takes bfloat16 where convolutions are at least so many times faster in it."""
 _SMALLEST_TILE_PX = 32
-_GRID_PX = 16
-"""Tiles start on multiples of this for a network that says nothing of its own grid."""
+FOREIGN_GRID_PX = (16, 16)
+"""Tiles, and sizes of an exported graph, are multiples of this for a network that says nothing of
+its own grid."""
 _FIXED_MIB = 128
 """What does not grow with a tile: strips of scores, the convolutions' own buffers, weights."""
 _FULL_SIZE_MAPS = 9
@@ -86,7 +87,7 @@ def plan_inference(
         kind = "compiled" if network else type(model).__name__
         raise ValueError(f"precision=bf16 is for a K3DN that is not compiled, not for {kind}")
     dtype = None if own is None else _dtype(own, precision)
-    grid = network.config.grid_px if network else (_GRID_PX, _GRID_PX)
+    grid = network.config.grid_px if network else FOREIGN_GRID_PX
     halo = (_round_up(halo_px, grid[0]), _round_up(halo_px, grid[1]))
     if network and not network.config.pad_to_grid:
         tile = (_round_up(height, grid[0]), _round_up(width, grid[1]))

@@ -83,7 +83,7 @@ def coc_of_windows(coc_B1HW: Tensor, config: K3DNConfig) -> Tensor:
     return mean.where(share >= LEAST_KNOWN, math.nan)
 
 
-def disparity_loss(found_px: Tensor, coc_px: Tensor) -> Tensor:
+def coc_distance(found_px: Tensor, coc_px: Tensor) -> Tensor:
     """Robust distance of estimated blur radii from the true ones, both ``(B, 1, h, w)`` in px.
 
     sqrt(e^2 + COC_KNEE_PX^2) - COC_KNEE_PX, over COC_SCALE_PX, of the error e of each window. The
@@ -177,9 +177,7 @@ class TrainingObjective(nn.Module):
             reblurring = _compare(self.reblur_loss, blurred, 0.5 * (left + right))
         if estimates:
             assert coc is not None and restored.coc_px is not None
-            disparity = _compare(
-                disparity_loss, restored.coc_px, coc_of_windows(coc, network.config)
-            )
+            disparity = _compare(coc_distance, restored.coc_px, coc_of_windows(coc, network.config))
         deblurring = _compare(self.deblur_loss, restored.image, target)
         return self._total(deblurring, reblurring, disparity)
 

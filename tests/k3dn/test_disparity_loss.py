@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from k3dn import K3DNConfig, TrainingObjective, build_model
-from k3dn.losses import COC_KNEE_PX, COC_SCALE_PX, coc_of_windows, disparity_loss
+from k3dn.losses import COC_KNEE_PX, COC_SCALE_PX, coc_distance, coc_of_windows
 
 NAN = math.nan
 
@@ -60,7 +60,7 @@ def test_windows_of_a_picture_that_is_resized():
 
 @given(st.floats(-50, 50), st.floats(-8, 8))
 def test_the_term_of_one_window_by_hand(found, truth):
-    term = disparity_loss(torch.tensor([found]).double(), torch.tensor([truth]).double())
+    term = coc_distance(torch.tensor([found]).double(), torch.tensor([truth]).double())
     expected = (math.hypot(found - truth, COC_KNEE_PX) - COC_KNEE_PX) / COC_SCALE_PX
     assert float(term) == pytest.approx(expected, abs=1e-6)
 
@@ -108,7 +108,7 @@ def test_it_is_full_precision_under_autocast():
     expected = torch.einsum("bdhw,d->bhw", found.disparity_features.float(), weight)[:, None] + bias
     torch.testing.assert_close(found.coc_px, expected)
     truth = coc_of_windows(coc, model.config)
-    torch.testing.assert_close(again.disparity, disparity_loss(found.coc_px, truth))
+    torch.testing.assert_close(again.disparity, coc_distance(found.coc_px, truth))
 
 
 @pytest.mark.parametrize(
