@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from k3dn.modes import evaluating
 from k3dn.network.config import K3DNConfig
+from k3dn.network.fitting import fitted_size
 from k3dn.network.model import K3DN, as_k3dn
 from k3dn.network.psf import SparsePSFBlock
 
@@ -109,8 +110,7 @@ def _is_trained(readout: nn.Module | None) -> bool:
 def _enlarge(values_11hw: Tensor, config: K3DNConfig, height: int, width: int) -> Tensor:
     """Bring a map over the fitted picture to the picture's size, ``(H, W)``."""
     if config.pad_to_grid:
-        down, across = config.grid_px
-        fitted = (height + -height % down, width + -width % across)
+        fitted = fitted_size((height, width), config.grid_px, config.smallest_px)
     else:
         fitted = (height, width)
     return F.interpolate(values_11hw, size=fitted, mode="bilinear")[0, 0, :height, :width]

@@ -183,6 +183,15 @@ def test_the_query_of_a_trained_network_lives_on_disparity(trained):
     assert 1 - error.var() / radii[tested].var() > 0.6
 
 
+def test_maps_lie_on_the_picture_where_it_is_padded_beyond_a_window():
+    """The authors' estimator wants 288 x 448 px, two windows more than the grid asks for."""
+    model = small(form="paper", pad_to_grid=True)
+    views = np.random.default_rng(0).random((2, 100, 150, 3)).astype(np.float32)
+    padded = np.pad(views, ((0, 0), (0, 188), (0, 298), (0, 0)), mode="edge")
+    found, expected = explain(model, *views).in_focus, explain(model, *padded).in_focus
+    np.testing.assert_allclose(found, expected[:100, :150], atol=1e-5)
+
+
 def test_models_that_have_less_to_show(views):
     assert explain(small(psf=False), *views).kernels is None
 
