@@ -43,6 +43,11 @@ class TrainConfig(StepConfig):
     exchange_views: float = 0.5
     """Probability that a patch's views change places, which shows near for far; 0.5 balances, and 0
     suits a network that looks to one side (form=paper, two_sided=false)."""
+    recolour: float = 0.0
+    """Probability that a patch turns grey, or has its channels in another order."""
+    same_views: float = 0.0
+    """Probability that a patch's views are one picture that is to come back unchanged: its target,
+    or its left view, of whose blur no disparity tells."""
     start_from: str | None = None
     """Weights to begin with: models:/NAME@ALIAS, models:/NAME/VERSION or a .safetensors file."""
     train_only: list[str] = field(default_factory=list)
@@ -117,8 +122,9 @@ class TrainConfig(StepConfig):
         for key in ("lambda_1", "disparity_loss"):
             if not 0 <= getattr(self, key) < math.inf:
                 raise ValueError(f"{key} must be finite and at least 0, not {getattr(self, key)}")
-        if not 0 <= self.exchange_views <= 1:
-            raise ValueError(f"exchange_views must be in [0, 1], not {self.exchange_views}")
+        for key in ("exchange_views", "recolour", "same_views"):
+            if not 0 <= getattr(self, key) <= 1:
+                raise ValueError(f"{key} must be in [0, 1], not {getattr(self, key)}")
         if not 0 <= self.ema < 1:
             raise ValueError(f"ema must be in [0, 1), not {self.ema}")
         if not self.datasets:

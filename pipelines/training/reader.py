@@ -40,7 +40,12 @@ class SampleReader:
         self._plan = plan
         self._rank, self._world_size = rank, world_size
         self._order = SampleOrder(plan.sources, plan.config.seed)
-        self._augment = Augmentation(plan.config.patch, plan.config.exchange_views)
+        self._augment = Augmentation(
+            plan.config.patch,
+            plan.config.exchange_views,
+            recolour=plan.config.recolour,
+            same_views=plan.config.same_views,
+        )
         self._with_coc = plan.config.disparity_loss > 0
         self._versions = [open_version(plan.root, source.reference) for source in plan.sources]
         self._cache: OrderedDict[tuple[int, int], tuple[str, Patch]] = OrderedDict()

@@ -160,3 +160,52 @@ def test_a_picture_smaller_than_the_patch_is_continued(augment: Augmentation) ->
         for axis in (0, 1):
             steps = np.diff(patch.left.astype(int), axis=axis)
             assert (steps >= 0).all() or (steps <= 0).all()
+
+
+def test_pictures_of_a_patch_change_their_colours_alike() -> None:
+    left, right = picture(0), picture(5000)
+    plain, coloured = Augmentation(PATCH), Augmentation(PATCH, recolour=0.5)
+    seen: Counter[str] = Counter()
+    for seed in range(300):
+        before, after = (f(left, right, left, seed=seed) for f in (plain, coloured))
+        channels = [after.left[..., c].astype(int) for c in range(3)]
+        if np.array_equal(before.left, after.left):
+            seen["as it was"] += 1
+            assert np.array_equal(before.right, after.right)
+        elif np.array_equal(channels[0], channels[1]) and np.array_equal(*channels[1:]):
+            seen["grey"] += 1
+            assert np.ptp(after.right, axis=-1).max() == 0 == np.ptp(after.target, axis=-1).max()
+        else:
+            seen["shuffled"] += 1
+            order = [
+                next(k for k in range(3) if np.array_equal(before.left[..., k], channels[c]))
+                for c in range(3)
+            ]
+            assert sorted(order) == [0, 1, 2]
+            assert np.array_equal(after.right, before.right[..., order])
+            assert np.array_equal(after.target, before.target[..., order])
+    # A sixth of all orders is the one that the channels had.
+    assert 50 < seen["grey"] < 105 and 40 < seen["shuffled"] < 90
+
+
+def test_equal_views_are_their_own_target() -> None:
+    left, right, target = picture(0), picture(5000), picture(9000)
+    coc = np.full(left.shape[:2], 3.0, np.float16)
+    plain, some = Augmentation(PATCH), Augmentation(PATCH, same_views=0.5)
+    seen: Counter[str] = Counter()
+    for seed in range(300):
+        before, after = (f(left, right, target, coc, seed=seed) for f in (plain, some))
+        assert before.coc is not None and after.coc is not None
+        if np.array_equal(after.left, before.left) and np.array_equal(after.right, before.right):
+            seen["pair"] += 1
+            assert np.array_equal(after.coc, before.coc)
+            continue
+        assert np.array_equal(after.left, after.right) and np.array_equal(after.left, after.target)
+        if np.array_equal(after.left, before.target):
+            seen["sharp"] += 1
+            assert (after.coc == 0).all()
+        else:
+            seen["blurred"] += 1
+            assert np.array_equal(after.left, before.left)
+            assert np.isnan(after.coc).all()
+    assert 110 < seen["pair"] < 190 and min(seen.values()) > 45
