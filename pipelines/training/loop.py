@@ -32,6 +32,11 @@ log = logging.getLogger(__name__)
 
 OUTCOME = "outcome.json"
 WEIGHTS = "weights.safetensors"
+"""The network after the last step."""
+BEST = "best.safetensors"
+"""The network at the validation with the highest PSNR so far; there while training still runs."""
+BEST_OF = "best.json"
+"""Step and validation of ``BEST``, written after it."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -63,6 +68,15 @@ def read_outcome(run: Location) -> Outcome | None:
         return Outcome(**json.loads(run.child(OUTCOME).read_bytes()))
     except FileNotFoundError:
         return None
+
+
+def read_best(run: Location) -> Metrics | None:
+    """Return step and validation of the best weights so far; None where there are none yet."""
+    try:
+        found: Metrics = json.loads(run.child(BEST_OF).read_bytes())
+    except FileNotFoundError:
+        return None
+    return found
 
 
 class _Fit:
@@ -165,6 +179,7 @@ class _Fit:
         self._measured_step = self._step
         if self._measured:
             self._add(**self._measured)
+            self._keep_best()
         self._context.report({"step": float(self._step), **self._losses, **self._measured})
 
     def _add(self, **values: object) -> None:
@@ -174,19 +189,31 @@ class _Fit:
     def _finish(self, outcome: Outcome) -> Outcome:
         if self._record:
             if outcome.status == "done":
-                self._write_weights()
+                self._write_weights(WEIGHTS)
             self._add(event=outcome.status)
             self._record.flush()
             self._run.child(OUTCOME).write_bytes(json.dumps(asdict(outcome)).encode())
         self._context.gather(None)  # nobody leaves while rank 0 still writes
         return outcome
 
-    def _write_weights(self) -> None:
+    def _keep_best(self) -> None:
+        """Write the weights of a validation that none before it in this run exceeds."""
+        if not self._record:
+            return
+        best = read_best(self._run)
+        # One of a later step is from before a restart, and comes again.
+        if best and best["step"] < self._step and best["val_psnr"] >= self._measured["val_psnr"]:
+            return
+        self._write_weights(BEST)
+        kept = {"step": self._step, **self._measured}
+        self._run.child(BEST_OF).write_bytes(json.dumps(kept).encode())
+
+    def _write_weights(self, name: str) -> None:
         config = self._config
         with tempfile.TemporaryDirectory(prefix="k3dn-weights-") as folder:
-            path = Path(folder, WEIGHTS)
+            path = Path(folder, name)
             save_weights(path, self._learner.network, name=config.model, options=config.network)
-            self._run.child(WEIGHTS).write_bytes(path.read_bytes())
+            self._run.child(name).write_bytes(path.read_bytes())
 
 
 class _Window:
