@@ -12,6 +12,7 @@ from pipelines.training.loader import local_batches
 from pipelines.training.loop import WEIGHTS, fit, read_outcome
 from pipelines.training.plan import claim, plan_run
 from pipelines.training.start import bring_start
+from pipelines.training.stopping import stopping_in_order
 
 
 def train_here(
@@ -19,7 +20,8 @@ def train_here(
 ) -> Location:
     """Train, or go on, and return the weights file.
 
-    device: None takes the GPU where there is one. Raises UserError where the loss is not finite.
+    device: None takes the GPU where there is one. Raises UserError where the loss is not finite,
+    KeyboardInterrupt or Terminated where a signal stopped it, behind a checkpoint.
     """
     plan = plan_run(config)
     claim(plan)
@@ -30,8 +32,12 @@ def train_here(
         before = torch.get_num_threads()
         torch.set_num_threads(threads)
         try:
-            with shown_progress(plan.folder, config.steps):
+            with (
+                shown_progress(plan.folder, config.steps),
+                stopping_in_order(plan.folder, config.stop_grace_s) as stopper,
+            ):
                 outcome = fit(plan, ProcessContext(device), local_batches)
+            stopper.raise_if_asked()
         finally:
             torch.set_num_threads(before)
     if outcome.status == "diverged":

@@ -26,6 +26,7 @@ from pipelines.training.order import step_samples
 from pipelines.training.plan import RunPlan
 from pipelines.training.record import RecordWriter, write_samples
 from pipelines.training.start import read_start
+from pipelines.training.stopping import StopWatch
 from pipelines.training.validation import Validation
 
 log = logging.getLogger(__name__)
@@ -39,12 +40,15 @@ BEST_OF = "best.json"
 """Step and validation of ``BEST``, written after it."""
 
 
+Status = Literal["done", "diverged", "stopped"]
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Outcome:
     """How the training of a network ended."""
 
-    status: Literal["done", "diverged"]
-    """'diverged' where the loss or the gradient was not finite."""
+    status: Status
+    """'diverged' where the loss or the gradient was not finite, 'stopped' where somebody asked."""
     step: int
     """Steps done."""
     losses: Metrics = field(default_factory=dict)
@@ -89,6 +93,7 @@ class _Fit:
         self._learner = Learner(plan.config, context, state, start)
         self._validation = Validation(plan, context)
         self._record = RecordWriter(self._run, self._step) if context.rank == 0 else None
+        self._stop_watch = StopWatch(self._run if context.rank == 0 else None)
         self._saved_step = self._step
         self._samples: list[tuple[int, str]] = []
         self._losses: Metrics = state["losses"] if state else {}
@@ -101,10 +106,10 @@ class _Fit:
         if self._record:
             self._record.flush()
         batches = batches_of(self._plan, context.rank, context.world_size, self._step, config.steps)
-        with closing(batches):
-            finite = self._steps(batches)
-        if not finite:
-            return self._finish(Outcome(status="diverged", step=self._step))
+        with closing(batches), closing(self._stop_watch):
+            ended = self._steps(batches)
+        if ended != "done":
+            return self._finish(Outcome(status=ended, step=self._step))
         if self._measured_step != self._step:
             self._measure()
         return self._finish(
@@ -116,8 +121,8 @@ class _Fit:
             )
         )
 
-    def _steps(self, batches: Iterator[Batch]) -> bool:
-        """Make the steps that are left; False where one was not finite."""
+    def _steps(self, batches: Iterator[Batch]) -> Status:
+        """Make the steps that are left; return how that ended."""
         config = self._config
         window = _Window()
         while self._step < config.steps:
@@ -125,9 +130,10 @@ class _Fit:
             batch = next(batches)
             waited_s = time.perf_counter() - asked_s
             self._check_due(batch)
-            values = self._learner.step(self._step, batch)
+            values = self._learner.step(self._step, batch, stop=self._stop_watch.requested)
+            asked_to_stop = values.pop("stop") > 0
             if not (math.isfinite(values["loss"]) and math.isfinite(values["grad_norm"])):
-                return False
+                return "diverged"
             self._step += 1
             self._samples += zip(batch.index, batch.pair_id, strict=True)
             window.add(values, waited_s, time.perf_counter() - asked_s)
@@ -138,9 +144,12 @@ class _Fit:
                 window = _Window()
             if self._is_due(config.checkpoint_every):
                 self._checkpoint()
+            if asked_to_stop and self._step < config.steps:
+                self._checkpoint()
+                return "stopped"
             if self._is_due(config.val_every):
                 self._measure()
-        return True
+        return "done"
 
     def _check_due(self, batch: Batch) -> None:
         rank, world_size = self._context.rank, self._context.world_size

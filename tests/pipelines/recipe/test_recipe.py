@@ -39,12 +39,34 @@ def short(root: Path, name: str) -> RecipeConfig:
     )
 
 
+def as_command(root: Path, name: str, checkpoint_every: int) -> list[str]:
+    command = [sys.executable, "-m", "pipelines", "recipe", f"name={name}", f"root={root}"]
+    command += ["datasets=soft", "pairs=0", f"effort={EFFORT}", "bare=true", "threads=1"]
+    return [*command, f"checkpoint_every={checkpoint_every}", "val_every=5", "max_val_pairs=2"]
+
+
+def test_a_signal_stops_it_behind_a_checkpoint(tmp_path: Path) -> None:
+    """The only checkpoint before the end is the one that the signal asked for."""
+    write_small_datasets(str(tmp_path))
+    command = as_command(tmp_path, "stopped", 100)
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    run_folder = locate(str(tmp_path)).child("_runs", "stopped-1")
+    deadline = time.monotonic() + 120
+    while not run_folder.child("best.json").exists() and time.monotonic() < deadline:
+        time.sleep(0.01)
+    process.send_signal(signal.SIGTERM)
+    told, _ = process.communicate(timeout=120)
+    assert process.returncode == 143, told
+    assert "stopping behind a checkpoint" in told and "Traceback" not in told
+    (step,) = complete_steps(run_folder)
+    assert 5 <= step < 12
+    assert run(short(tmp_path, "stopped")).validation == run(short(tmp_path, "whole")).validation
+
+
 def test_a_recipe_that_was_killed_ends_as_one_that_was_not(tmp_path: Path) -> None:
     write_small_datasets(str(tmp_path))
     whole = run(short(tmp_path, "whole"))
-    command = [sys.executable, "-m", "pipelines", "recipe", "name=killed", f"root={tmp_path}"]
-    command += ["datasets=soft", "pairs=0", f"effort={EFFORT}", "bare=true", "threads=1"]
-    command += ["checkpoint_every=2", "val_every=5", "max_val_pairs=2"]
+    command = as_command(tmp_path, "killed", 2)
     runs = locate(str(tmp_path)).child("_runs")
     for stage in (1, 2):
         process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
