@@ -49,7 +49,8 @@ class TrainConfig(StepConfig):
     """Probability that a patch's views are one picture that is to come back unchanged: its target,
     or its left view, of whose blur no disparity tells."""
     start_from: str | None = None
-    """Weights to begin with: models:/NAME@ALIAS, models:/NAME/VERSION or a .safetensors file."""
+    """Weights to begin with: models:/NAME@ALIAS, models:/NAME/VERSION, box:NAME or a .safetensors
+    file."""
     train_only: list[str] = field(default_factory=list)
     """Parts of the network that learn, such as srp; the others stay as start_from has them."""
     reblur_every: int = 1

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Literal
 
 from k3dn import save_weights
+from pipelines.dataset.provenance import processor_kind
 from pipelines.storage import Location
 from pipelines.training.checkpoint import (
     State,
@@ -102,7 +103,8 @@ class _Fit:
 
     def run(self, batches_of: BatchSource) -> Outcome:
         config, context = self._config, self._context
-        self._add(event="start", workers=context.world_size, of=config.steps)
+        device = processor_kind(str(context.device))
+        self._add(event="start", workers=context.world_size, of=config.steps, device=device)
         if self._record:
             self._record.flush()
         batches = batches_of(self._plan, context.rank, context.world_size, self._step, config.steps)
