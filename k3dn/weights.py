@@ -41,6 +41,9 @@ _KEEP_SHAPE = (
 
 _FLOATS = (torch.float32, torch.float16, torch.bfloat16)
 
+_DRIFTED = "coc_drifted"
+"""In a file's metadata where ``K3DN.coc_drifted`` holds; else left out."""
+
 _MAX_HEADER_BYTES = 2 * 2**20
 """Of a file, some 20 000 tensors; ``large`` takes 40 kB. The library would read 100 MB of JSON."""
 
@@ -76,7 +79,20 @@ def save_weights(
         for key, value in model.state_dict().items()
     }
     written = json.dumps(dict(options or {}), allow_nan=False)
-    save_file(tensors, str(path), metadata={"format": FORMAT, "model": name, "options": written})
+    metadata = {"format": FORMAT, "model": name, "options": written}
+    own = as_k3dn(model)
+    if own is not None and own.coc_drifted:
+        metadata[_DRIFTED] = "true"
+    save_file(tensors, str(path), metadata=metadata)
+
+
+def coc_drifted(path: str | Path) -> bool:
+    """Whether a weights file says of its network that it is ``K3DN.coc_drifted``.
+
+    Raises ValueError for what is no safetensors file.
+    """
+    with _naming(path):
+        return _says_drifted(_open(Path(path)))
 
 
 def load_weights(
@@ -105,6 +121,7 @@ def load_weights(
         else:
             model = _k3dn(name, options, file)
             model.load_state_dict(_read(file, model), assign=True)
+            model.coc_drifted = _says_drifted(file)
         _check_values(model)
     return model.eval()
 
@@ -148,7 +165,7 @@ def _open(path: Path) -> Any:
         raise ValueError(f"cannot be read: {(error.strerror or str(error)).lower()}") from error
     except SafetensorError as error:
         raise ValueError(
-            f"it is no whole safetensors file; if it was copied here, copy it again ({error})"
+            f"it is no whole safetensors file ({error}); it may have been cut, copy it again"
         ) from error
 
 
@@ -180,6 +197,10 @@ def _network_of(metadata: Mapping[str, str]) -> tuple[str, dict[str, object]]:
     if not isinstance(options, dict):
         raise ValueError(f"options must be a JSON object, got {metadata['options']}")
     return name, options
+
+
+def _says_drifted(file: Any) -> bool:
+    return (file.metadata() or {}).get(_DRIFTED) == "true"
 
 
 def _build(

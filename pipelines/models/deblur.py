@@ -59,6 +59,7 @@ def run(config: DeblurConfig) -> DeblurResult:
     target = locate(config.output)
     suffix = PurePosixPath(target.name).suffix.lower()
     _check_suffix(config.output, suffix, left)
+    target.check_writable()
     tracking_uri = open_store(config) if config.model.startswith("models:/") else ""
     model = settle(config.model, tracking_uri, config.factory)
     with ModelProcess(model.reference, tracking_uri, factory=model.factory) as process:
