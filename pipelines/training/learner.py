@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from k3dn import Loss, TrainingObjective, build_model
+from k3dn.network.model import as_k3dn
 from pipelines.training.checkpoint import State
 from pipelines.training.config import TrainConfig
 from pipelines.training.context import WorkerContext
@@ -72,6 +73,14 @@ class Learner:
     def network(self) -> nn.Module:
         """What is validated and kept: the average of the weights where there is one."""
         return self._model if self._average is None else self._average
+
+    @property
+    def estimator_learns(self) -> bool:
+        """Whether the network is a K3DN whose disparity estimator is not frozen."""
+        network = as_k3dn(self._model)
+        if network is None or network.disparity is None:
+            return False
+        return any(parameter.requires_grad for parameter in network.disparity.parameters())
 
     def state(self) -> State:
         """Return what a checkpoint holds."""

@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from k3dn import save_weights
+from k3dn import K3DN, save_weights
 from pipelines.dataset.provenance import processor_kind
 from pipelines.storage import Location
 from pipelines.training.checkpoint import (
@@ -25,8 +25,8 @@ from pipelines.training.learner import LOSSES, Learner
 from pipelines.training.loader import Batch, BatchSource
 from pipelines.training.order import step_samples
 from pipelines.training.plan import RunPlan
-from pipelines.training.record import RecordWriter, write_samples
-from pipelines.training.start import read_start
+from pipelines.training.record import RecordWriter, read_rows, write_samples
+from pipelines.training.start import read_start, start_has_drifted
 from pipelines.training.stopping import StopWatch
 from pipelines.training.validation import Validation
 
@@ -220,11 +220,24 @@ class _Fit:
         self._run.child(BEST_OF).write_bytes(json.dumps(kept).encode())
 
     def _write_weights(self, name: str) -> None:
-        config = self._config
+        config, network = self._config, self._learner.network
+        if isinstance(network, K3DN):
+            network.coc_drifted = self._has_drifted()
         with tempfile.TemporaryDirectory(prefix="k3dn-weights-") as folder:
             path = Path(folder, name)
-            save_weights(path, self._learner.network, name=config.model, options=config.network)
+            save_weights(path, network, name=config.model, options=config.network)
             self._run.child(name).write_bytes(path.read_bytes())
+
+    def _has_drifted(self) -> bool:
+        """Whether the readout of the blur radius was left behind by its estimator.
+
+        Samples come mixed: where some pairs of a run have known radii, they teach it to the end.
+        """
+        assert self._record is not None
+        self._record.flush()
+        if any(row.get("disparity", 0.0) > 0 for row in read_rows(self._run)):
+            return False
+        return self._learner.estimator_learns or start_has_drifted(self._run)
 
 
 class _Window:
