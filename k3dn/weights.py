@@ -5,10 +5,9 @@ of the file's options without memory, compared with the file, and only then fill
 """
 
 import json
-import math
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, fields
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +20,7 @@ from k3dn.factory import build_model, call_factory, names_factory
 from k3dn.network.config import VARIANTS, K3DNConfig, variant
 from k3dn.network.mixing import InvertibleMixing
 from k3dn.network.model import K3DN, as_k3dn
+from k3dn.strict_json import parse_json
 
 FORMAT = "k3dn-weights-2"
 _FORMER = "k3dn-weights-1"
@@ -93,6 +93,33 @@ def coc_drifted(path: str | Path) -> bool:
     """
     with _naming(path):
         return _says_drifted(_open(Path(path)))
+
+
+@dataclass(frozen=True, slots=True)
+class StoredNetwork:
+    """What a weights file says of its network."""
+
+    model: str
+    """A variant of K3DN, or ``package.module:factory``."""
+    options: dict[str, object]
+    types: tuple[str, ...]
+    """Types of the stored numbers, such as float16."""
+
+
+def stored_network(path: str | Path) -> StoredNetwork:
+    """Read of a weights file which network it is for; no tensor is read.
+
+    Raises ValueError where the file is no weights file of ours.
+    """
+    with _naming(path):
+        file = _open(Path(path))
+        model, options = _network_of(file.metadata() or {})
+        types = {str(file.get_slice(key).get_dtype()) for key in file.keys()}  # noqa: SIM118
+    return StoredNetwork(model, options, tuple(sorted(_TYPES.get(t, t) for t in types)))
+
+
+_TYPES = {"F32": "float32", "F16": "float16", "BF16": "bfloat16", "I64": "int64", "BOOL": "bool"}
+"""The format's names of types, and torch's."""
 
 
 def load_weights(
@@ -191,7 +218,7 @@ def _network_of(metadata: Mapping[str, str]) -> tuple[str, dict[str, object]]:
             "package.module:factory"
         )
     try:
-        options = _parse_json(metadata["options"])
+        options = parse_json(metadata["options"])
     except ValueError as error:
         raise ValueError(f"its options are not JSON: {error}") from error
     if not isinstance(options, dict):
@@ -318,32 +345,3 @@ def _check_values(model: nn.Module) -> None:
         variance = module.running_var if own and isinstance(module, _BatchNorm) else None
         if variance is not None and variance.lt(0).any():
             raise ValueError(f"'{name}.running_var' must not be negative")
-
-
-def _parse_json(text: str) -> object:
-    """``json.loads``, less what JSON leaves open. Raises ValueError.
-
-    Refused are keys that stand twice, numbers that are not finite, and nesting without end.
-    """
-    try:
-        return json.loads(
-            text, object_pairs_hook=_unique, parse_float=_finite, parse_constant=_finite
-        )
-    except RecursionError:
-        raise ValueError("its JSON is nested too deeply") from None
-
-
-def _unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
-    found: dict[str, object] = {}
-    for name, value in pairs:
-        if name in found:
-            raise ValueError(f"{name!r} stands twice")
-        found[name] = value
-    return found
-
-
-def _finite(text: str) -> float:
-    value = float(text)
-    if not math.isfinite(value):
-        raise ValueError(f"{text!r} is not a finite number")
-    return value

@@ -16,8 +16,7 @@ from pathlib import Path
 from torch import nn
 
 from k3dn.box.entry import Entry, Facts, check_name, check_sha256, entry_text, read_entry
-from k3dn.tensor_file import TensorFile
-from k3dn.weights import load_weights
+from k3dn.weights import load_weights, stored_network
 
 FOLDER = Path(__file__).parent
 """What came with the package."""
@@ -168,16 +167,14 @@ def describe(path: Path, *, name: str, file: str, facts: Facts) -> Entry:
     file: the name that it will have. Raises ValueError where it is none of a K3DN.
     """
     network = load_weights(path)
-    with TensorFile(path) as tensors:
-        model = tensors.metadata["model"]
-        types = {str(stored.dtype).removeprefix("torch.") for stored in tensors.tensors.values()}
+    stored = stored_network(path)
     return Entry(
         name=name,
         file=file,
         sha256=file_sha256(path),
-        model=model,
+        model=stored.model,
         parameters=sum(parameter.numel() for parameter in network.parameters()),
-        stored=" and ".join(sorted(types)),
+        stored=" and ".join(stored.types),
         facts=facts,
     )
 

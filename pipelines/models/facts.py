@@ -10,7 +10,7 @@ from k3dn.box import Data, Entry, Facts
 from k3dn.box import entry as box_entry
 from k3dn.box.entry import Value, parse_entry, parse_facts
 from k3dn.box.shelf import describe
-from k3dn.tensor_file import TensorFile
+from k3dn.weights import stored_network
 from pipelines.config import StepConfig, value_text
 from pipelines.errors import UserError
 from pipelines.models.figures import figures_of_scores
@@ -54,8 +54,7 @@ def known_of(reference: str, config: StepConfig) -> Known:
             entry = describe(path, name="weights", file="weights.safetensors", facts=facts)
         except ValueError as error:
             raise UserError(f"{reference}: {error}") from error
-        with TensorFile(path) as file:
-            options = json.loads(file.metadata["options"])
+        options = stored_network(path).options
         size = path.stat().st_size
     measured = _evaluations(locate(config.root), settled)
     if measured:
