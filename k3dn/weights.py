@@ -39,6 +39,9 @@ _KEEP_SHAPE = (
 )
 """Functions of one tensor and numbers, whose result has the tensor's shape."""
 
+_FACTORS: dict[object, int] = {torch.linalg.qr: 2, torch.linalg.lu: 3}
+"""Into how many matrices of its shape a square one is taken apart."""
+
 _FLOATS = (torch.float32, torch.float16, torch.bfloat16)
 
 _DRIFTED = "coc_drifted"
@@ -281,6 +284,8 @@ class _Unfilled(TorchFunctionMode):
         name = getattr(func, "__name__", "").strip("_")
         if name in _KEEP_SHAPE and sum(isinstance(value, Tensor) for value in args) == 1:
             return args[0]
+        if func in _FACTORS and args[0].shape[-1] == args[0].shape[-2]:
+            return (args[0],) * _FACTORS[func]
         return (torch.empty if func is torch.randn else func)(*args, **kwargs)
 
 

@@ -132,11 +132,12 @@ for _step in STEPS.values():
 def parse_overrides(arguments: Sequence[str], words: Sequence[str] = ()) -> list[tuple[str, str]]:
     """Read ``key=value``, ``--key=value`` and ``--key value`` (``--key`` alone is true).
 
-    words: keys that arguments without a key mean, in this order; ``-o`` means ``output``. Raises
-    UserError for anything else.
+    words: keys that arguments without a key mean, in this order, those that are given left out;
+    ``-o`` means ``output``. Raises UserError for anything else.
     """
     found: list[tuple[str, str]] = []
-    waiting, free = list(arguments), list(words)
+    bare: list[str] = []
+    waiting = list(arguments)
     while waiting:
         argument = waiting.pop(0)
         if argument == "-o" and waiting:
@@ -145,8 +146,8 @@ def parse_overrides(arguments: Sequence[str], words: Sequence[str] = ()) -> list
         key, equals, value = argument.removeprefix("--").partition("=")
         is_flag = argument.startswith("--")
         is_key = key.replace("-", "_").replace(".", "_").isidentifier()
-        if free and not argument.startswith(("-", "=")) and not (is_key and equals):
-            found.append((free.pop(0), argument))
+        if words and not argument.startswith(("-", "=")) and not (is_key and equals):
+            bare.append(argument)
         elif not is_key:
             raise UserError(f"cannot read '{argument}': write keys as key=value or --key value")
         elif equals:
@@ -157,7 +158,12 @@ def parse_overrides(arguments: Sequence[str], words: Sequence[str] = ()) -> list
             found.append((key, "true"))
         else:
             raise UserError(f"'{argument}' is no key=value; did you mean {argument}=... ?")
-    return found
+    given = {key.replace("-", "_") for key, _ in found}
+    free = [word for word in words if word not in given]
+    if len(bare) > len(free):
+        extra = bare[len(free)]
+        raise UserError(f"'{extra}' is no key=value; did you mean {extra}=... ?")
+    return [*zip(free, bare, strict=False), *found]
 
 
 def run_step(

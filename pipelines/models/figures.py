@@ -10,7 +10,7 @@ from pipelines.errors import UserError
 from pipelines.models.scores import PairScore
 from pipelines.storage import Location
 
-# 97.5 % quantiles of Student's t for 2, 3, ... degrees of freedom; about normal beyond.
+# 97.5 % quantiles of Student's t for 2, 3, ... 30 degrees of freedom.
 _T = (
     *(4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228, 2.201, 2.179, 2.160),
     *(2.145, 2.131, 2.120, 2.110, 2.101, 2.093, 2.086, 2.080, 2.074, 2.069, 2.064, 2.060, 2.056),
@@ -39,8 +39,7 @@ def figure(
     reach: float | None = None
     if count > 2:
         deviation = math.sqrt(math.fsum((v - mean) ** 2 for v in values) / (count - 1))
-        quantile = _T[count - 3] if count - 3 < len(_T) else _NORMAL
-        reach = quantile * deviation / math.sqrt(count)
+        reach = _quantile(count - 1) * deviation / math.sqrt(count)
     worst = min(values_db, key=lambda name: values_db[name])
     return Figure(
         data=data,
@@ -53,6 +52,12 @@ def figure(
         worst_db=round(values_db[worst], 3),
         worst=worst,
     )
+
+
+def _quantile(freedom: int) -> float:
+    if freedom - 2 < len(_T):
+        return _T[freedom - 2]
+    return _NORMAL + (_NORMAL**3 + _NORMAL) / (4 * freedom)  # Cornish-Fisher, first term
 
 
 def figures_of_scores(scores: Sequence[PairScore]) -> tuple[Figure, ...]:

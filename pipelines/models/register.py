@@ -8,7 +8,7 @@ from pipelines.errors import UserError
 from pipelines.models.config import RegisterConfig
 from pipelines.models.decisions import Decision, DecisionLog
 from pipelines.models.loading import load_network, local_weights, settle
-from pipelines.models.registry import alias_target, register
+from pipelines.models.registry import client_of, register, set_despite_race
 from pipelines.storage import locate
 from pipelines.tracking import ensure_store, resolve_tracking_uri
 
@@ -28,8 +28,8 @@ class RegisterResult:
 
     def describe(self) -> str:
         """Return what the version is and how it is called."""
-        role = "the champion, unmeasured" if self.champion else "a version"
-        return f"{self.model} is {role} of {self.name}\n{self.output}"
+        role = "champion, by word and not by measurement" if self.champion else "a version"
+        return f"{self.model} is v{self.version} of {self.name}, {role}\n{self.output}"
 
     def next_steps(self) -> list[str]:
         """Return what one may run next."""
@@ -90,4 +90,9 @@ def _first_champion(config: RegisterConfig, version: str, label: str, tracking_u
         )
         if log.append(decision):
             log.settle()
-            return alias_target(config.name, "champion", tracking_uri) == version
+            spoken = f"promoted by decision {decision.number}: {decision.reason}"
+            client = client_of(tracking_uri)
+            set_despite_race(
+                client.set_model_version_tag, config.name, version, "k3dn.gate", spoken
+            )
+            return True

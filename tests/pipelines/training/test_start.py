@@ -14,7 +14,7 @@ from pipelines.training.context import ProcessContext
 from pipelines.training.loader import local_batches
 from pipelines.training.loop import WEIGHTS, fit
 from pipelines.training.plan import RunPlan, claim, plan_run
-from pipelines.training.start import bring_start, learning_parts
+from pipelines.training.start import bring_start, learning_parts, read_start
 from tests.pipelines.training.versions import make_pair, write_version
 
 Small = Callable[..., TrainConfig]
@@ -32,6 +32,20 @@ def prepared(config: TrainConfig) -> RunPlan:
     claim(plan)
     bring_start(plan, build_model(config.model, config.network), "unused")
     return plan
+
+
+def test_a_run_begins_with_weights_in_the_box(small: Small) -> None:
+    """They lie in 16 bit; what the run begins with is float32, and of the same values."""
+    plan = prepared(small(name="boxed", model="nano", start_from="box:nano", steps=1))
+    expected = k3dn.box.load("nano").state_dict()
+    learner = build_model("nano")
+    learner.load_state_dict(read_start(plan.folder))
+    found = learner.state_dict()
+    assert all(torch.equal(value, found[key]) for key, value in expected.items())
+    with pytest.raises(UserError, match="start_from box:nano was trained with width=8"):
+        prepared(small(name="wide", model="nano", network={"width": 4}, start_from="box:nano"))
+    with pytest.raises(UserError, match="there is no box:nanno"):
+        prepared(small(name="absent", model="nano", start_from="box:nanno"))
 
 
 def weights_of(plan: RunPlan) -> Path:
