@@ -36,10 +36,10 @@ def photograph(
 
     rngs: for the noise alone, one for each scene. bank: the kernels of shots of the family
     `measured`. Light above white is put back, goes through the lens, is shaded between the views
-    and read out; the target is the same light through the same lens with a smaller aperture, with
-    its own exposure. Combined is the mean of the two views as read out, in linear light. The stored
-    radii are those of green. Raises ValueError where counts or sizes differ, where a bank is missing,
-    and what the kernels raise.
+    and read out; the target is the same light through the same lens with a smaller aperture, in an
+    exposure of its own. Combined is the mean of the two views as read out, in linear light. The
+    stored radii are those of green. Raises ValueError where counts or sizes differ, where a bank is
+    missing, and what the kernels raise.
     """
     if not len(scenes) == len(shots) == len(rngs) > 0:
         raise ValueError(
@@ -59,7 +59,7 @@ def photograph(
     brightest = torch.tensor([shot.brightest for shot in shots], device=device)
     light = expand_highlights(srgb, srgb_to_linear(srgb), brightest)
     lenses = [_lens(shot, bank) for shot in shots]
-    views = render_batch(light, coc_px, LensKernels(lenses)).clamp_min(0.0)
+    views = _render(light, coc_px, lenses)
     targets = _targets(light, coc_px, lenses, shots)
     pairs = []
     for view, target, shot, rng, radii in zip(views, targets, shots, rngs, coc, strict=True):
@@ -96,23 +96,31 @@ def _targets(
     light: Tensor, coc_px: Tensor, lenses: Sequence[Lens], shots: Sequence[ShotParameters]
 ) -> Tensor:
     """The light of the targets, (B, 3, H, W): through the same lenses, stopped down."""
-    stopped = [
-        replace(
-            lens,
-            chromatic=replace(
-                lens.chromatic,
-                axial_px=tuple(shot.target_blur * axial for axial in lens.chromatic.axial_px),
-            ),
-            shift_px=shot.target_shift_px,
-        )
-        for lens, shot in zip(lenses, shots, strict=True)
-    ]
+    stopped = []
+    for lens, shot in zip(lenses, shots, strict=True):
+        red, blue = (shot.target_blur * axial for axial in lens.chromatic.axial_px)
+        chromatic = replace(lens.chromatic, axial_px=(red, blue))
+        stopped.append(replace(lens, chromatic=chromatic, shift_px=shot.target_shift_px))
     shares = torch.tensor([shot.target_blur for shot in shots], device=coc_px.device)
     moved = any(lens.shift_px != (0.0, 0.0) or any(lens.chromatic.lateral_px) for lens in stopped)
     if not moved and not shares.any():
         return light
-    views = render_batch(light, coc_px * shares[:, None, None], LensKernels(stopped))
-    return views.mean(dim=1).clamp_min(0.0)
+    return _render(light, coc_px * shares[:, None, None], stopped).mean(dim=1)
+
+
+def _render(light: Tensor, coc_px: Tensor, lenses: Sequence[Lens]) -> Tensor:
+    """Views of a batch, (B, 2, 3, H, W). On a CPU one by one, which costs nothing there: so the
+    bytes of a pair do not depend on what is photographed with it."""
+    count = 1 if light.device.type == "cpu" else len(lenses)
+    views = [
+        render_batch(
+            light[start : start + count],
+            coc_px[start : start + count],
+            LensKernels(lenses[start : start + count]),
+        )
+        for start in range(0, len(lenses), count)
+    ]
+    return torch.cat(views).clamp_min_(0.0)
 
 
 def _shares_of_light(shot: ShotParameters, size: tuple[int, int], device: torch.device) -> Tensor:

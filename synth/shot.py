@@ -7,7 +7,7 @@ import numpy as np
 
 from synth.camera import Camera, lens_of_blur
 from synth.lens import ApertureParameters, Chromatic, FrameWindow
-from synth.parameters import MEASURED
+from synth.parameters import MEASURED, check_weights
 from synth.psf import PSF_FAMILIES
 from synth.scene import Scene
 from synth.sensor import Exposure, Sensor, draw_shading
@@ -160,9 +160,7 @@ class ShotRanges:
                 )
         for name, most in _GREATEST.items():
             if not 0.0 <= getattr(self, name) <= most:
-                raise ValueError(
-                    f"{name} must lie in [0, {most:g}], got {getattr(self, name):g}"
-                )
+                raise ValueError(f"{name} must lie in [0, {most:g}], got {getattr(self, name):g}")
         if self.frame_width_px is not None and not self.frame_width_px > 0.0:
             raise ValueError(f"frame_width_px must be positive, got {self.frame_width_px}")
 
@@ -198,14 +196,6 @@ _GREATEST = {
 }
 _F_NUMBER = (1.4, 8.0)
 _SENSOR_WIDTH_MM = 36.0
-
-
-def check_weights(weights: tuple[float, ...], families: int) -> None:
-    """Raise ValueError where weights do not fit so many families."""
-    if len(weights) != families:
-        raise ValueError(f"{families} kernel families have {families} weights, got {len(weights)}")
-    if not all(0.0 <= weight < np.inf for weight in weights) or not sum(weights) > 0.0:
-        raise ValueError(f"weights must be 0 or more and not all 0, got {list(weights)}")
 
 
 def draw_shot(rng: np.random.Generator, scene: Scene, ranges: ShotRanges) -> ShotParameters:

@@ -55,7 +55,7 @@ class ApertureParameters:
     softness_px: float = 0.0
     """Width of the rim that is there at any radius."""
     spherical_px: float = 0.0
-    """Where rays at the rim miss the ideal disc's rim: > 0 makes far rims bright, near ones soft."""
+    """How far rays miss the ideal disc's place: > 0 makes far rims bright, near ones soft."""
     cat_eye: float = 0.0
     """Distance in radii of the two discs that limit the aperture at a corner of the frame."""
     swap: float = 0.0
@@ -95,7 +95,7 @@ class DrawnApertures:
         self.varies = bool((columns["cat_eye"].abs() + columns["swap"].abs() > 0.0).any())
 
     def reach_px(self, coc_px: Tensor) -> Tensor:
-        """How far light falls from the point: (P, n) for signed radii (n,), each lens in its row."""
+        """See `ViewLight`."""
         lens = torch.arange(len(self._of["ramp"])).repeat_interleave(len(coc_px))
         radius = coc_px.repeat(len(self._of["ramp"]))
         _, extent, scale = self._rings(lens, radius)

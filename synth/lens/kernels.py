@@ -84,8 +84,10 @@ class Lens:
 class LensKernels:
     """Kernels of a batch of pictures, a lens each. Satisfies `BatchKernels`.
 
-    Each colour has its own radius and shift. A kernel's sum, centroid and second moment are those
-    of its light at any radius (`synth.lens.shares`); some entries are slightly negative.
+    Each colour has its own radius and shift. Below a radius of about 1 px shares of light are
+    slightly negative in places (`synth.lens.shares`), which an occlusion's division by what is seen
+    of a layer cannot have: they are cut, and kernels are not negative. Blur stays quadratic in the
+    radius but for that, and the views' distance is off by less than 0.05 px.
     """
 
     def __init__(self, lenses: Sequence[Lens]) -> None:
@@ -154,7 +156,7 @@ class LensKernels:
         fallen = places[:, None] * radius[:, :, None, None] + shift[..., None]
         shares = pixel_shares(fallen, half_px)
         down, across = shares[:, :, None, 0], shares[:, :, None, 1]
-        kernels = down @ (cells[:, None] @ across.transpose(-1, -2))
+        kernels = (down @ (cells[:, None] @ across.transpose(-1, -2))).clamp_min_(0.0)
         kernels = kernels / kernels.sum(dim=(-2, -1), keepdim=True)
         return kernels.transpose(1, 2).expand(-1, 2, 3, -1, -1)
 

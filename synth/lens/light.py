@@ -1,4 +1,4 @@
-"""What a family of lenses tells of itself: light by view, for any defocus and place of the field."""
+"""What a family of lenses tells of itself: its light by view, for any defocus and place."""
 
 from collections.abc import Sequence
 from typing import Protocol
@@ -24,8 +24,8 @@ class ViewLight(Protocol):
 
         lens: int64 (N,). coc_px: (N,), signed, near positive. field: (N, 2), (y, x) in halves of
         the frame's diagonal from its middle. Returns light (N, 2, n, n), left and right view, not
-        negative, of any sum; and where the cells' middles fall for a radius of 1 px, (N, 2, n), rows
-        and columns, near side: for coc_px they fall at coc_px times that.
+        negative, of any sum; and where the middles of their rows and columns fall for a radius of
+        1 px, (N, 2, n), near side: for coc_px they fall at coc_px times that.
         """
 
 

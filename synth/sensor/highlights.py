@@ -1,6 +1,5 @@
 """Light above white: what a picture clipped was brighter, and blooms once it is blurred."""
 
-import torch
 from torch import Tensor
 
 _FROM = 0.9
@@ -17,4 +16,4 @@ def expand_highlights(srgb: Tensor, linear: Tensor, brightest: Tensor) -> Tensor
     """
     over = ((srgb.amin(dim=1, keepdim=True) - _FROM) / (1.0 - _FROM)).clamp(0.0, 1.0)
     smooth = over * over * (3.0 - 2.0 * over)
-    return linear * torch.addcmul(torch.ones_like(smooth), smooth, brightest[:, None, None, None] - 1.0)
+    return linear * (smooth * (brightest[:, None, None, None] - 1.0) + 1.0)

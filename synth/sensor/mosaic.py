@@ -16,18 +16,25 @@ Phase = tuple[int, int]
 # Malvar, He, Cutler, "High-quality linear interpolation for demosaicing of Bayer-patterned color
 # images", ICASSP 2004, figure 2, and the averages of the nearest neighbours: green at red or blue;
 # a colour where its neighbours are left and right; above and below; on the diagonals.
-_CROSS = [[0, 0, 0, 0, 0], [0, 0, 2, 0, 0], [0, 2, 0, 2, 0], [0, 0, 2, 0, 0], [0, 0, 0, 0, 0]]
-_ROW = [[0, 0, 0, 0, 0], [0, 0, 0, 0, 0], [0, 4, 0, 4, 0], [0, 0, 0, 0, 0], [0, 0, 0, 0, 0]]
-_DIAGONAL = [[0, 0, 0, 0, 0], [0, 2, 0, 2, 0], [0, 0, 0, 0, 0], [0, 2, 0, 2, 0], [0, 0, 0, 0, 0]]
-_CROSS_5 = [[0, 0, -1, 0, 0], [0, 0, 2, 0, 0], [-1, 2, 4, 2, -1], [0, 0, 2, 0, 0], [0, 0, -1, 0, 0]]
-_ROW_5 = [
+_Rows = list[list[float]]
+_CROSS: _Rows = [[0, 2, 0], [2, 0, 2], [0, 2, 0]]
+_ROW: _Rows = [[0, 0, 0], [4, 0, 4], [0, 0, 0]]
+_DIAGONAL: _Rows = [[2, 0, 2], [0, 0, 0], [2, 0, 2]]
+_CROSS_5: _Rows = [
+    [0, 0, -1, 0, 0],
+    [0, 0, 2, 0, 0],
+    [-1, 2, 4, 2, -1],
+    [0, 0, 2, 0, 0],
+    [0, 0, -1, 0, 0],
+]
+_ROW_5: _Rows = [
     [0, 0, 0.5, 0, 0],
     [0, -1, 0, -1, 0],
     [-1, 4, 5, 4, -1],
     [0, -1, 0, -1, 0],
     [0, 0, 0.5, 0, 0],
 ]
-_DIAGONAL_5 = [
+_DIAGONAL_5: _Rows = [
     [0, 0, -1.5, 0, 0],
     [0, 2, 0, 2, 0],
     [-1.5, 0, 6, 0, -1.5],
@@ -36,11 +43,9 @@ _DIAGONAL_5 = [
 ]
 
 
-def _filters(cross: list[list[float]], row: list[list[float]], diagonal: list[list[float]]) -> Tensor:
-    across = torch.tensor(row, dtype=torch.float32)
-    return torch.stack(
-        [torch.tensor(cross), across, across.T, torch.tensor(diagonal)]
-    ).float()[:, None] / 8.0
+def _filters(cross: _Rows, row: _Rows, diagonal: _Rows) -> Tensor:
+    green, across, both = (torch.tensor(rows).float() / 8.0 for rows in (cross, row, diagonal))
+    return torch.stack([green, across, across.T, both])[:, None]
 
 
 _FILTERS = {
@@ -67,11 +72,10 @@ def demosaic(seen: Tensor, phase: Phase, how: Demosaicing) -> Tensor:
         raise ValueError(f"unknown demosaicing {how!r}: choose from {', '.join(_FILTERS)}")
     size = seen.shape[-2:]
     flat = seen.reshape(-1, 1, *size)
-    # Mirrored without the border's own pixels, which keeps the order of the filters.
-    padded = functional.pad(flat, (2, 2, 2, 2), mode="reflect")
-    green, row, column, diagonal = functional.conv2d(
-        padded, _FILTERS[how].to(seen.device)
-    ).unbind(1)
+    filters = _FILTERS[how].to(seen.device)
+    # Mirrored without the border's own pixels, which keeps the order of the colours.
+    padded = functional.pad(flat, (filters.shape[-1] // 2,) * 4, mode="reflect")
+    green, row, column, diagonal = functional.conv2d(padded, filters).unbind(1)
     flat = flat[:, 0]
     red_at, blue_at = phase, (1 - phase[0], 1 - phase[1])
     picture = torch.stack([flat, flat, flat], dim=1)

@@ -1,6 +1,5 @@
 """From linear light to stored values: the sRGB curve, and the contrast that cameras add to it."""
 
-import torch
 from torch import Tensor
 
 _LINEAR_TO = 0.0031308
