@@ -72,16 +72,18 @@ class ShotParameters:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ShotRanges:
-    """What is drawn for each pair, evenly from the least to the greatest.
+    """What is drawn for each pair, evenly from the least to the greatest but for `blur`.
 
     Each effect is one entry and takes the same random numbers whatever its range, so that pairs
     with one effect more or less are otherwise the same. Sources: docs/synthesis.md.
     """
 
-    blur: Range = (0.002, 0.0143)
-    """Blur radius of the most blurred part, as a share of the frame's width."""
+    blur: Range = (0.006, 0.0115)
+    """Blur radius of the most blurred part, as a share of the frame's width, drawn evenly in its
+    logarithm; a hundredth of the pixels may be blurred by up to a quarter more."""
     near_share: float = 0.5
-    """Share of the pixels that lie nearer than focus, in the mean over many pairs."""
+    """Share of the pairs whose focus lies towards the far end of the scene, so that most of their
+    blur is that of what is nearer."""
     frame_width_px: float | None = None
     """Width of the camera's frame, 3:2, of which a pair is a part at a random place; None: a pair
     is a whole frame. What is a share of the width goes by it."""
@@ -196,6 +198,8 @@ _GREATEST = {
 }
 _F_NUMBER = (1.4, 8.0)
 _SENSOR_WIDTH_MM = 36.0
+_BEYOND = 1.25
+"""What the nearest and the farthest hundredth of the pixels may exceed the blur drawn by."""
 
 
 def draw_shot(rng: np.random.Generator, scene: Scene, ranges: ShotRanges) -> ShotParameters:
@@ -210,7 +214,8 @@ def draw_shot(rng: np.random.Generator, scene: Scene, ranges: ShotRanges) -> Sho
     size = scene.depth_m.shape
     window = _draw_window(rng, (size[0], size[1]), ranges.frame_width_px)
     width_px = window.frame_px[1]
-    camera = _draw_camera(rng, scene.depth_m, even(ranges.blur), ranges.near_share, width_px)
+    blur = float(np.exp(even((np.log(ranges.blur[0]), np.log(ranges.blur[1])))))
+    camera = _draw_camera(rng, scene.depth_m, blur, ranges.near_share, width_px)
     family = _draw_family(rng, ranges)
     aperture = ApertureParameters(
         disparity=even(ranges.disparity),
@@ -259,7 +264,7 @@ def draw_shot(rng: np.random.Generator, scene: Scene, ranges: ShotRanges) -> Sho
         parameters = PSF_FAMILIES[family].sample(rng)
     return ShotParameters(
         camera=camera,
-        max_coc_px=ranges.blur[1] * width_px,
+        max_coc_px=_BEYOND * ranges.blur[1] * width_px,
         family=family,
         aperture=parameters,
         window=window,
@@ -301,15 +306,16 @@ def _draw_family(rng: np.random.Generator, ranges: ShotRanges) -> str:
 def _draw_camera(
     rng: np.random.Generator, depth_m: np.ndarray, blur: float, near_share: float, width_px: float
 ) -> Camera:
-    """A lens that is focused so that a drawn share of the pixels lies nearer than focus."""
-    even, f_number = rng.random(), float(np.exp(rng.uniform(*np.log(_F_NUMBER))))
-    # The mean of u^k is 1 / (1 + k). All shares are as likely where the mean is a half.
-    nearer = 0.0 if near_share == 0.0 else even ** ((1.0 - near_share) / near_share)
+    """A lens that is focused near one end of the scene, as photographers focus on a subject."""
+    side, place = rng.random(2)
+    f_number = float(np.exp(rng.uniform(*np.log(_F_NUMBER))))
+    beyond = 0.5 * float(place) ** 4  # share of the pixels on the other side of the focus
+    nearer = 1.0 - beyond if side < near_share else beyond
     near_m, focus_m, far_m = (float(z) for z in np.quantile(depth_m, [0.01, nearer, 0.99]))
     # coc = scale * (focus / depth - 1), so the extreme is at one end of the range.
     extreme = max(focus_m / near_m - 1.0, 1.0 - focus_m / far_m)
     if extreme < 0.02:  # a scene of one depth is out of focus as a whole
-        focus_m *= 1.5 if even < near_share else 0.75
+        focus_m *= 1.5 if side < near_share else 0.75
         extreme = abs(focus_m / near_m - 1.0)
     return lens_of_blur(
         blur * width_px / extreme,

@@ -11,10 +11,10 @@ from pipelines.config import value_text
 class OpticsConfig:
     """The lens of preset camera; one number, or the least and the greatest of a range."""
 
-    blur: list[float] = field(default_factory=lambda: [0.002, 0.0143])
+    blur: list[float] = field(default_factory=lambda: [0.006, 0.0115])
     """Blur radius of a pair's most blurred part, as a share of the frame's width."""
     near_share: float = 0.5
-    """Share of the pixels that lie nearer than focus, in the mean over many pairs."""
+    """Share of the pairs that are focused towards the far end of the scene: most blur is near."""
     frame_width: int | None = None
     """Width in pixels of the 3:2 frame that a pair is a part of; none: a pair is a frame."""
     disparity: list[float] = field(default_factory=lambda: [0.35, 0.55])

@@ -144,10 +144,10 @@ class DrawnApertures:
 
 def ramp_of(lens: ApertureParameters) -> float:
     """The steepness of the ramp that gives a lens its disparity. Raises ValueError for none."""
-    axis = (np.arange(_FINE_CELLS) + 0.5) / _FINE_CELLS * 2.0 - 1.0
     softness = max(lens.softness, 1.0 / CELLS)
     extent = 1.0 + _TAIL * softness
-    x, y = np.meshgrid(axis * extent, axis * extent)
+    axis = (np.arange(CELLS) + 0.5) * (extent / CELLS)
+    x, y = np.meshgrid(axis, axis)  # a quarter of the aperture, which is symmetric
     rho = np.hypot(x, y)
     light = np.maximum(1.0 + lens.rim * (2.0 * rho**2 - 1.0), 0.0)
     light /= 1.0 + np.exp(np.minimum(2.0 / softness * (rho - 1.0), 60.0))
