@@ -49,7 +49,7 @@ class RecipeResult:
     steps: int
     """Optimizer steps of all stages."""
     validation: dict[str, float]
-    """Of the best weights of the last stage."""
+    """Of these weights, the best of all stages."""
     root: str
 
     def describe(self) -> str:
@@ -80,26 +80,25 @@ def run(config: RecipeConfig) -> RecipeResult:
     datasets = [*_make_pairs(config), *config.datasets]
     _check_held_out(root, config, datasets)
     stages = stages_of(config.model, config.effort)
-    trained: Location | None = None
+    runs: list[Location] = []
     done = []
     for number, stage in enumerate(stages, 1):
         say(
             f"recipe: stage {number} of {len(stages)}: {stage.steps} steps of {stage.batch_size} "
             f"patches of {stage.patch} px"
         )
-        training = training_of(config, stage, number, datasets, trained)
+        training = training_of(config, stage, number, datasets, runs[-1] if runs else None)
         started_s = time.time()
         if config.bare:
             train_here(training, threads=config.threads)
         else:
             train.run(training)
-        trained = root.child(RUNS, str(training.name))
+        runs.append(root.child(RUNS, str(training.name)))
         done.append(asdict(stage) | {"seconds": round(time.time() - started_s)})
-    assert trained is not None
-    best = read_best(trained)
-    assert best is not None
+    # Of all stages, whose validations are on the same pairs: the last need not be the best.
+    best, best_run = max(((_best_of(run), run) for run in runs), key=lambda b: b[0]["val_psnr"])
     kept = folder.child(WEIGHTS)
-    kept.write_bytes(trained.child(BEST).read_bytes())
+    kept.write_bytes(best_run.child(BEST).read_bytes())
     record = {
         "config": {k: v for k, v in as_dict(config).items() if k not in SHARED_KEYS},
         "stages": done,
@@ -142,6 +141,12 @@ def _make_pairs(config: RecipeConfig) -> list[str]:
         version = synthesize.make(SynthConfig.of_preset(CAMERA, **keys))
         references.append(f"{version.dataset}@{version.version}")
     return references
+
+
+def _best_of(run: Location) -> dict[str, float]:
+    best = read_best(run)
+    assert best is not None  # there are held-out pairs, and each run ends with a validation
+    return best
 
 
 def _check_held_out(root: Location, config: RecipeConfig, datasets: Sequence[str]) -> None:
