@@ -129,6 +129,17 @@ _ROWS = (
         ("read the manifests under {root}; change nothing",),
     ),
     Step(
+        "compare",
+        _DATA,
+        "pipelines.compare.config:CompareConfig",
+        "pipelines.compare.run:run",
+        "Measure how unlike the pictures of two dataset versions are.",
+        (
+            "measure blur, kernels, light, noise and colour of {pairs} pairs each of {datasets}",
+            "write a page with both over each other, and the figures",
+        ),
+    ),
+    Step(
         "export",
         _DATA,
         "pipelines.dataset.config:ExportConfig",

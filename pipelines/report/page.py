@@ -2,26 +2,16 @@
 
 import html
 from collections.abc import Sequence
-from importlib import resources
 
 import numpy as np
 
 from pipelines.report.compare import compare
 from pipelines.report.curve import chart
+from pipelines.report.document import Section, asset, document, facts, notes
 from pipelines.report.findings import findings
 from pipelines.report.metrics import headline, metrics_table
 from pipelines.report.page_data import Command, Comparison, PageData, Place, TrainingCurve
 from pipelines.report.radius import radius_maps
-
-# The browser itself refuses whatever is not in the page.
-_POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'unsafe-inline'"
-
-_MARK = (
-    '<svg class="mark" viewBox="0 0 64 64" aria-hidden="true">'
-    '<path class="left" d="M29 8a24 24 0 0 0 0 48z"/>'
-    '<path class="right" d="M35 8a24 24 0 0 1 0 48z"/>'
-    "</svg>"
-)
 
 _SMALL_PX = 480
 """Pictures up to this width stand side by side: larger, they would only be magnified."""
@@ -39,23 +29,13 @@ def render_page(data: PageData) -> str:
         ("places", "Where everything lies", _places(data.places)),
         ("next", "What to do next", _commands(data.next_steps)),
     ]
-    shown = [(key, title, body) for key, title, body in sections if body]
-    links = "".join(f'<a href="#{key}">{html.escape(title)}</a>' for key, title, _ in shown)
-    main = "".join(
-        f'<section id="{key}" aria-labelledby="{key}-title"><h2 id="{key}-title">'
-        f"{html.escape(title)}</h2>{_ABOUT.get(key, '')}{body}</section>"
-        for key, title, body in shown
-    )
-    return (
-        '<!doctype html><html lang="en"><head><meta charset="utf-8">'
-        f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        '<meta name="color-scheme" content="light dark"><link rel="icon" href="data:,">'
-        f"<title>{html.escape(data.title)}</title><style>{_asset('page.css')}</style></head>"
-        f"<body><header>{_MARK}<h1>{html.escape(data.title)}</h1>{_lead(data)}"
-        f"{headline(data.metrics)}{_facts(data.facts)}{_notes(data.notes)}"
-        f'<nav aria-label="On this page">{links}</nav></header><main>{main}</main>'
-        f"<script>{_asset('page.js')}</script></body></html>"
+    return document(
+        title=data.title,
+        head=_lead(data) + headline(data.metrics) + facts(data.facts) + notes(data.notes),
+        sections=[
+            Section(key, title, _ABOUT.get(key, "") + body) for key, title, body in sections if body
+        ],
+        script=asset("page.js"),
     )
 
 
@@ -72,26 +52,8 @@ _ABOUT = {
 }
 
 
-def _asset(name: str) -> str:
-    return resources.files("pipelines.report").joinpath(name).read_text(encoding="utf-8")
-
-
 def _lead(data: PageData) -> str:
     return f'<p class="lead">{html.escape(data.lead)}</p>' if data.lead else ""
-
-
-def _facts(facts: Sequence[tuple[str, str]]) -> str:
-    if not facts:
-        return ""
-    items = "".join(
-        f"<div><dt>{html.escape(name)}</dt><dd>{html.escape(value)}</dd></div>"
-        for name, value in facts
-    )
-    return f'<dl class="facts">{items}</dl>'
-
-
-def _notes(notes: Sequence[str]) -> str:
-    return "".join(f'<p class="notice">{html.escape(note)}</p>' for note in notes)
 
 
 def _pairs(pairs: Sequence[Comparison]) -> str:

@@ -21,6 +21,7 @@ COMMANDS = [
     "synth",
     "regenerate",
     "datasets",
+    "compare",
     "export",
     "train",
     "tune",
@@ -41,6 +42,7 @@ FLAGS = {"--config", "-c", "--json", "--dry-run", "--verbose", "-v", "--help", "
 REQUIRED = {
     "ingest": ["source=pictures"],
     "deblur": ["left=l.png", "right=r.png"],
+    "compare": ["datasets=real,synth"],
     "export": ["dataset=synth", "to=pictures"],
     "convert": ["checkpoint=best.pt"],
 }
