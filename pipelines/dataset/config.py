@@ -12,8 +12,10 @@ KERNEL_FAMILIES = ("butterworth", "integral", "translating_disk", "measured")
 PUBLISHED_PRESETS = ("ddd-syn", "rdpd")
 PRESETS = (*PUBLISHED_PRESETS, "k3dn")
 DEPTH_UNITS = ("m", "dm", "cm", "mm")
-PROCEDURAL, MOTORCYCLE = "procedural", "motorcycle"
-"""The two sources that are no place in storage."""
+PROCEDURAL, PLACES, MOTORCYCLE = "procedural", "places", "motorcycle"
+"""The sources that are no place in storage."""
+MADE = (PROCEDURAL, PLACES)
+"""Those whose scenes are made, one for each pair, of the size asked for."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -103,9 +105,9 @@ class SynthConfig(StepConfig):
     version: str = "v1"
     """Version to make; a published one never changes."""
     source: str = "procedural"
-    """procedural, motorcycle, a folder or URL (NNN_image, NNN_depth; SYNTHIA-SF), NYU's .mat."""
+    """places, procedural, motorcycle, a folder (NNN_image, NNN_depth; SYNTHIA-SF), NYU's .mat."""
     textures: str = "skimage"
-    """Photographs on procedural surfaces: skimage, none, or a folder or URL of pictures."""
+    """Photographs on the surfaces of places and procedural: skimage, none, a folder or URL."""
     kernels: list[str] = field(default_factory=lambda: ["butterworth", "integral"])
     """Families to draw from: butterworth, integral, translating_disk, measured (with bank.file)."""
     bank: BankConfig = field(default_factory=BankConfig)
@@ -214,15 +216,17 @@ class SynthConfig(StepConfig):
             raise ValueError("renderer=scatter spreads over windows: give kernels=integral with it")
         if self.composite == "sum" and self.renderer != "layered":
             raise ValueError(f"composite=sum goes with renderer=layered, not {self.renderer}")
-        if self.size is None and self.source == PROCEDURAL:
-            raise ValueError("size: procedural scenes have no size of their own; give e.g. 256x256")
+        if self.size is None and self.source in MADE:
+            raise ValueError(
+                f"size: {self.source} scenes have no size of their own; give e.g. 256x256"
+            )
         if self.height_width is not None:
             _folds_nothing(self.radial_distortion, *self.height_width)
 
     def _check_published(self, name: str) -> None:
         from pipelines.dataset.presets import fixed_values, source_of
 
-        if self.source in (PROCEDURAL, MOTORCYCLE):
+        if self.source in (*MADE, MOTORCYCLE):
             raise ValueError(f"preset {name} is made from {source_of(name)}; give source=...")
         for key, value in fixed_values(name).items():
             if getattr(self, key) != value:
@@ -239,7 +243,7 @@ class SynthConfig(StepConfig):
     def _check_idle(self) -> None:
         """Refuse what would change nothing, so that nobody believes that it did."""
         published = self.preset in PUBLISHED_PRESETS
-        no_folder = self.source in (PROCEDURAL, MOTORCYCLE) or self.source.lower().endswith(".mat")
+        no_folder = self.source in (*MADE, MOTORCYCLE) or self.source.lower().endswith(".mat")
         for idle, keys, why in (
             (published, ("val_fraction", "test_fraction"), f"preset {self.preset} has its splits"),
             (published, ("seed",), f"in preset {self.preset} nothing is drawn"),
@@ -247,7 +251,11 @@ class SynthConfig(StepConfig):
             (self.bank.file is None, ("bank",), "there is no bank.file"),
             (published, ("lens",), f"preset {self.preset} has its cameras"),
             (self.lens.focal_length_mm is None, ("lens",), "there is no lens.focal_length_mm"),
-            (self.source != PROCEDURAL, ("textures",), "textures are for source=procedural"),
+            (
+                self.source not in MADE,
+                ("textures",),
+                "textures are for source=places or procedural",
+            ),
             (published or no_folder, ("depth_unit",), "depth_unit is for a folder of scenes"),
             (published or no_folder, ("scene_of",), "scene_of is for a folder of scenes"),
         ):

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pipelines.dataset.config import PROCEDURAL, SynthConfig
+from pipelines.dataset.config import MADE, SynthConfig
 from pipelines.dataset.measured_kernels import LoadedBank
 from pipelines.dataset.presets import published_preset
 from pipelines.dataset.provenance import processor_kind
@@ -34,7 +34,7 @@ class SyntheticPairs:
         with _as_ray_counts(self.config.device):
             try:
                 scene, sources = self.reader.read(unit)
-                if self.config.source != PROCEDURAL:
+                if self.config.source not in MADE:
                     scene = self._part(unit, scene, sources)
                 return self._photograph(unit, scene, sources)
             except BadInput:

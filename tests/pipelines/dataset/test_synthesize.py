@@ -14,7 +14,7 @@ from pipelines.dataset.images import encode_image
 from pipelines.dataset.publish import REJECTED
 from pipelines.dataset.record import SPLITS, Pair
 from pipelines.dataset.scene_sources import Picture, SceneUnit
-from pipelines.dataset.scene_sources.procedural import ProceduralReader
+from pipelines.dataset.scene_sources.made import MadeReader
 from pipelines.dataset.shards import BadInput
 from pipelines.dataset.synthesize import make
 from pipelines.dataset.synthetic_pairs import SyntheticPairs
@@ -147,8 +147,11 @@ def test_an_error_while_a_scene_is_made_is_a_reject(photographs: Path) -> None:
     config = SynthConfig(**SMALL, textures=str(photographs), max_rejected=1.0)
     producer = SyntheticPairs(
         config=config,
-        reader=ProceduralReader(
-            seed=0, size=(48, 64), shelf=TextureShelf(folder=locate(str(photographs)))
+        reader=MadeReader(
+            kind="procedural",
+            seed=0,
+            size=(48, 64),
+            shelf=TextureShelf(folder=locate(str(photographs))),
         ),
     )
     (photographs / "5.png").unlink()
