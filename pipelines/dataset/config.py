@@ -108,6 +108,10 @@ class SynthConfig(StepConfig):
     """places, procedural, motorcycle, a folder (NNN_image, NNN_depth; SYNTHIA-SF), NYU's .mat."""
     textures: str = "skimage"
     """Photographs on the surfaces of places and procedural: skimage, none, a folder or URL."""
+    mirror: float = 0.5
+    """Share of pairs whose RGB-D scene is mirrored, left for right, before it is photographed."""
+    recolour: float = 0.5
+    """How far the colours of RGB-D scenes are varied, 0 (not) to 1."""
     kernels: list[str] = field(default_factory=lambda: ["butterworth", "integral"])
     """Families to draw from: butterworth, integral, translating_disk, measured (with bank.file)."""
     bank: BankConfig = field(default_factory=BankConfig)
@@ -162,6 +166,8 @@ class SynthConfig(StepConfig):
         _at_least(self.pairs, 1, "pairs")
         _at_least(self.pairs_per_shard, 1, "pairs_per_shard")
         _fraction(self.max_rejected, "max_rejected")
+        _fraction(self.mirror, "mirror")
+        _fraction(self.recolour, "recolour")
         _fraction(self.val_fraction, "val_fraction")
         _fraction(self.test_fraction, "test_fraction")
         if self.val_fraction + self.test_fraction > 1:
@@ -255,6 +261,11 @@ class SynthConfig(StepConfig):
                 self.source not in MADE,
                 ("textures",),
                 "textures are for source=places or procedural",
+            ),
+            (
+                self.source in MADE,
+                ("mirror", "recolour"),
+                f"every scene of source={self.source} is another one",
             ),
             (published or no_folder, ("depth_unit",), "depth_unit is for a folder of scenes"),
             (published or no_folder, ("scene_of",), "scene_of is for a folder of scenes"),

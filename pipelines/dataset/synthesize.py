@@ -21,6 +21,8 @@ _CODE = ("pipelines.dataset", "synth")
 # What decides pixels: not where things lie, and not how strict the run is.
 _CONTENT = (
     "preset",
+    "mirror",
+    "recolour",
     "kernels",
     "lens",
     "renderer",

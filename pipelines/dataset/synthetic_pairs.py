@@ -108,7 +108,21 @@ class SyntheticPairs:
     def _part(
         self, unit: SceneUnit, scene: "synth.Scene", sources: tuple[Source, ...]
     ) -> "synth.Scene":
-        """Take a part of the configured size, at a scale and place drawn for this pair."""
+        """Take a part of the configured size at a scale and place drawn for this pair, mirrored or
+        not and in colours drawn for it, too."""
+        import synth
+        from synth.sources.vary import mirrored, recoloured
+
+        config = self.config
+        rng = synth.generator(config.seed, f"{unit.pair_id}/look")
+        if rng.random() < config.mirror:
+            scene = mirrored(scene)
+        scene = self._fitted(unit, scene, sources)
+        return recoloured(scene, rng, config.recolour) if config.recolour else scene
+
+    def _fitted(
+        self, unit: SceneUnit, scene: "synth.Scene", sources: tuple[Source, ...]
+    ) -> "synth.Scene":
         import synth
         from synth.sources.fit import fit_scene
 

@@ -47,23 +47,23 @@ def material(rng: np.random.Generator, photographs: Sequence[np.ndarray], side: 
     """Stone, wood, brick, cloth, lawn: fine texture, alike all over."""
     if photographs and rng.random() < 0.75:
         picture = _even_part(rng, photographs[int(rng.integers(len(photographs)))], side)
-        grey = float(picture.mean())
+        middle = float(picture.mean())
         contrast = min(1.0, rng.uniform(0.08, 0.25) / max(float((picture @ _GREY).std()), 1e-3))
-        picture = np.clip(grey + contrast * (picture - grey), 0.0, 1.0).astype(np.float32)
+        picture = np.clip(middle + contrast * (picture - middle), 0.0, 1.0).astype(np.float32)
         colour = natural_colour(rng, photographs)
         colour = colour + 0.5 * (colour.mean() - colour)
-        picture = _coloured(picture, colour, rng.uniform(0.2, 0.9))
+        picture = coloured(picture, colour, rng.uniform(0.2, 0.9))
         return _of_brightness(rng, srgb_to_linear(picture))
     pattern = (stone, grain, grain, tiles, tiles, checks)[int(rng.integers(6))]
     picture = pattern(rng, (side, side))
     low, high = np.sort(rng.uniform(0.1, 0.8, 2))
-    grey = _normal(picture @ _GREY)[..., None]
+    relief = _normal(picture @ _GREY)[..., None]
     colour = natural_colour(rng, photographs)
     colour = 0.2 + 0.8 * colour / max(float(colour.mean()), 0.05)
     share = (
         low
-        + (high - low) * (0.5 + 0.25 * grey)
-        + 0.03 * rng.standard_normal(grey.shape, dtype=np.float32)
+        + (high - low) * (0.5 + 0.25 * relief)
+        + 0.03 * rng.standard_normal(relief.shape, dtype=np.float32)
     )
     return srgb_to_linear(np.clip(share * colour, 0.0, 1.0).astype(np.float32))
 
@@ -261,7 +261,7 @@ def _square(rng: np.random.Generator, picture: np.ndarray, side: int) -> np.ndar
     return picture[top : top + side, left : left + side]
 
 
-def _coloured(picture: np.ndarray, colour: np.ndarray, share: float) -> np.ndarray:
+def coloured(picture: np.ndarray, colour: np.ndarray, share: float) -> np.ndarray:
     """An sRGB picture whose mean colour is moved to another one."""
     grey = (picture @ _GREY)[..., None]
     toned = grey / max(float(grey.mean()), 0.05) * colour

@@ -54,7 +54,7 @@ def draw(view: View, overlays: Sequence[Overlay], light: np.ndarray, hits: Hits)
     by_depth = sorted(range(len(overlays)), key=lambda k: -_depth_m(view, overlays[k]))
     for number in by_depth:
         overlay = overlays[number]
-        drawn = (_cut_out if isinstance(overlay, CutOut) else _wire)(view, overlay)  # type: ignore[operator]
+        drawn = _cut_out(view, overlay) if isinstance(overlay, CutOut) else _wire(view, overlay)
         if drawn is None:
             continue
         window, dioptres, colour, matte = drawn

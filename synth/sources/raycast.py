@@ -290,7 +290,8 @@ def _meet_round(
     if window is None:
         return
     x, y = slopes[0][:, window[1]], slopes[1][window[0]]
-    up = view.axes[:, 1]  # the world's, in the camera's axes
+    # The world's axes in the camera's.
+    side, up, ahead = (axis.astype(np.float32) for axis in view.axes.T)
     rise = _along(up, x, y)
     a, b = x * x + y * y + np.float32(1.0), _along(centre, x, y)
     c = float(centre @ centre) - solid.radius_m**2
@@ -308,16 +309,15 @@ def _meet_round(
     depth_m = depth_m[inside]
     ray = np.stack([np.broadcast_to(s, inside.shape)[inside] for s in (x, y, np.ones_like(x))])
     away = ray * depth_m - centre[:, None].astype(np.float32)
-    height_m = np.float32(up) @ away
+    height_m = up @ away
     if upright:
-        away -= np.float32(up)[:, None] * height_m
+        away -= up[:, None] * height_m
     normal = away / radius
-    side, ahead = np.float32(view.axes[:, 0]), np.float32(view.axes[:, 2])
     around = np.arctan2(side @ normal, -(ahead @ normal)) * radius
     if isinstance(solid, Cylinder):
         down = np.float32(solid.height_m) - height_m
     else:
-        down = radius * np.arccos(np.clip(np.float32(up) @ normal, -1.0, 1.0))
+        down = radius * np.arccos(np.clip(up @ normal, -1.0, 1.0))
     facing = np.abs(np.sum(normal * ray, axis=0)) / np.linalg.norm(ray, axis=0)
     extent = depth_m / np.float32(view.focal_px * SAMPLES)
     slanted = extent / np.maximum(facing, 0.1)

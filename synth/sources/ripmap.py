@@ -54,8 +54,8 @@ class RipMap:
             texels = np.float32(side) / np.float32(2.0) ** number
             place.append(starts[number] + np.float32(0.5) + folded * texels)
         grid = np.empty((1, 1, len(u), 2), np.float32)
-        for axis, extent in enumerate(self._levels.shape[:1:-1]):
-            grid[0, 0, :, axis] = place[axis] * np.float32(2.0 / (extent - 1)) - 1.0
+        for axis, length in enumerate(self._levels.shape[:1:-1]):
+            grid[0, 0, :, axis] = place[axis] * np.float32(2.0 / (length - 1)) - 1.0
         found = functional.grid_sample(
             self._levels, torch.from_numpy(grid), align_corners=True, padding_mode="border"
         )
