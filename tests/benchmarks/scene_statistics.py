@@ -3,9 +3,9 @@ photographs and RGB-D scenes.
 
     K3DN_SAMPLES=... python -m tests.benchmarks.scene_statistics [--scenes 24]
 
-Of each picture, shrunk to the size asked for: kurtosis of the horizontal differences of log luminance
-(photographs: heavy tails; 3 is a Gaussian's), share of differences below one per cent, slope of the
-power spectrum over log frequency (about -2 in photographs), mean saturation. Of each depth map:
+Of each picture, shrunk to the size asked for: kurtosis of the horizontal differences of log
+luminance (3 is a Gaussian's), share of differences below one per cent, slope of the logarithm of
+the power spectrum over that of frequency, mean saturation. Of each depth map:
 nearest and farthest hundredth, share of neighbouring pixels at steps (inverse depth changes by more
 than 3% of its range), median height of a step, share on slopes.
 """
@@ -14,6 +14,7 @@ import argparse
 import os
 import time
 from collections.abc import Callable, Iterator
+from itertools import pairwise
 from pathlib import Path
 
 import cv2
@@ -44,7 +45,7 @@ def picture_figures(image: np.ndarray) -> dict[str, float]:
     edges = np.geomspace(0.02, 0.4, 13)
     rings = [
         (np.sqrt(a * b), power[(frequency >= a) & (frequency < b)].mean())
-        for a, b in zip(edges[:-1], edges[1:], strict=True)
+        for a, b in pairwise(edges)
     ]
     slope = np.polyfit(*np.log(np.array(rings)).T, 1)[0]
     saturation = (image.max(axis=2) - image.min(axis=2)) / np.maximum(image.max(axis=2), 0.02)
@@ -71,7 +72,7 @@ def depth_figures(depth_m: np.ndarray) -> dict[str, float]:
     }
 
 
-def sources(scenes: int, size: tuple[int, int]) -> Iterator[tuple[str, Callable[[int], Scene]]]:
+def sources(size: tuple[int, int]) -> Iterator[tuple[str, Callable[[int], Scene]]]:
     """Name and the n-th scene of each source that is at hand."""
     folder = Path(os.environ["K3DN_SAMPLES"])
     sharp = [cv2.imread(str(f))[..., ::-1] for f in sorted((folder / "sharp").glob("*.jpg"))]
@@ -90,17 +91,12 @@ def sources(scenes: int, size: tuple[int, int]) -> Iterator[tuple[str, Callable[
 
     def of(make: Callable[..., Scene], pictures: list[np.ndarray]) -> Callable[[int], Scene]:
         def one(number: int) -> Scene:
-            chosen = [pictures[(7 * number + 11 * k) % len(pictures)] for k in range(6)]
+            count = len(pictures)
+            chosen = [pictures[(7 * number + 11 * k) % count] for k in range(6) if count]
             rng = synth.generator(0, f"scene-{number:06d}")
-            return make(rng, scene_id="s", size=size, textures=chosen if pictures else None)
+            return make(rng, scene_id="s", size=size, textures=chosen)
 
-        return (
-            one
-            if pictures
-            else lambda number: make(
-                synth.generator(0, f"scene-{number:06d}"), scene_id="s", size=size
-            )
-        )
+        return one
 
     yield "photographs (sharp)", photograph
     yield "rgbd", rgbd
@@ -118,7 +114,7 @@ def main() -> None:
     parser.add_argument("--size", default="384x512")
     options = parser.parse_args()
     height, width = (int(n) for n in options.size.split("x"))
-    for name, scene_of in sources(options.scenes, (height, width)):
+    for name, scene_of in sources((height, width)):
         rows, seconds = [], []
         for number in range(options.scenes):
             started = time.process_time()
