@@ -1,14 +1,16 @@
 """K3DN: disparity-aware kernel estimation for dual-pixel defocus deblurring (CVPR 2023).
 
-Needs torch and numpy; safetensors only to save and load weights.
+``sharp = deblur(left, right)`` restores a pair with the weights in the box. Needs torch, numpy and
+safetensors.
 """
 
+from k3dn import box
+from k3dn.deblurring import deblur
 from k3dn.explain import Explanation, explain
 from k3dn.factory import build_model
 from k3dn.losses import Loss, TrainingObjective
 from k3dn.network.config import VARIANTS, K3DNConfig
 from k3dn.network.model import K3DN, Restoration
-from k3dn.tiling import deblur
 from k3dn.weights import load_weights, save_weights
 
 __all__ = [
@@ -19,6 +21,7 @@ __all__ = [
     "Loss",
     "Restoration",
     "TrainingObjective",
+    "box",
     "build_model",
     "deblur",
     "explain",

@@ -109,7 +109,7 @@ def _make_command(step: Step) -> Callable[..., None]:
             bool, typer.Option("--verbose", "-v", help="Show tracebacks and libraries' messages.")
         ] = False,
     ) -> None:
-        overrides = parse_overrides(context.args)
+        overrides = parse_overrides(context.args, step.words)
         code = run_step(step, config, overrides, as_json=as_json, dry_run=dry_run, verbose=verbose)
         raise typer.Exit(code)
 
@@ -121,26 +121,36 @@ for _step in STEPS.values():
         _step.name,
         cls=StepCommand,
         help=_step.help,
-        options_metavar="[OPTIONS] [KEY=VALUE]...",
+        options_metavar=" ".join(
+            ["[OPTIONS]", *(f"[{word.upper()}]" for word in _step.words), "[KEY=VALUE]..."]
+        ),
         rich_help_panel=_step.group,
         context_settings={"allow_extra_args": True, "ignore_unknown_options": True},
     )(_make_command(_step))
 
 
-def parse_overrides(arguments: Sequence[str]) -> list[tuple[str, str]]:
+def parse_overrides(arguments: Sequence[str], words: Sequence[str] = ()) -> list[tuple[str, str]]:
     """Read ``key=value``, ``--key=value`` and ``--key value`` (``--key`` alone is true).
 
-    Raises UserError for anything else.
+    words: keys that arguments without a key mean, in this order, those that are given left out;
+    ``-o`` means ``output``. Raises UserError for anything else.
     """
     found: list[tuple[str, str]] = []
+    bare: list[str] = []
     waiting = list(arguments)
     while waiting:
         argument = waiting.pop(0)
+        if argument == "-o" and waiting:
+            found.append(("output", waiting.pop(0)))
+            continue
         key, equals, value = argument.removeprefix("--").partition("=")
         is_flag = argument.startswith("--")
-        if not key.replace("-", "_").replace(".", "_").isidentifier():
+        is_key = key.replace("-", "_").replace(".", "_").isidentifier()
+        if words and not argument.startswith(("-", "=")) and not (is_key and equals):
+            bare.append(argument)
+        elif not is_key:
             raise UserError(f"cannot read '{argument}': write keys as key=value or --key value")
-        if equals:
+        elif equals:
             found.append((key, value))
         elif is_flag and waiting and not waiting[0].startswith("--"):
             found.append((key, waiting.pop(0)))
@@ -148,7 +158,12 @@ def parse_overrides(arguments: Sequence[str]) -> list[tuple[str, str]]:
             found.append((key, "true"))
         else:
             raise UserError(f"'{argument}' is no key=value; did you mean {argument}=... ?")
-    return found
+    given = {key.replace("-", "_") for key, _ in found}
+    free = [word for word in words if word not in given]
+    if len(bare) > len(free):
+        extra = bare[len(free)]
+        raise UserError(f"'{extra}' is no key=value; did you mean {extra}=... ?")
+    return [*zip(free, bare, strict=False), *found]
 
 
 def run_step(

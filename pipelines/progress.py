@@ -2,12 +2,14 @@
 
 import sys
 import time
-from collections.abc import Iterable, Iterator, Sized
-from typing import TypeVar
+from collections.abc import Callable, Iterable, Iterator, Sized
+from contextlib import contextmanager
+from typing import Any, TypeVar
 
 T = TypeVar("T")
 
 _LOG_EVERY_S = 15.0
+_SOON_S = 2.0
 
 
 def say(message: str) -> None:
@@ -44,3 +46,35 @@ def progress(
             told_s = now_s
             say(f"{label}: {done}{of}{suffix} ({now_s - started_s:.0f} s)")
     say(f"{label}: {done}{of}{suffix}, done in {time.monotonic() - started_s:.1f} s")
+
+
+@contextmanager
+def told_progress(label: str, unit: str) -> Iterator[Callable[[int, int], None]]:
+    """Give a function that is told how many of how many are done, and shows it.
+
+    As ``progress`` does, but nothing is shown of work that is done within seconds.
+    """
+    started_s = told_s = time.monotonic()
+    bar: Any = None
+
+    def told(done: int, total: int) -> None:
+        nonlocal bar, told_s
+        now_s = time.monotonic()
+        if bar is None and (done == total or now_s - started_s < _SOON_S):
+            return
+        if sys.stderr.isatty():
+            if bar is None:
+                from tqdm import tqdm
+
+                bar = tqdm(desc=label, total=total, unit=unit)
+            bar.update(done - bar.n)
+        elif now_s - told_s >= _LOG_EVERY_S:
+            told_s = now_s
+            left_s = (now_s - started_s) / done * (total - done)
+            say(f"{label}: {done} of {total} {unit}, about {left_s:.0f} s left")
+
+    try:
+        yield told
+    finally:
+        if bar is not None:
+            bar.close()

@@ -41,6 +41,8 @@ class Step:
     """One line."""
     does: tuple[str, ...] = ()
     """What it will do, a sentence a line; {key} stands for a value of its configuration."""
+    words: tuple[str, ...] = ()
+    """Keys that bare words on the command line mean, in this order: k3dn deblur LEFT RIGHT."""
 
     def plan(self, config: StepConfig) -> list[str]:
         """Return what the step will do with this configuration, one sentence a line."""
@@ -157,6 +159,18 @@ _ROWS = (
         ),
     ),
     Step(
+        "recipe",
+        _LEARN,
+        "pipelines.recipe.config:RecipeConfig",
+        "pipelines.recipe.run:run",
+        "Make weights from sharp photographs and RGB-D scenes, by one command.",
+        (
+            "make {pairs} pairs by preset camera of each of photographs={photographs} and "
+            "scenes={scenes}",
+            "train {model} on them in stages; keep the best weights under {root}/_recipes/{name}",
+        ),
+    ),
+    Step(
         "evaluate",
         _USE,
         "pipelines.models.config:EvaluateConfig",
@@ -191,19 +205,47 @@ _ROWS = (
         _USE,
         "pipelines.models.config:ModelsConfig",
         "pipelines.models.catalog:run",
-        "List the registered model versions, or show one.",
-        ("read the registry of {name}; change nothing",),
+        "List the weights in the box and the registered versions, or show one.",
+        ("read the box and the registry of {name}; change nothing",),
+    ),
+    Step(
+        "register",
+        _USE,
+        "pipelines.models.config:RegisterConfig",
+        "pipelines.models.register:run",
+        "Register weights from the box or a file as a version, the challenger.",
+        ("register {model} as a version of {name}",),
+        words=("model",),
+    ),
+    Step(
+        "weights",
+        _USE,
+        "pipelines.models.config:WeightsConfig",
+        "pipelines.models.weights:run",
+        "List the weights in the box, or install a file, checked by its digest.",
+        ("{action} weights, source {source}",),
+        words=("action", "source"),
+    ),
+    Step(
+        "card",
+        _USE,
+        "pipelines.models.config:CardConfig",
+        "pipelines.models.card:run",
+        "Write a model card: data, licences, configuration, figures, what is not known.",
+        ("gather what is known of {model}", "write {output}"),
+        words=("model",),
     ),
     Step(
         "deblur",
         _USE,
         "pipelines.models.config:DeblurConfig",
         "pipelines.models.deblur:run",
-        "Sharpen a dual-pixel pair of pictures with a registered model.",
+        "Sharpen a dual-pixel pair of pictures.",
         (
             "deblur {left} and {right} with {model}",
             "write {output}",
         ),
+        words=("left", "right"),
     ),
     Step(
         "export-model",

@@ -59,6 +59,12 @@ def resolve_tracking_uri(config: StepConfig) -> str:
     return f"{_SQLITE}{path}"
 
 
+def is_missing(tracking_uri: str) -> bool:
+    """Tell whether a store is a SQLite file that is not there: to look into it would make it."""
+    path = tracking_uri.removeprefix(_SQLITE)
+    return path not in ("", tracking_uri) and not Path(path).exists()
+
+
 def ensure_store(tracking_uri: str) -> None:
     """Touch a store once, so that its tables are there before several processes use it.
 

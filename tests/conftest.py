@@ -17,6 +17,7 @@ os.environ["OMP_NUM_THREADS"] = "1"
 os.environ["MKL_NUM_THREADS"] = "1"
 for _name in ("MLFLOW_TRACKING_URI", "RAY_ADDRESS", "K3DN_CONFIG", "MLFLOW_RUN_ID"):
     os.environ.pop(_name, None)  # a test must not write into somebody's store or cluster
+os.environ["K3DN_WEIGHTS"] = os.devnull  # nor see the weights that somebody installed
 prepare_environment()
 # A shell that runs the tests in the background has them ignore SIGINT, and what they start too.
 signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -18,6 +18,8 @@ def parse_size(text: str) -> tuple[int, int]:
     return int(height), int(width)
 
 
+ANY_BOX = "box"
+"""The model of ``k3dn deblur`` that means weights in the box, whichever suit."""
 DEFAULT_MEMORY = "1GiB"
 _UNITS = {"mb": 1e6, "mib": 2**20, "gb": 1e9, "gib": 2**30}
 
@@ -80,7 +82,7 @@ class EvaluateConfig(MeasureConfig):
     """``k3dn evaluate``: measure a model on held-out pairs, beside the blurred input."""
 
     model: str = "models:/k3dn@challenger"
-    """models:/NAME@ALIAS, models:/NAME/VERSION, or a .safetensors file."""
+    """models:/NAME@ALIAS, models:/NAME/VERSION, box:NAME, or a .safetensors file."""
     factory: str | None = None
     """package.module:factory of a .safetensors file that is not for K3DN: code that may run."""
 
@@ -133,8 +135,9 @@ class DeblurConfig(StepConfig):
     """Right view, same size and depth. None: for a model of single pictures."""
     output: str = "deblurred.png"
     """Where the sharp picture goes (.png, .tif; .jpg for 8 bit)."""
-    model: str = "models:/k3dn@champion"
-    """models:/NAME@ALIAS, models:/NAME/VERSION, or a .safetensors file."""
+    model: str = ANY_BOX
+    """box: the weights that came along, tiny on a GPU and for small pictures, else nano; box:NAME,
+    models:/NAME@ALIAS, models:/NAME/VERSION, or a .safetensors file."""
     factory: str | None = None
     """package.module:factory of a .safetensors file that is not for K3DN: code that may run."""
     precision: Literal["auto", "fp32", "bf16"] = "auto"
@@ -153,11 +156,66 @@ class DeblurConfig(StepConfig):
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class RegisterConfig(StepConfig):
+    """``k3dn register``: make weights a version of a registered model."""
+
+    model: str = "box:nano"
+    """box:NAME, or a .safetensors file for a K3DN."""
+    name: str = "k3dn"
+    """Registered model that gets the version, which becomes its challenger."""
+    champion: bool = False
+    """Make it the champion too, unmeasured, where the model has none yet: the gate then compares
+    with it."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class WeightsConfig(StepConfig):
+    """``k3dn weights``: list the box, install a file into it, or pack what comes with the package.
+
+    The words behind ``k3dn weights`` are action and source."""
+
+    action: Literal["list", "install", "pack"] = "list"
+    """list; install SOURCE for this user; pack SOURCE as what comes with the package."""
+    source: str | None = None
+    """install: path or URL of a .safetensors file. pack: a file or models:/NAME/VERSION."""
+    name: str | None = None
+    """Name in the box. None: that of the entry or file beside it."""
+    sha256: str | None = None
+    """What an installed file must have. None: as its NAME.json or FILE.sha256 says."""
+    overwrite: bool = False
+    """Replace weights of this name."""
+    to: str | None = None
+    """pack: folder. None: where the package's own weights lie."""
+    facts: str | None = None
+    """pack: YAML file with what is known of the training beyond what its run recorded."""
+    figures: str | None = None
+    """pack: JSON of tests/benchmarks/real_pictures.py with figures of these weights."""
+    float16: bool | None = None
+    """pack: store numbers in 16 bit. None: where no answer changes by half a step of 255."""
+
+    def __post_init__(self) -> None:
+        if self.action != "list" and self.source is None:
+            raise ValueError(f"source must name what to {self.action}: k3dn weights install FILE")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CardConfig(StepConfig):
+    """``k3dn card``: write a model card."""
+
+    model: str = "models:/k3dn@champion"
+    """models:/NAME@ALIAS, models:/NAME/VERSION, box:NAME, or a .safetensors file."""
+    output: str = "model-card.md"
+    """Where the card goes, Markdown."""
+    overwrite: bool = False
+    """Replace a file of this name."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class ExportModelConfig(StepConfig):
     """``k3dn export-model``: write a network as a file that runs without this project."""
 
     model: str = "models:/k3dn@champion"
-    """models:/NAME@ALIAS, models:/NAME/VERSION, or a .safetensors file."""
+    """models:/NAME@ALIAS, models:/NAME/VERSION, box:NAME, or a .safetensors file."""
     factory: str | None = None
     """package.module:factory of a network that is not K3DN: code of this checkout that may run."""
     output: str = "k3dn.onnx"

@@ -1,4 +1,8 @@
-"""``k3dn deblur``: sharpen a dual-pixel pair, or one picture, with a registered model's code."""
+"""``k3dn deblur``: sharpen a dual-pixel pair, or one picture.
+
+Weights in the box and files for a K3DN run no code but ours: they answer in this process, without
+MLflow and Ray. A registered version brings its own code and gets a process of its own.
+"""
 
 from dataclasses import dataclass
 from pathlib import PurePosixPath
@@ -8,12 +12,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipelines.errors import UserError
-from pipelines.models.config import DEFAULT_MEMORY, DeblurConfig, parse_memory_mib
-from pipelines.models.loading import settle
+from pipelines.models.config import ANY_BOX, DEFAULT_MEMORY, DeblurConfig, parse_memory_mib
+from pipelines.models.loading import BOX, load_network, settle
 from pipelines.models.model_process import ModelProcess
 from pipelines.models.registry import open_store
+from pipelines.progress import told_progress
 from pipelines.ray_job import refuse_lost_path
-from pipelines.storage import locate
+from pipelines.storage import Location, locate
 
 _LOSSLESS = (".png", ".tif", ".tiff")
 _LOSSY = (".jpg", ".jpeg")
@@ -57,20 +62,79 @@ def run(config: DeblurConfig) -> DeblurResult:
     if min(left.shape[:2]) < 16:
         raise UserError(f"{config.left}: {_described(left)}; a view needs at least 16 x 16 px")
     target = locate(config.output)
+    _check_not_over(target, config)
     suffix = PurePosixPath(target.name).suffix.lower()
     _check_suffix(config.output, suffix, left)
-    tracking_uri = open_store(config) if config.model.startswith("models:/") else ""
-    model = settle(config.model, tracking_uri, config.factory)
-    with ModelProcess(model.reference, tracking_uri, factory=model.factory) as process:
-        image = process.predict(left, right, _settings(config))
+    target.check_writable()
+    image, label = _restore(config, left, right)
     target.write_bytes(_encode(image, suffix))
     return DeblurResult(
-        model=model.label,
+        model=label,
         height=image.shape[0],
         width=image.shape[1],
         bit_depth=image.dtype.itemsize * 8,
         output=target.url,
     )
+
+
+def _restore(
+    config: DeblurConfig, left: NDArray[Any], right: NDArray[Any] | None
+) -> tuple[NDArray[Any], str]:
+    """The sharp picture, and how the model is called that made it."""
+    reference = config.model
+    if reference.startswith("models:/") or (config.factory and reference != ANY_BOX):
+        tracking_uri = open_store(config) if reference.startswith("models:/") else ""
+        model = settle(reference, tracking_uri, config.factory)
+        with ModelProcess(model.reference, tracking_uri, factory=model.factory) as process:
+            return process.predict(left, right, _settings(config)), model.label
+    if config.factory:
+        raise UserError(f"factory={config.factory} is for a weights file: name it, model=FILE")
+    return _restore_here(config, left, right)
+
+
+def _restore_here(
+    config: DeblurConfig, left: NDArray[Any], right: NDArray[Any] | None
+) -> tuple[NDArray[Any], str]:
+    """Restore in this process, by weights that name no code."""
+    import torch
+
+    from k3dn import box, tiling
+
+    device = box.best_device()
+    reference = config.model
+    if reference == ANY_BOX:
+        if right is None:
+            raise UserError(
+                "the weights in the box are for a pair: give right=..., or name a model for single "
+                "pictures, model=FILE"
+            )
+        reference = BOX + box.choose(left.shape[0], left.shape[1], device)
+    network = load_network(reference, "").to(device)
+    label = reference if reference.startswith(BOX) else locate(reference).name
+    settings: dict[str, Any] = _settings(config)
+    try:
+        with told_progress(f"sharpening by {label}", "tiles") as told:
+            return tiling.deblur(network, left, right, progress=told, **settings), label
+    except ValueError as error:
+        raise UserError(f"{label}: {error}") from error
+    except (MemoryError, torch.OutOfMemoryError) as error:
+        raise UserError(
+            f"{label}: there is too little memory for a tile; give less, such as memory=500MB"
+        ) from error
+
+
+def _check_not_over(target: Location, config: DeblurConfig) -> None:
+    """A photograph must not be lost to its own sharpening."""
+    for key, url in (("left", config.left), ("right", config.right)):
+        if url is not None and _is_same(target, locate(url)):
+            raise UserError(f"output={config.output} is the {key} view; give another name")
+
+
+def _is_same(one: Location, other: Location) -> bool:
+    here, there = one.local_path(), other.local_path()
+    if here is not None and there is not None and here.exists():
+        return here.samefile(there)  # by another name, too
+    return one.url == other.url
 
 
 def _settings(config: DeblurConfig) -> dict[str, int | str]:

@@ -19,6 +19,8 @@ from pipelines.storage import Location, locate
 if TYPE_CHECKING:
     from torch import nn
 
+BOX = "box:"
+"""Before the name of weights in the box (``k3dn.box``, which would import torch)."""
 _PARTS = ("weights", "code")
 _MAX_HEADER_BYTES = 2 * 2**20
 
@@ -28,7 +30,7 @@ class SettledModel:
     """A reference settled once, so that an alias moved meanwhile changes nothing."""
 
     reference: str
-    """``models:/NAME/VERSION``, or the URL of a weights file."""
+    """``models:/NAME/VERSION``, ``box:NAME``, or the URL of a weights file."""
     label: str
     """How tables call it."""
     identity: str
@@ -71,16 +73,18 @@ def settle(reference: str, tracking_uri: str, factory: str | None = None) -> Set
             raise UserError(f"{reference} is for {model[:80]!r}, not for factory={factory}")
         code = stage_code(factory or "", Path(folder)).sha256
         digests = [Location(str(path)).sha256(), code]
+    if reference.startswith(BOX):
+        return SettledModel(reference, reference, _join(digests), None, factory)
     return SettledModel(location.url, location.name, _join(digests), None, factory)
 
 
 def load_network(reference: str, tracking_uri: str, factory: str | None = None) -> "nn.Module":
     """Return a model's network in evaluation mode, built by the code of this process.
 
-    reference: ``models:/NAME@ALIAS``, ``models:/NAME/VERSION`` or a .safetensors file; factory: as
-    ``k3dn.load_weights`` takes it. For looking into a network; predictions with a version's own
-    code go through ``ModelProcess``. Raises UserError where there is no such model or the present
-    code does not fit its weights.
+    reference: ``models:/NAME@ALIAS``, ``models:/NAME/VERSION``, ``box:NAME`` or a .safetensors
+    file; factory: as ``k3dn.load_weights`` takes it. For weights that name no code, and for looking
+    into a network; predictions with a version's own code go through ``ModelProcess``. Raises
+    UserError where there is no such model or the present code does not fit its weights.
     """
     with open_weights(reference, tracking_uri) as path:
         return _load(path, reference, factory)
@@ -88,7 +92,8 @@ def load_network(reference: str, tracking_uri: str, factory: str | None = None) 
 
 @contextmanager
 def open_weights(reference: str, tracking_uri: str) -> Iterator[Path]:
-    """Give the weights of a registered version or of a file as a local path for the block.
+    """Give the weights of a registered version, in the box or of a file as a local path for the
+    block.
 
     Raises UserError where there is no such model.
     """
@@ -110,7 +115,7 @@ def open_weights(reference: str, tracking_uri: str) -> Iterator[Path]:
 
 @contextmanager
 def local_weights(reference: str) -> Iterator[Path]:
-    """Give a weights file of any storage as a local path for the length of the block.
+    """Give a weights file, in the box or of any storage, as a local path for the block.
 
     Raises UserError where there is none.
     """
@@ -132,12 +137,20 @@ def local_copy(location: Location) -> Iterator[Path]:
 
 
 def _weights_location(reference: str) -> Location:
+    """Where the weights lie that ``box:NAME``, a path or a URL means; UserError where nowhere."""
+    if reference.startswith(BOX):
+        from k3dn import box
+
+        try:
+            return Location(str(box.path_of(reference)))
+        except ValueError as error:
+            raise UserError(str(error)) from error
     location = locate(reference)
     path = location.local_path()
     if not (path.is_file() if path is not None else location.exists()):
         raise UserError(
-            f"no model at {reference!r}; give models:/NAME@ALIAS, models:/NAME/VERSION or the "
-            "path of a .safetensors file"
+            f"no model at {reference!r}; give models:/NAME@ALIAS, models:/NAME/VERSION, box:NAME "
+            "or the path of a .safetensors file"
         )
     return location
 

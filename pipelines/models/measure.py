@@ -59,7 +59,7 @@ def measure(config: MeasureConfig, model: SettledModel, tracking_uri: str) -> Me
     if result.exists():
         kept = json.loads(result.read_bytes())
         say(f"{model.label}: scores are kept in {folder.url}")
-        return Measured(tuple(_score(s) for s in kept["scores"]), kept["skipped"], folder)
+        return Measured(tuple(score_of(s) for s in kept["scores"]), kept["skipped"], folder)
     measured = Measured(*_compute(config, model, sets, tracking_uri), folder)
     if not measured.scores:
         raise UserError(
@@ -212,7 +212,8 @@ def _key(model: SettledModel, sets: list[Pairs], config: MeasureConfig) -> str:
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]
 
 
-def _score(values: dict[str, Any]) -> PairScore:
+def score_of(values: dict[str, Any]) -> PairScore:
+    """A score as ``result.json`` keeps it."""
     return PairScore(
         dataset=values["dataset"],
         pair_id=values["pair_id"],

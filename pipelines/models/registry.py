@@ -21,7 +21,7 @@ from pipelines.environment import prepare_environment
 from pipelines.errors import UserError
 from pipelines.models.packaging import log_servable
 from pipelines.models.source_code import stage_code
-from pipelines.tracking import ensure_experiment, ensure_store, resolve_tracking_uri
+from pipelines.tracking import ensure_experiment, ensure_store, is_missing, resolve_tracking_uri
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -52,8 +52,16 @@ class ModelVersion:
 
 
 def open_store(config: StepConfig) -> str:
-    """Return the tracking URI of a step's store; UserError where it does not answer."""
+    """Return the tracking URI of a store that a step looks into.
+
+    Raises UserError where it does not answer, and where there is none: none is made by looking.
+    """
     tracking_uri = resolve_tracking_uri(config)
+    if is_missing(tracking_uri):
+        raise UserError(
+            f"no registered model, there is no MLflow store at {tracking_uri}; 'k3dn train' "
+            "registers one, and model=box:nano needs none"
+        )
     ensure_store(tracking_uri)
     return tracking_uri
 
@@ -159,6 +167,11 @@ def register(
     return existing
 
 
+def has_models(tracking_uri: str) -> bool:
+    """Tell whether a store has any registered model."""
+    return bool(client_of(tracking_uri).search_registered_models(max_results=1))
+
+
 def versions(name: str, tracking_uri: str) -> list[ModelVersion]:
     """Return all versions of a registered model, newest first; UserError where there is none."""
     client = client_of(tracking_uri)
@@ -179,8 +192,8 @@ def resolve(reference: str, tracking_uri: str) -> ModelVersion:
     match = _REFERENCE.fullmatch(reference)
     if match is None:
         raise UserError(
-            f"{reference!r} is no model reference; write models:/NAME@ALIAS, models:/NAME/VERSION "
-            "or the path of a .safetensors file"
+            f"{reference!r} is no model reference; write models:/NAME@ALIAS, models:/NAME/VERSION, "
+            "box:NAME or the path of a .safetensors file"
         )
     client = client_of(tracking_uri)
     name, version, alias = match["name"], match["version"], match["alias"]

@@ -13,6 +13,8 @@ from pathlib import Path
 from pipelines.errors import UserError
 
 _SUFFIXES = (".py", ".json", ".yaml", ".toml", ".txt")
+_OURS = (".py",)
+"""Of ``k3dn``: a version has weights of its own and needs none of the box."""
 _MAX_BYTES = 20 * 2**20
 
 
@@ -93,10 +95,11 @@ def _copy_package(package: str, folder: Path) -> Path:
     if origin.is_file():
         shutil.copyfile(origin, target)
         return target
+    suffixes = _OURS if package == "k3dn" else _SUFFIXES
     files = [
         path
         for path in origin.rglob("*")
-        if path.suffix in _SUFFIXES
+        if path.suffix in suffixes
         and path.is_file()
         and not any(
             part.startswith((".", "__pycache__")) for part in path.parts[len(origin.parts) :]

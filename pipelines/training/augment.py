@@ -35,14 +35,31 @@ class Augmentation:
     exchange_views: probability that left and right change places without a flip, which turns near
     into far and far into near. Exact for kernels that mirror each other (K_L = flip(K_R)); where
     near and far meet, a real camera would hide and show other things.
+    recolour: probability that the pictures of a patch change their channels alike: half of those
+    turn grey, half get their channels in another order.
+    same_views: probability that both views of a patch are one picture, which is also the target:
+    half of those its sharp target, half its left view. What is sharp comes back as it is, and blur
+    that no disparity tells of stays.
     """
 
-    def __init__(self, patch_px: int, exchange_views: float = 0.0) -> None:
+    def __init__(
+        self,
+        patch_px: int,
+        exchange_views: float = 0.0,
+        *,
+        recolour: float = 0.0,
+        same_views: float = 0.0,
+    ) -> None:
         prepare_environment()  # else the import asks the network for a newer version
         import albumentations
         import cv2
 
-        self._exchange_views = exchange_views
+        self._exchange_views, self._same_views = exchange_views, same_views
+        # Grey or shuffled, each with half of the probability; the second is asked after the first.
+        colours = [
+            albumentations.ToGray(p=recolour / 2),
+            albumentations.ChannelShuffle(p=recolour / (2 - recolour)),
+        ]
         self._pipeline = albumentations.ReplayCompose(
             [
                 albumentations.RandomCrop(
@@ -54,6 +71,7 @@ class Augmentation:
                 ),
                 albumentations.HorizontalFlip(p=0.5),
                 albumentations.VerticalFlip(p=0.5),
+                *(colours if recolour else ()),
             ],
             additional_targets={"right": "image", "target": "image"},
         )
@@ -86,7 +104,18 @@ class Augmentation:
         if np.random.default_rng((seed, 1)).random() < self._exchange_views:
             left, right = right, left
             coc = None if coc is None else -coc
-        return Patch(left, right, done["target"], coc)
+        return self._made_same(Patch(left, right, done["target"], coc), seed)
+
+    def _made_same(self, patch: Patch, seed: int) -> Patch:
+        drawn = np.random.default_rng((seed, 2)).random()
+        if drawn >= self._same_views:
+            return patch
+        sharp = drawn < self._same_views / 2
+        picture = patch.target if sharp else patch.left
+        coc = patch.coc
+        if coc is not None:
+            coc = np.full_like(coc, 0.0 if sharp else np.nan)
+        return Patch(picture, picture, picture, coc)
 
 
 def _was_flipped_horizontally(replay: dict[str, Any]) -> bool:

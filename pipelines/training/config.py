@@ -43,8 +43,14 @@ class TrainConfig(StepConfig):
     exchange_views: float = 0.5
     """Probability that a patch's views change places, which shows near for far; 0.5 balances, and 0
     suits a network that looks to one side (form=paper, two_sided=false)."""
+    recolour: float = 0.0
+    """Probability that a patch turns grey, or has its channels in another order."""
+    same_views: float = 0.0
+    """Probability that a patch's views are one picture that is to come back unchanged: its target,
+    or its left view, of whose blur no disparity tells."""
     start_from: str | None = None
-    """Weights to begin with: models:/NAME@ALIAS, models:/NAME/VERSION or a .safetensors file."""
+    """Weights to begin with: models:/NAME@ALIAS, models:/NAME/VERSION, box:NAME or a .safetensors
+    file."""
     train_only: list[str] = field(default_factory=list)
     """Parts of the network that learn, such as srp; the others stay as start_from has them."""
     reblur_every: int = 1
@@ -84,6 +90,8 @@ class TrainConfig(StepConfig):
     """Steps between two validations on whole pictures; there is always one at the end."""
     max_val_pairs: int = 8
     """Pairs of the val splits that a validation takes; 0 has no validation."""
+    stop_grace_s: float = 50.0
+    """Seconds that a stop (Ctrl-C, SIGTERM, ray job stop) waits for a checkpoint at most."""
     max_failures: int = 3
     """How often dead workers are started again before the run fails."""
     register: str | None = "k3dn"
@@ -111,14 +119,15 @@ class TrainConfig(StepConfig):
         for key, lowest in at_least.items():
             if not getattr(self, key) >= lowest:  # nor is NaN
                 raise ValueError(f"{key} must be at least {lowest}, not {getattr(self, key)}")
-        for key in ("lr", "cpus_per_worker", "cpus_per_reader"):
+        for key in ("lr", "cpus_per_worker", "cpus_per_reader", "stop_grace_s"):
             if not getattr(self, key) > 0:
                 raise ValueError(f"{key} must be greater than 0, not {getattr(self, key)}")
         for key in ("lambda_1", "disparity_loss"):
             if not 0 <= getattr(self, key) < math.inf:
                 raise ValueError(f"{key} must be finite and at least 0, not {getattr(self, key)}")
-        if not 0 <= self.exchange_views <= 1:
-            raise ValueError(f"exchange_views must be in [0, 1], not {self.exchange_views}")
+        for key in ("exchange_views", "recolour", "same_views"):
+            if not 0 <= getattr(self, key) <= 1:
+                raise ValueError(f"{key} must be in [0, 1], not {getattr(self, key)}")
         if not 0 <= self.ema < 1:
             raise ValueError(f"ema must be in [0, 1), not {self.ema}")
         if not self.datasets:
@@ -151,6 +160,7 @@ NOT_IN_DIGEST = (
     "log_every",
     "checkpoint_every",
     "val_every",
+    "stop_grace_s",
     "max_val_pairs",
     "max_failures",
     "register",

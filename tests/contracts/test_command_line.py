@@ -24,10 +24,14 @@ COMMANDS = [
     "export",
     "train",
     "tune",
+    "recipe",
     "evaluate",
     "promote",
     "rollback",
     "models",
+    "register",
+    "weights",
+    "card",
     "deblur",
     "export-model",
     "convert",
@@ -130,6 +134,31 @@ def test_the_forms_of_an_override(arguments: list[str], expected: list[tuple[str
     assert parse_overrides(arguments) == expected
 
 
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (["l.png", "r.png"], [("left", "l.png"), ("right", "r.png")]),
+        (
+            ["l.png", "r.png", "-o", "s.png"],
+            [("left", "l.png"), ("right", "r.png"), ("output", "s.png")],
+        ),
+        (["--halo_px", "64", "l.png"], [("left", "l.png"), ("halo_px", "64")]),
+        (["memory=1GB", "shots/a=1.png"], [("left", "shots/a=1.png"), ("memory", "1GB")]),
+        (["left=l.png", "/x/r.png"], [("right", "/x/r.png"), ("left", "l.png")]),
+    ],
+)
+def test_bare_words_are_the_keys_that_a_step_names(
+    arguments: list[str], expected: list[tuple[str, str]]
+) -> None:
+    assert parse_overrides(arguments, STEPS["deblur"].words) == expected
+
+
+@pytest.mark.parametrize("argument", ["-x", "=3", "--=3", "-o"])
+def test_a_flag_is_no_bare_word(argument: str) -> None:
+    with pytest.raises(UserError):
+        parse_overrides([argument], ("left", "right"))
+
+
 @pytest.mark.parametrize("argument", ["pictures", "/data/x", "=3", "--=3", "-x"])
 def test_what_is_no_override_is_refused(argument: str) -> None:
     with pytest.raises(UserError):
@@ -146,7 +175,10 @@ def test_what_is_no_override_is_refused(argument: str) -> None:
         (["train", "steps=0", "--dry-run"], ["steps", "at least 1"]),
         (["ingest", "--dry-run"], ["source"]),
         (["train", "--config", "absent.yaml"], ["absent.yaml"]),
-        (["deblur", "left.png", "right.png"], ["left.png"]),
+        (["deblur", "left.png", "right.png", "more.png"], ["more.png"]),
+        (["train", "tiny"], ["tiny"]),
+        (["weights", "instal", "x.safetensors"], ["action", "instal"]),
+        (["weights", "install"], ["source", "k3dn weights install FILE"]),
         (["train", "--bogus=1"], ["bogus"]),
     ],
 )

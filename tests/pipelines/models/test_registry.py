@@ -107,7 +107,8 @@ def test_a_new_version_becomes_challenger(register_offset, tracking_uri: str) ->
     assert resolve("models:/rising@challenger", tracking_uri).version == "2"
     listed = catalog.run(ModelsConfig(name="rising", tracking_uri=tracking_uri))
     assert [v.version for v in listed.versions] == ["2", "1"]
-    assert "[challenger]" in listed.describe().splitlines()[0]
+    (line,) = [line for line in listed.describe().splitlines() if line.startswith("v2 ")]
+    assert "[challenger]" in line
     shown = catalog.run(ModelsConfig(name="rising", version="1", tracking_uri=tracking_uri))
     assert json.loads(shown.versions[0].tags["k3dn.options"]) == {"number": 0.1}
 

@@ -135,18 +135,23 @@ def test_a_plane_stays_on_its_side_of_focus_unless_its_views_change_places(
         assert found == (-2 if exchange else 2) * half_px
 
 
-def test_half_of_the_patches_change_places_whatever_their_flip() -> None:
+def test_half_of_the_patches_change_places_whatever_else_is_drawn() -> None:
+    """Not only on the whole: by flip, and where the patch is cut in the picture."""
     left, right = picture(0), picture(5000)
     never, half = Augmentation(PATCH), Augmentation(PATCH, 0.5)
     seen: Counter[tuple[bool, bool]] = Counter()
-    for seed in range(200):
+    draws = []
+    for seed in range(300):
         plain = never(left, right, left, seed=seed)
         patch = half(left, right, left, seed=seed)
         exchanged = np.array_equal(patch.left, plain.right)
         assert np.array_equal(patch.right, plain.left if exchanged else plain.right)
         assert np.array_equal(patch.target, plain.target)
         seen[exchanged, plain.left.min() >= 5000] += 1
-    assert min(seen.values()) > 30 and len(seen) == 4
+        draws.append((exchanged, *place_and_flips(plain.target, left)))
+    assert min(seen.values()) > 45 and len(seen) == 4
+    correlations = np.corrcoef(np.array(draws, float), rowvar=False)[0, 1:]
+    assert np.abs(correlations).max() < 0.2  # 3.5 standard deviations of what chance gives
 
 
 def test_a_picture_smaller_than_the_patch_is_continued(augment: Augmentation) -> None:
@@ -160,3 +165,52 @@ def test_a_picture_smaller_than_the_patch_is_continued(augment: Augmentation) ->
         for axis in (0, 1):
             steps = np.diff(patch.left.astype(int), axis=axis)
             assert (steps >= 0).all() or (steps <= 0).all()
+
+
+def test_pictures_of_a_patch_change_their_colours_alike() -> None:
+    left, right = picture(0), picture(5000)
+    plain, coloured = Augmentation(PATCH), Augmentation(PATCH, recolour=0.5)
+    seen: Counter[str] = Counter()
+    for seed in range(300):
+        before, after = (f(left, right, left, seed=seed) for f in (plain, coloured))
+        channels = [after.left[..., c].astype(int) for c in range(3)]
+        if np.array_equal(before.left, after.left):
+            seen["as it was"] += 1
+            assert np.array_equal(before.right, after.right)
+        elif np.array_equal(channels[0], channels[1]) and np.array_equal(*channels[1:]):
+            seen["grey"] += 1
+            assert np.ptp(after.right, axis=-1).max() == 0 == np.ptp(after.target, axis=-1).max()
+        else:
+            seen["shuffled"] += 1
+            order = [
+                next(k for k in range(3) if np.array_equal(before.left[..., k], channels[c]))
+                for c in range(3)
+            ]
+            assert sorted(order) == [0, 1, 2]
+            assert np.array_equal(after.right, before.right[..., order])
+            assert np.array_equal(after.target, before.target[..., order])
+    # A sixth of all orders is the one that the channels had.
+    assert 50 < seen["grey"] < 105 and 40 < seen["shuffled"] < 90
+
+
+def test_equal_views_are_their_own_target() -> None:
+    left, right, target = picture(0), picture(5000), picture(9000)
+    coc = np.full(left.shape[:2], 3.0, np.float16)
+    plain, some = Augmentation(PATCH), Augmentation(PATCH, same_views=0.5)
+    seen: Counter[str] = Counter()
+    for seed in range(300):
+        before, after = (f(left, right, target, coc, seed=seed) for f in (plain, some))
+        assert before.coc is not None and after.coc is not None
+        if np.array_equal(after.left, before.left) and np.array_equal(after.right, before.right):
+            seen["pair"] += 1
+            assert np.array_equal(after.coc, before.coc)
+            continue
+        assert np.array_equal(after.left, after.right) and np.array_equal(after.left, after.target)
+        if np.array_equal(after.left, before.target):
+            seen["sharp"] += 1
+            assert (after.coc == 0).all()
+        else:
+            seen["blurred"] += 1
+            assert np.array_equal(after.left, before.left)
+            assert np.isnan(after.coc).all()
+    assert 110 < seen["pair"] < 190 and min(seen.values()) > 45

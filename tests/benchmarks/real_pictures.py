@@ -1,0 +1,176 @@
+"""What networks gain on real dual-pixel pictures, and what they leave alone: docs/quality.md.
+
+    K3DN_SAMPLES=... python -m tests.benchmarks.real_pictures WEIGHTS.safetensors [more ...]
+
+Gains are in PSNR over the mean of the two views, in dB, mean and worst scene, with the views as
+they are and exchanged (which shows near for far). Pixel 4 scenes are registered to their truth
+block by block, at half resolution unless `--scale 1`: truth and views do not lie on each other.
+What must come back unchanged is said as PSNR against the input: sharp photographs given as both
+views, and a blurred view given twice, which says nothing of its blur.
+"""
+
+import argparse
+import importlib.util
+import json
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from types import ModuleType
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+import k3dn
+from k3dn.metrics import psnr
+from pipelines.dataset.images import decode_image
+
+Pixels = NDArray[Any]
+
+
+class Scene(NamedTuple):
+    """A real exposure; pictures ``(H, W, 3)`` sRGB, of one type."""
+
+    name: str
+    left: Pixels
+    right: Pixels
+    truth: Pixels
+
+
+def samples() -> Path:
+    """The folder of sample pictures. Raises SystemExit where the environment names none."""
+    folder = os.environ.get("K3DN_SAMPLES")
+    if not folder:
+        raise SystemExit("set K3DN_SAMPLES to the folder of the sample pictures")
+    return Path(folder)
+
+
+def pixel4_tool() -> ModuleType:
+    """The reader and the registered gain that come with the sample pictures."""
+    path = samples().parent / "tools" / "pixel4.py"
+    spec = importlib.util.spec_from_file_location("pixel4", path)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def canon_r6ii() -> Iterator[Scene]:
+    """The two printed walls; the truth is the mean of the views at f/20."""
+    for folder in sorted((samples() / "canon-r6ii" / "flat").iterdir()):
+        left, right, first, second = (
+            read(folder / f"{name}.png")
+            for name in ("left", "right", "target_left", "target_right")
+        )
+        truth = ((first.astype(np.uint16) + second + 1) // 2).astype(np.uint8)
+        yield Scene(folder.name, left, right, truth)
+
+
+def dpd_blur(splits: Sequence[str]) -> Iterator[Scene]:
+    """Scenes of the small DPD-blur by split."""
+    root = samples() / "dpd-blur-mini"
+    for split in splits:
+        for target in sorted((root / f"{split}_c" / "target").iterdir()):
+            left, right = (
+                read(root / f"{split}_{side}" / "source" / f"{target.stem}_{side.upper()}.png")
+                for side in "lr"
+            )
+            yield Scene(target.stem, left, right, read(target))
+
+
+def read(path: Path) -> Pixels:
+    """A picture, ``(H, W, 3)`` uint8 or uint16."""
+    return decode_image(path.read_bytes(), where=str(path))
+
+
+def unit(picture: Pixels) -> NDArray[np.float32]:
+    """Values of 8 or 16 bit as ``[0, 1]``."""
+    return picture.astype(np.float32) / np.float32(np.iinfo(picture.dtype).max)
+
+
+def plain_gain(answer: Pixels, scene: Scene) -> float:
+    """PSNR gained over the mean of the views, dB."""
+    mean = 0.5 * (unit(scene.left) + unit(scene.right))
+    truth = unit(scene.truth)
+    return float(psnr(unit(answer), truth) - psnr(mean, truth))
+
+
+class Judge:
+    """Scores one network on everything."""
+
+    def __init__(self, model: torch.nn.Module, scale: float) -> None:
+        self.model, self.scale = model, scale
+        self.pixel4 = pixel4_tool()
+
+    def restore(self, left: Pixels, right: Pixels) -> Pixels:
+        return np.asarray(k3dn.deblur(self.model, left, right))
+
+    def gains(self) -> dict[str, dict[str, float]]:
+        """By set and name of the scene, dB."""
+        found: dict[str, dict[str, float]] = {}
+        for swapped in (False, True):
+            end = " swapped" if swapped else ""
+            for name, left, right, truth in self.pixel4.scenes(self.scale):
+                views = (right, left) if swapped else (left, right)
+                gain = self.pixel4.gain(self.restore(*views), *views, truth)[1]
+                found.setdefault(f"pixel4{end}", {})[name] = float(gain)
+            sets = {
+                "canon-r6ii": canon_r6ii(),
+                "dpd-blur val": dpd_blur(["val"]),
+                "dpd-blur test": dpd_blur(["test"]),
+            }
+            for title, scenes in sets.items():
+                for scene in scenes:
+                    left, right = scene.left, scene.right
+                    answer = self.restore(right, left) if swapped else self.restore(left, right)
+                    found.setdefault(f"{title}{end}", {})[scene.name] = plain_gain(answer, scene)
+        return found
+
+    def unchanged(self) -> dict[str, dict[str, float]]:
+        """PSNR against the input of what should come back as it is, dB."""
+        found: dict[str, dict[str, float]] = {"sharp": {}, "one view twice": {}}
+        for path in sorted((samples() / "sharp").glob("*.jpg"))[::6]:
+            picture = read(path)
+            found["sharp"][path.stem] = float(
+                psnr(unit(self.restore(picture, picture)), unit(picture))
+            )
+        for scene in dpd_blur(["test"]):
+            found["one view twice"][scene.name] = float(
+                psnr(unit(self.restore(scene.left, scene.left)), unit(scene.left))
+            )
+        return found
+
+
+def table(results: dict[str, dict[str, dict[str, float]]]) -> str:
+    """Mean (worst) by set, a column a network, in Markdown."""
+    rows = list(dict.fromkeys(name for of_model in results.values() for name in of_model))
+    lines = ["| | " + " | ".join(results) + " |", "|---" * (len(results) + 1) + "|"]
+    for row in rows:
+        cells = []
+        for of_model in results.values():
+            values = list(of_model[row].values())
+            cells.append(f"{np.mean(values):+.2f} ({min(values):+.2f})")
+        lines.append(f"| {row} | " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
+    parser.add_argument("weights", nargs="+", help="weights files")
+    parser.add_argument("--scale", type=float, default=0.5, help="of the Pixel 4 scenes")
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    parser.add_argument("--json", type=Path)
+    arguments = parser.parse_args()
+    torch.set_num_threads(arguments.threads)
+    results = {}
+    for path in arguments.weights:
+        judge = Judge(k3dn.load_weights(path), arguments.scale)
+        results[Path(path).stem] = judge.gains() | judge.unchanged()
+        if arguments.json:
+            arguments.json.write_text(json.dumps(results, indent=1))
+    print(table(results))
+
+
+if __name__ == "__main__":
+    main()
