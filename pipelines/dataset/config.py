@@ -17,8 +17,10 @@ KERNEL_FAMILIES = ("butterworth", "integral", "translating_disk", "measured")
 PUBLISHED_PRESETS = ("ddd-syn", "rdpd")
 PRESETS = (*PUBLISHED_PRESETS, "k3dn", CAMERA)
 DEPTH_UNITS = ("m", "dm", "cm", "mm")
-PROCEDURAL, MOTORCYCLE = "procedural", "motorcycle"
-"""The two sources that are no place in storage."""
+PROCEDURAL, PLACES, MOTORCYCLE = "procedural", "places", "motorcycle"
+"""The sources that are no place in storage."""
+MADE = (PROCEDURAL, PLACES)
+"""Those whose scenes are made, one for each pair, of the size asked for."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -108,9 +110,13 @@ class SynthConfig(StepConfig):
     version: str = "v1"
     """Version to make; a published one never changes."""
     source: str = "procedural"
-    """procedural, motorcycle, a folder or URL (NNN_image, NNN_depth; SYNTHIA-SF), NYU's .mat."""
+    """places, procedural, motorcycle, a folder (NNN_image, NNN_depth; SYNTHIA-SF), NYU's .mat."""
     textures: str = "skimage"
-    """Photographs on procedural surfaces: skimage, none, or a folder or URL of pictures."""
+    """Photographs on the surfaces of places and procedural: skimage, none, a folder or URL."""
+    mirror: float = 0.5
+    """Share of pairs whose RGB-D scene is mirrored, left for right, before it is photographed."""
+    recolour: float = 0.5
+    """How far the colours of RGB-D scenes are varied, 0 (not) to 1."""
     kernels: list[str] = field(default_factory=lambda: ["butterworth", "integral"])
     """Families to draw from: butterworth, integral, translating_disk, measured (with bank.file);
     preset camera: aperture."""
@@ -174,6 +180,8 @@ class SynthConfig(StepConfig):
         _at_least(self.pairs, 1, "pairs")
         _at_least(self.pairs_per_shard, 1, "pairs_per_shard")
         _fraction(self.max_rejected, "max_rejected")
+        _fraction(self.mirror, "mirror")
+        _fraction(self.recolour, "recolour")
         _fraction(self.val_fraction, "val_fraction")
         _fraction(self.test_fraction, "test_fraction")
         if self.val_fraction + self.test_fraction > 1:
@@ -266,13 +274,15 @@ class SynthConfig(StepConfig):
             )
 
     def _check_size(self) -> None:
-        if self.size is None and self.source == PROCEDURAL:
-            raise ValueError("size: procedural scenes have no size of their own; give e.g. 256x256")
+        if self.size is None and self.source in MADE:
+            raise ValueError(
+                f"size: {self.source} scenes have no size of their own; give e.g. 256x256"
+            )
 
     def _check_published(self, name: str) -> None:
         from pipelines.dataset.presets import fixed_values, source_of
 
-        if self.source in (PROCEDURAL, MOTORCYCLE):
+        if self.source in (*MADE, MOTORCYCLE):
             raise ValueError(f"preset {name} is made from {source_of(name)}; give source=...")
         for key, value in fixed_values(name).items():
             if getattr(self, key) != value:
@@ -289,7 +299,7 @@ class SynthConfig(StepConfig):
     def _check_idle(self) -> None:
         """Refuse what would change nothing, so that nobody believes that it did."""
         published, camera = self.preset in PUBLISHED_PRESETS, self.preset == CAMERA
-        no_folder = self.source in (PROCEDURAL, MOTORCYCLE) or self.source.lower().endswith(".mat")
+        no_folder = self.source in (*MADE, MOTORCYCLE) or self.source.lower().endswith(".mat")
         for idle, keys, why in (
             (published, ("val_fraction", "test_fraction"), f"preset {self.preset} has its splits"),
             (published, ("seed",), f"in preset {self.preset} nothing is drawn"),
@@ -299,7 +309,16 @@ class SynthConfig(StepConfig):
             (published, ("kernel_weights",), f"preset {self.preset} has its kernels"),
             (not camera, ("optics", "sensor", "target"), f"it is for preset={CAMERA}"),
             (self.lens.focal_length_mm is None, ("lens",), "there is no lens.focal_length_mm"),
-            (self.source != PROCEDURAL, ("textures",), "textures are for source=procedural"),
+            (
+                self.source not in MADE,
+                ("textures",),
+                "textures are for source=places or procedural",
+            ),
+            (
+                self.source in MADE,
+                ("mirror", "recolour"),
+                f"every scene of source={self.source} is another one",
+            ),
             (published or no_folder, ("depth_unit",), "depth_unit is for a folder of scenes"),
             (published or no_folder, ("scene_of",), "scene_of is for a folder of scenes"),
         ):

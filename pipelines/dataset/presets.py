@@ -160,6 +160,8 @@ def fixed_values(name: str) -> dict[str, Any]:
         "shot_noise": 0.0,
         "read_noise": 0.0,
         "gain": 0.0,
+        "mirror": 0.0,
+        "recolour": 0.0,
     }
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from pipelines.dataset.config import PROCEDURAL, SynthConfig
+from pipelines.dataset.config import MADE, SynthConfig
 from pipelines.dataset.record import SPLITS
 from pipelines.dataset.scene_sources import Scenes, SceneUnit
 from pipelines.dataset.splits import assign_splits, place_of
@@ -31,7 +31,7 @@ def plan_scenes(config: SynthConfig, scenes: Scenes) -> list[SceneUnit]:
     for number in range(config.pairs):
         picture, repeat = chosen[number % len(chosen)], number // len(chosen)
         pair_id = picture.picture_id
-        if scenes.kind != PROCEDURAL:
+        if scenes.kind not in MADE:
             pair_id = f"{pair_id}-{repeat:04d}"
         split = split_of[picture.scene_id]
         units.append(

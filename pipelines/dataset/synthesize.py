@@ -5,7 +5,7 @@ from dataclasses import asdict, replace
 from typing import Any
 
 from pipelines.config import SHARED_KEYS, as_dict
-from pipelines.dataset.config import MOTORCYCLE, PROCEDURAL, SynthConfig
+from pipelines.dataset.config import MADE, MOTORCYCLE, SynthConfig
 from pipelines.dataset.logged import log_version
 from pipelines.dataset.measured_kernels import LoadedBank, load_bank
 from pipelines.dataset.plan import make_plan
@@ -21,6 +21,8 @@ _CODE = ("pipelines.dataset", "synth")
 # What decides pixels: not where things lie, and not how strict the run is.
 _CONTENT = (
     "preset",
+    "mirror",
+    "recolour",
     "kernels",
     "kernel_weights",
     "lens",
@@ -87,7 +89,7 @@ def with_absolute_paths(config: SynthConfig) -> SynthConfig:
     bank = config.bank
     return replace(
         config,
-        source=_absolute(config.source, but=(PROCEDURAL, MOTORCYCLE)),
+        source=_absolute(config.source, but=(*MADE, MOTORCYCLE)),
         textures=_absolute(config.textures, but=("skimage", "none")),
         bank=bank if bank.file is None else replace(bank, file=_absolute(bank.file)),
     )

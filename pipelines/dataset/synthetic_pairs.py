@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pipelines.dataset.config import CAMERA, PROCEDURAL, SynthConfig
+from pipelines.dataset.config import CAMERA, MADE, SynthConfig
 from pipelines.dataset.measured_kernels import LoadedBank
 from pipelines.dataset.presets import published_preset
 from pipelines.dataset.provenance import processor_kind
@@ -34,7 +34,7 @@ class SyntheticPairs:
         with _as_ray_counts(self.config.device):
             try:
                 scene, sources = self.reader.read(unit)
-                if self.config.source != PROCEDURAL:
+                if self.config.source not in MADE:
                     scene = self._part(unit, scene, sources)
                 return self._photograph(unit, scene, sources)
             except BadInput:
@@ -119,7 +119,21 @@ class SyntheticPairs:
     def _part(
         self, unit: SceneUnit, scene: "synth.Scene", sources: tuple[Source, ...]
     ) -> "synth.Scene":
-        """Take a part of the configured size, at a scale and place drawn for this pair."""
+        """Take a part of the configured size at a scale and place drawn for this pair, mirrored or
+        not and in colours drawn for it, too."""
+        import synth
+        from synth.sources.vary import mirrored, recoloured
+
+        config = self.config
+        rng = synth.generator(config.seed, f"{unit.pair_id}/look")
+        if rng.random() < config.mirror:
+            scene = mirrored(scene)
+        scene = self._fitted(unit, scene, sources)
+        return recoloured(scene, rng, config.recolour) if config.recolour else scene
+
+    def _fitted(
+        self, unit: SceneUnit, scene: "synth.Scene", sources: tuple[Source, ...]
+    ) -> "synth.Scene":
         import synth
         from synth.sources.fit import fit_scene
 

@@ -1,4 +1,4 @@
-"""Photographs for the surfaces of procedural scenes, kept decoded while a task runs."""
+"""Photographs for the surfaces of scenes that are made, kept decoded while a task runs."""
 
 import hashlib
 from collections import OrderedDict

@@ -38,12 +38,20 @@ def fractal_noise(rng: np.random.Generator, size: Size, *, roughness: float) -> 
     return np.clip((total - spread[0]) / max(spread[1] - spread[0], 1e-6), 0.0, 1.0)
 
 
+def muted_colour(rng: np.random.Generator) -> np.ndarray:
+    """An sRGB colour (3,) as most things have: browns, greys, some blue, little of it saturated."""
+    value, saturation = rng.uniform(0.15, 0.9), 0.7 * rng.beta(1.3, 4.0)
+    hues = [rng.normal(0.09, 0.05), rng.normal(0.58, 0.06), rng.random()]
+    hue = rng.choice(hues, p=[0.6, 0.2, 0.2])
+    turns = np.abs((hue + np.array([0.0, 2.0 / 3.0, 1.0 / 3.0])) % 1.0 * 6.0 - 3.0) - 1.0
+    return (value * (1.0 - saturation * (1.0 - np.clip(turns, 0.0, 1.0)))).astype(np.float32)
+
+
 def _palette(rng: np.random.Generator, count: int) -> np.ndarray:
-    """Colours (count, 3): one hue family, some strangers, dark to light."""
-    base = rng.uniform(0.05, 0.95, 3)
-    spread = rng.uniform(0.05, 0.5)
-    colours = np.clip(base + rng.normal(0.0, spread, (count, 3)), 0.02, 0.98)
-    return colours.astype(np.float32)
+    """Colours (count, 3): one hue family, dark to light."""
+    spread = rng.uniform(0.05, 0.35)
+    brighter = rng.normal(0.0, spread, (count, 1)) + rng.normal(0.0, 0.15 * spread, (count, 3))
+    return np.clip(muted_colour(rng) + brighter, 0.02, 0.98).astype(np.float32)
 
 
 def _map_colours(share: np.ndarray, colours: np.ndarray) -> np.ndarray:

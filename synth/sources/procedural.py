@@ -14,11 +14,13 @@ import numpy as np
 from synth.cells import Part
 from synth.color import linear_to_srgb, srgb_to_linear
 from synth.scene import Scene
+from synth.sources.materials import coloured, natural_colour
 from synth.sources.patterns import Size, random_pattern
-from synth.sources.shapes import Grid, matte, pixel_grid, random_shape
+from synth.sources.shapes import Grid, fence, matte, pixel_grid, random_shape
 from synth.sources.textures import check_textures, crop_texture, vary_colours
 
-_PHOTOGRAPH_SHARE = 0.8  # of surfaces, where photographs are given
+_PHOTOGRAPH_SHARE = 0.92  # of surfaces, where photographs are given
+_LATTICE_SHARE = 0.1  # of scenes: one looks through bars or a grid
 _WALL_SHARE = 0.25  # of scenes
 
 
@@ -118,10 +120,12 @@ def _objects(
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Cut-outs and thin structures: (signed distance, inverse depth), farthest first."""
     size = grid[0].shape
-    for place in np.sort(rng.uniform(0.0, 1.0, count)):
+    lattice = int(rng.integers(max(count, 1))) if rng.random() < _LATTICE_SHARE else -1
+    for number, place in enumerate(np.sort(rng.uniform(0.0, 1.0, count))):
         middle = farthest + (nearest - farthest) * float(place)
         radius_px = min(size) * float(np.exp(rng.uniform(np.log(0.06), np.log(0.36))))
-        distance = random_shape(rng, grid, radius_px)
+        shape = fence if number == lattice else random_shape
+        distance = shape(rng, grid, radius_px)
         slant = (nearest - farthest) * float(rng.choice([0.0, rng.uniform(0.0, 0.25)]))
         dioptres = _plane(rng, grid, middle, slant=slant)
         if rng.random() < 0.3:
@@ -137,6 +141,8 @@ def _surface(rng: np.random.Generator, size: Size, textures: list[np.ndarray]) -
         picture = crop_texture(rng, textures[int(rng.integers(len(textures)))], size)
     else:
         picture = random_pattern(rng, size)
+        if textures:
+            picture = coloured(picture, natural_colour(rng, textures), 0.8)
     return vary_colours(rng, picture)
 
 

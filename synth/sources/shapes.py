@@ -152,11 +152,11 @@ SHAPES: dict[str, tuple[Shape, float]] = {
     "box": (box, 0.22),
     "blob": (blob, 0.24),
     "polygon": (polygon, 0.18),
-    "fence": (fence, 0.12),
-    "branches": (branches, 0.12),
-    "leaves": (leaves, 0.12),
+    "fence": (fence, 0.0),
+    "branches": (branches, 0.18),
+    "leaves": (leaves, 0.18),
 }
-"""Shapes by name, each with how often it is drawn."""
+"""Shapes by name, each with how often it is drawn; a fence fills a picture and is asked for."""
 
 
 def random_shape(rng: np.random.Generator, grid: Grid, radius_px: float) -> np.ndarray:

@@ -20,7 +20,7 @@ import torch
 
 import synth
 from synth.psf import PSF_FAMILIES
-from tests.benchmarks.pictures import ddd_syn, kernels, layers, rdpd
+from tests.benchmarks.pictures import ddd_syn, kernels, layers, places, rdpd
 from tests.benchmarks.pictures.drawing import Picture, save
 
 BANK, BANK_KEY = "pixel4_psf.npz", "measured_rows6_cols8_views2_61_61"
@@ -31,6 +31,7 @@ def figures(reference: str | None) -> dict[str, Callable[[], Picture]]:
     drawn: dict[str, Callable[[], Picture]] = {
         **{f"kernels_{family}": partial(kernels.kernels_of, family) for family in PSF_FAMILIES},
         "sign": kernels.sign,
+        "places": places.places,
         "focus_sweep": layers.focus_sweep,
         "rdpd_occlusion": rdpd.rdpd_occlusion,
         "rdpd_in_focus": rdpd.rdpd_in_focus,

@@ -7,9 +7,10 @@ from hypothesis import strategies as st
 
 from synth import CameraRanges, generator, srgb_to_linear
 from synth.render import render_gather, render_layered
+from synth.sources import procedural
 from synth.sources.patterns import PATTERNS, resize
 from synth.sources.procedural import flatten, procedural_scene, procedural_surfaces
-from synth.sources.shapes import SHAPES, matte, pixel_grid, polygon
+from synth.sources.shapes import SHAPES, fence, matte, pixel_grid, polygon
 from synth.sources.textures import crop_texture, skimage_textures
 from tests.synth.rays import over_the_picture, points_of, psf_of_points, trace_rays, whole_layers
 
@@ -106,6 +107,20 @@ def test_scenes_are_rich():
     assert np.mean(np.array(edges) > 0.01) > 0.5
     assert np.mean(np.array(slopes) > 0.3) > 0.3
     assert np.median(detail) > 0.02
+
+
+def test_few_scenes_are_seen_through_a_lattice(monkeypatch):
+    found = []
+
+    def counted(*arguments):
+        found.append(number)
+        return fence(*arguments)
+
+    monkeypatch.setattr(procedural, "fence", counted)
+    for number in range(60):
+        list(procedural_surfaces(generator(number, "lattice"), size=(16, 16)))
+    assert 1 <= len(found) <= 13, "a tenth of the scenes"
+    assert len(set(found)) == len(found), "one at most in each"
 
 
 def test_bad_sizes_and_textures_are_refused():

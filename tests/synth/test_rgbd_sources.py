@@ -19,6 +19,7 @@ from synth.sources.folder import RGBDFile, pair_files, read_rgbd
 from synth.sources.holes import fill_depth
 from synth.sources.motorcycle import motorcycle_scene
 from synth.sources.rgbd import LonelyFile
+from synth.sources.vary import mirrored, recoloured
 
 IMAGE = np.random.default_rng(0).integers(0, 256, (20, 30, 3), dtype=np.uint8)
 DEPTH_MM = np.random.default_rng(1).integers(500, 9000, (20, 30), dtype=np.uint16)
@@ -209,3 +210,41 @@ def test_samples_are_read():
         scene = read_rgbd(image, depth, scene_id=files[0].scene_id, depth_unit="mm")
     assert scene.image.shape == (600, 800, 3)
     assert 0.4 <= scene.depth_m.min() < scene.depth_m.max() <= 26.5
+
+
+def test_a_mirrored_scene_is_picture_and_depth_turned_left_for_right():
+    rng = np.random.default_rng(0)
+    scene = Scene(
+        "s", rng.random((9, 12, 3)).astype(np.float32), 1 + rng.random((9, 12)).astype(np.float32)
+    )
+    turned = mirrored(scene)
+    np.testing.assert_array_equal(turned.image[4, 1], scene.image[4, 10])
+    np.testing.assert_array_equal(turned.depth_m[4, 1], scene.depth_m[4, 10])
+    np.testing.assert_array_equal(mirrored(turned).image, scene.image)
+
+
+@pytest.mark.parametrize("strength", [0.0, 0.5, 1.0])
+def test_recolouring_keeps_depth_and_detail(strength):
+    rng = np.random.default_rng(0)
+    scene = Scene(
+        "s",
+        rng.uniform(0.1, 0.7, (40, 50, 3)).astype(np.float32),
+        1 + rng.random((40, 50)).astype(np.float32),
+    )
+    colours = []
+    for number in range(20):
+        found = recoloured(scene, generator(number, "x"), strength)
+        np.testing.assert_array_equal(found.depth_m, scene.depth_m)
+        colours.append(found.image.mean(axis=(0, 1)))
+        grey = [image.mean(axis=2).ravel() for image in (found.image, scene.image)]
+        assert np.corrcoef(*grey)[0, 1] > 0.75
+        assert (found.image >= 1.0).mean() < 0.011
+        if strength == 0.0:
+            np.testing.assert_allclose(found.image, scene.image, atol=1e-5)
+    assert (np.std(colours, axis=0) > 0.03).all() or strength == 0.0
+
+
+def test_recolouring_by_more_than_wholly_is_refused():
+    scene = Scene("s", np.zeros((4, 4, 3), np.float32), np.ones((4, 4), np.float32))
+    with pytest.raises(ValueError, match="0 to 1"):
+        recoloured(scene, generator(0, "x"), 1.5)

@@ -1,10 +1,10 @@
 """Where the scenes of synthetic pairs come from. A new source is a file and a line here."""
 
-from pipelines.dataset.config import MOTORCYCLE, PROCEDURAL, SynthConfig
+from pipelines.dataset.config import MADE, MOTORCYCLE, SynthConfig
 from pipelines.dataset.scene_sources.folder import folder_scenes
+from pipelines.dataset.scene_sources.made import made_scenes
 from pipelines.dataset.scene_sources.motorcycle import motorcycle_scenes
 from pipelines.dataset.scene_sources.nyu import nyu_scenes
-from pipelines.dataset.scene_sources.procedural import procedural_scenes
 from pipelines.dataset.scene_sources.source import Picture, SceneReader, Scenes, SceneUnit
 from pipelines.dataset.scene_sources.synthia import SYNTHIA, synthia_scenes
 from pipelines.errors import UserError
@@ -17,9 +17,10 @@ def open_scenes(config: SynthConfig) -> Scenes:
     """Find what ``source`` names. Raises UserError where it is nothing that can be used."""
     if config.source == MOTORCYCLE:
         return motorcycle_scenes()
-    if config.source == PROCEDURAL:
+    if config.source in MADE:
         assert config.height_width is not None  # the configuration sees to it
-        return procedural_scenes(
+        return made_scenes(
+            config.source,
             seed=config.seed,
             size=config.height_width,
             pairs=config.pairs,
@@ -34,7 +35,7 @@ def open_scenes(config: SynthConfig) -> Scenes:
     )
     if not scenes.pictures:
         raise UserError(
-            f"there are no RGB-D scenes at {place}; source is {PROCEDURAL}, {MOTORCYCLE}, a "
+            f"there are no RGB-D scenes at {place}; source is {', '.join(MADE)}, {MOTORCYCLE}, a "
             "folder of NNN_image.png with NNN_depth.png, a folder of SYNTHIA-SF "
             "(SEQ1/RGBLeft, SEQ1/DepthLeft) or NYU Depth v2's labelled .mat file"
         )

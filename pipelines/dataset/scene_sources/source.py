@@ -43,7 +43,7 @@ class SceneUnit:
     picture: Picture
     """What it is made from."""
     textures: tuple[str, ...] = ()
-    """Photographs for the surfaces of a procedural scene, all of this pair's split."""
+    """Photographs for the surfaces of a scene that is made, all of this pair's split."""
     part: int | None = None
     """Which part of a published preset it belongs to."""
 
@@ -70,13 +70,13 @@ class Scenes:
     """What a source holds."""
 
     kind: str
-    """procedural, motorcycle, folder, nyu or synthia-sf."""
+    """places, procedural, motorcycle, folder, nyu or synthia-sf."""
     reader: SceneReader
     pictures: Sequence[Picture]
     rejects: Sequence[Reject] = ()
     """What cannot be a picture, with the reason."""
     textures: Sequence[str] = ()
-    """Names of the photographs for procedural scenes."""
+    """Names of the photographs for scenes that are made."""
     locations: Sequence[Location] = field(default=())
     """Where the files lie."""
 

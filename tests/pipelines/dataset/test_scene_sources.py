@@ -94,7 +94,8 @@ def write_synthia(folder: Path, frames: dict[int, int], size: tuple[int, int] = 
 def test_pictures_of_nyu(root: str, tmp_path: Path) -> None:
     file = tmp_path / "nyu_depth_v2_labeled.mat"
     images = write_nyu(file, 12)
-    config = SynthConfig(root=root, source=str(file), pairs=24, **SMALL | {"size": None})
+    as_it_is = {"size": None, "mirror": 0.0, "recolour": 0.0}
+    config = SynthConfig(root=root, source=str(file), pairs=24, **SMALL | as_it_is)
     pairs = pairs_of(made(config))
     assert len(pairs) == 24
     rooms: dict[str, set[str]] = {}

@@ -14,7 +14,7 @@ from pipelines.dataset.images import encode_image
 from pipelines.dataset.publish import REJECTED
 from pipelines.dataset.record import SPLITS, Pair
 from pipelines.dataset.scene_sources import Picture, SceneUnit
-from pipelines.dataset.scene_sources.procedural import ProceduralReader
+from pipelines.dataset.scene_sources.made import MadeReader
 from pipelines.dataset.shards import BadInput
 from pipelines.dataset.synthesize import make
 from pipelines.dataset.synthetic_pairs import SyntheticPairs
@@ -100,6 +100,59 @@ def test_same_pairs_on_ray_and_off_it_and_cut_otherwise(root: str, tmp_path: Pat
         assert np.array_equal(one.left, other.left)
 
 
+def test_places_follow_from_seed_and_id(root: str, photographs: Path) -> None:
+    keys = {"source": "places", "textures": str(photographs), "pairs_per_shard": 1}
+    few = {p.pair_id: p for p in pairs_of(synth(root, pairs=3, **keys))}
+    more = {p.pair_id: p for p in pairs_of(synth(root, pairs=4, dataset="more", **keys))}
+    for pair_id, pair in few.items():
+        assert pair.coc is not None
+        assert pair.target is not None
+        assert pair.target.shape == (48, 64, 3)
+        assert pair.provenance.sources
+        assert all(source.role == "texture" for source in pair.provenance.sources)
+        if pair.split == more[pair_id].split:  # and so the same photographs
+            assert np.array_equal(pair.left, more[pair_id].left)
+
+
+def test_scenes_are_mirrored_before_the_lens_and_recoloured(root: str, scenes: Path) -> None:
+    """The left view of a mirrored scene is the right view of the scene, mirrored."""
+    keys = {"source": str(scenes), "size": None, "pairs": 5, "shot_noise": 0.0, "read_noise": 0.0}
+    made = {
+        name: pairs_of(synth(root, dataset=name, **(keys | more)))
+        for name, more in {
+            "plain": {"mirror": 0.0, "recolour": 0.0},
+            "mirrored": {"mirror": 1.0, "recolour": 0.0},
+            "recoloured": {"mirror": 0.0, "recolour": 1.0},
+            "half": {"mirror": 0.5, "recolour": 0.0, "pairs": 40},
+        }.items()
+    }
+    for plain, turned, other in zip(
+        made["plain"], made["mirrored"], made["recoloured"], strict=True
+    ):
+        assert plain.target is not None
+        assert turned.target is not None
+        assert other.target is not None
+        assert plain.coc is not None
+        picture = cv2.imread(str(scenes / f"{plain.scene_id}_image.png"))[..., ::-1]
+        np.testing.assert_array_equal(plain.target, picture)
+        np.testing.assert_array_equal(turned.target, picture[:, ::-1])
+        np.testing.assert_array_equal(turned.coc, plain.coc[:, ::-1])
+        difference = turned.left.astype(int) - plain.right[:, ::-1]
+        assert np.abs(difference).mean() < 0.5
+        assert np.abs(turned.left.astype(int) - plain.left[:, ::-1]).mean() > 2
+        np.testing.assert_array_equal(other.coc, plain.coc)
+        assert np.abs(other.target.astype(int) - plain.target).mean() > 1
+    share = np.mean(
+        [
+            np.array_equal(
+                pair.target, cv2.imread(str(scenes / f"{pair.scene_id}_image.png"))[:, ::-1, ::-1]
+            )
+            for pair in made["half"]
+        ]
+    )
+    assert 0.25 < share < 0.75
+
+
 def test_a_pair_follows_from_seed_and_id(root: str) -> None:
     few = {p.pair_id: p for p in pairs_of(synth(root, textures="none", pairs=3))}
     more = {p.pair_id: p for p in pairs_of(synth(root, textures="none", dataset="more"))}
@@ -147,8 +200,11 @@ def test_an_error_while_a_scene_is_made_is_a_reject(photographs: Path) -> None:
     config = SynthConfig(**SMALL, textures=str(photographs), max_rejected=1.0)
     producer = SyntheticPairs(
         config=config,
-        reader=ProceduralReader(
-            seed=0, size=(48, 64), shelf=TextureShelf(folder=locate(str(photographs)))
+        reader=MadeReader(
+            kind="procedural",
+            seed=0,
+            size=(48, 64),
+            shelf=TextureShelf(folder=locate(str(photographs))),
         ),
     )
     (photographs / "5.png").unlink()
@@ -267,6 +323,10 @@ def test_wrong_paths(root: str, keys: dict[str, str], words: str) -> None:
         ({"size": "48"}, "size is height x width"),
         ({"size": "4x64"}, "size is from 16"),
         ({"size": None}, "size: procedural"),
+        ({"size": None, "source": "places"}, "size: places"),
+        ({"mirror": 1.5}, "mirror is from 0 to 1"),
+        ({"recolour": -0.1}, "recolour is from 0 to 1"),
+        ({"mirror": 1.0}, "mirror would change nothing"),
         ({"bit_depth": 12}, "bit_depth"),
         ({"kernels": ["gauss"]}, "kernels: 'gauss'"),
         ({"kernels": []}, "kernels"),

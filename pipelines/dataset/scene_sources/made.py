@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from pipelines.dataset.config import PROCEDURAL
+from pipelines.dataset.config import PLACES
 from pipelines.dataset.record import Source
 from pipelines.dataset.scene_sources.source import Picture, Scenes, SceneUnit
 from pipelines.dataset.shards import BadInput, fault_of_input, reason_of
@@ -16,9 +16,11 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class ProceduralReader:
+class MadeReader:
     """Makes a scene; its random numbers follow from (seed, pair_id)."""
 
+    kind: str
+    """places or procedural."""
     seed: int
     size: tuple[int, int]
     """Height and width in pixels."""
@@ -27,6 +29,7 @@ class ProceduralReader:
     def read(self, unit: SceneUnit) -> tuple["Scene", tuple[Source, ...]]:
         """See SceneReader."""
         import synth
+        from synth.sources.places import place_scene
         from synth.sources.procedural import procedural_scene
 
         pictures, sources = [], []
@@ -43,7 +46,8 @@ class ProceduralReader:
             pictures.append(picture)
             sources.append(source)
         rng = synth.generator(self.seed, f"{unit.pair_id}/scene")
-        scene = procedural_scene(rng, scene_id=unit.scene_id, size=self.size, textures=pictures)
+        make = place_scene if self.kind == PLACES else procedural_scene
+        scene = make(rng, scene_id=unit.scene_id, size=self.size, textures=pictures)
         return scene, tuple(sources)
 
     def sources(self, unit: SceneUnit) -> tuple[Source, ...]:
@@ -51,8 +55,12 @@ class ProceduralReader:
         return tuple(self.shelf.source(name) for name in unit.textures)
 
 
-def procedural_scenes(*, seed: int, size: tuple[int, int], pairs: int, textures: str) -> Scenes:
-    """As many scenes as pairs. textures: skimage, none, or a folder of photographs.
+def made_scenes(
+    kind: str, *, seed: int, size: tuple[int, int], pairs: int, textures: str
+) -> Scenes:
+    """As many scenes as pairs. kind: places or procedural.
+
+    textures: skimage, none, or a folder of photographs.
 
     Raises UserError where there are no photographs.
     """
@@ -62,8 +70,8 @@ def procedural_scenes(*, seed: int, size: tuple[int, int], pairs: int, textures:
         raise UserError(f"there are no pictures at {shelf.folder}; textures names their folder")
     ids = [f"scene-{number:06d}" for number in range(pairs)]
     return Scenes(
-        kind=PROCEDURAL,
-        reader=ProceduralReader(seed=seed, size=size, shelf=shelf),
+        kind=kind,
+        reader=MadeReader(kind=kind, seed=seed, size=size, shelf=shelf),
         pictures=[Picture(picture_id=scene_id, scene_id=scene_id) for scene_id in ids],
         textures=names,
         locations=[shelf.folder] if shelf.folder is not None else [],
