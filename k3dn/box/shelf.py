@@ -10,13 +10,13 @@ import os
 import secrets
 import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from torch import nn
 
 from k3dn.box.entry import Entry, Facts, check_name, check_sha256, entry_text, read_entry
-from k3dn.tensor_file import TensorFile
+from k3dn.tensor_file import Stored, TensorFile
 from k3dn.weights import load_weights
 
 FOLDER = Path(__file__).parent
@@ -170,16 +170,21 @@ def describe(path: Path, *, name: str, file: str, facts: Facts) -> Entry:
     network = load_weights(path)
     with TensorFile(path) as tensors:
         model = tensors.metadata["model"]
-        types = {str(stored.dtype).removeprefix("torch.") for stored in tensors.tensors.values()}
+        stored = stored_types(tensors.tensors.values())
     return Entry(
         name=name,
         file=file,
         sha256=file_sha256(path),
         model=model,
         parameters=sum(parameter.numel() for parameter in network.parameters()),
-        stored=" and ".join(sorted(types)),
+        stored=stored,
         facts=facts,
     )
+
+
+def stored_types(tensors: Iterable[Stored]) -> str:
+    """In what types numbers lie in a file, in words."""
+    return " and ".join(sorted({str(tensor.dtype).removeprefix("torch.") for tensor in tensors}))
 
 
 def file_sha256(path: Path) -> str:
