@@ -1,7 +1,7 @@
 """K3DN: disparity-aware kernel estimation for dual-pixel defocus deblurring (CVPR 2023).
 
-``sharp = deblur(left, right)`` restores a pair with the weights in the box. Needs torch and numpy;
-safetensors only to save weights.
+``sharp = deblur(left, right)`` restores a pair with the weights in the box. Needs torch, numpy and
+safetensors.
 """
 
 from k3dn import box

@@ -39,7 +39,8 @@ class Explanation:
     measure of blur."""
     coc_px: NDArray[np.float32] | None
     """``(H, W)``: estimated signed radius of the circle of confusion in px, positive nearer than
-    focus. None where the network has no readout, or one that was never trained."""
+    focus. None where the network has no readout, or one that was never trained, or whose network
+    was trained on without known radii since (``K3DN.coc_drifted``)."""
 
 
 def explain(
@@ -64,7 +65,7 @@ def explain(
             return Explanation(_picture(found.image), None, False, None, None, None)
         kernels, kernels_deblur = _weighted_kernels(network)
         coc_px = None
-        if found.coc_px is not None and _is_trained(network.coc_readout):
+        if found.coc_px is not None and _is_taught(network):
             coc_px = _enlarge(found.coc_px, network.config, height, width)
             in_focus = contrast_left(coc_px)
         else:
@@ -102,9 +103,11 @@ def _weighted_kernels(network: K3DN) -> tuple[Tensor, bool]:
     return block.blur_kernels(), False
 
 
-def _is_trained(readout: nn.Module | None) -> bool:
-    """Whether a readout has left its start, at which every radius is zero."""
-    return readout is not None and any(bool(p.any()) for p in readout.parameters())
+def _is_taught(network: K3DN) -> bool:
+    """Whether the readout has left its start, at which every radius is zero, and fits its R."""
+    readout = network.coc_readout
+    started = readout is not None and any(bool(p.any()) for p in readout.parameters())
+    return started and not network.coc_drifted
 
 
 def _enlarge(values_11hw: Tensor, config: K3DNConfig, height: int, width: int) -> Tensor:

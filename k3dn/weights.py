@@ -5,9 +5,10 @@ of the file's options without memory, compared with the file, and only then fill
 """
 
 import json
+import math
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, fields
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from k3dn.factory import build_model, call_factory, names_factory
 from k3dn.network.config import VARIANTS, K3DNConfig, variant
 from k3dn.network.mixing import InvertibleMixing
 from k3dn.network.model import K3DN, as_k3dn
-from k3dn.tensor_file import Stored, TensorFile, parse_json
+from k3dn.strict_json import parse_json
 
 FORMAT = "k3dn-weights-2"
 _FORMER = "k3dn-weights-1"
@@ -43,6 +44,12 @@ _FACTORS: dict[object, int] = {torch.linalg.qr: 2, torch.linalg.lu: 3}
 """Into how many matrices of its shape a square one is taken apart."""
 
 _FLOATS = (torch.float32, torch.float16, torch.bfloat16)
+
+_DRIFTED = "coc_drifted"
+"""In a file's metadata where ``K3DN.coc_drifted`` holds; else left out."""
+
+_MAX_HEADER_BYTES = 2 * 2**20
+"""Of a file, some 20 000 tensors; ``large`` takes 40 kB. The library would read 100 MB of JSON."""
 
 
 def save_weights(
@@ -76,7 +83,51 @@ def save_weights(
         for key, value in model.state_dict().items()
     }
     written = json.dumps(dict(options or {}), allow_nan=False)
-    save_file(tensors, str(path), metadata={"format": FORMAT, "model": name, "options": written})
+    metadata = {"format": FORMAT, "model": name, "options": written}
+    own = as_k3dn(model)
+    if own is not None and own.coc_drifted:
+        metadata[_DRIFTED] = "true"
+    save_file(tensors, str(path), metadata=metadata)
+
+
+def coc_drifted(path: str | Path) -> bool:
+    """Whether a weights file says of its network that it is ``K3DN.coc_drifted``.
+
+    Raises ValueError for what is no safetensors file.
+    """
+    with _naming(path):
+        return _says_drifted(_open(Path(path)))
+
+
+@dataclass(frozen=True, slots=True)
+class StoredNetwork:
+    """What a weights file says of its network."""
+
+    model: str
+    """A variant of K3DN, or ``package.module:factory``."""
+    options: dict[str, object]
+    types: tuple[str, ...]
+    """Types of the stored numbers, such as float16."""
+    numbers: int
+    """How many numbers the file holds."""
+
+
+def stored_network(path: str | Path) -> StoredNetwork:
+    """Read of a weights file which network it is for; no tensor is read.
+
+    Raises ValueError where the file is no weights file of ours.
+    """
+    with _naming(path):
+        file = _open(Path(path))
+        model, options = _network_of(file.metadata() or {})
+        tensors = [file.get_slice(key) for key in file.keys()]  # noqa: SIM118
+        types = {str(tensor.get_dtype()) for tensor in tensors}
+        numbers = sum(math.prod(tensor.get_shape()) for tensor in tensors)
+    return StoredNetwork(model, options, tuple(sorted(_TYPES.get(t, t) for t in types)), numbers)
+
+
+_TYPES = {"F32": "float32", "F16": "float16", "BF16": "bfloat16", "I64": "int64", "BOOL": "bool"}
+"""The format's names of types, and torch's."""
 
 
 def load_weights(
@@ -94,10 +145,9 @@ def load_weights(
     file is no whole weights file of ours, does not fit its network, or holds what no network has:
     NaN or infinity, a permutation that is none.
     """
-    with _naming(path, " cannot be read as a safetensors file"):
-        file = TensorFile(path)
-    with file, _naming(path):
-        name, options = _network_of(file)
+    with _naming(path):
+        file = _open(Path(path))
+        name, options = _network_of(file.metadata() or {})
         if names_factory(name):
             model = _build(name, options, factory)
             model.load_state_dict(_read(file, model))
@@ -106,26 +156,57 @@ def load_weights(
         else:
             model = _k3dn(name, options, file)
             model.load_state_dict(_read(file, model), assign=True)
+            model.coc_drifted = _says_drifted(file)
         _check_values(model)
     return model.eval()
 
 
 @contextmanager
-def _naming(path: str | Path, problem: str = "") -> Iterator[None]:
+def _naming(path: str | Path) -> Iterator[None]:
     """Say of which file an error is, on one line that a hostile file cannot make long."""
+    from safetensors import SafetensorError
+
     try:
         yield
-    except (ValueError, RuntimeError) as error:  # of torch, where sizes or tensors do not fit
+    # RuntimeError of torch, where sizes or tensors do not fit.
+    except (ValueError, RuntimeError, SafetensorError) as error:
         lines = [line.strip() for line in str(error).splitlines() if line.strip()]
         detail = lines[-1] if isinstance(error, RuntimeError) else " ".join(lines)
         if len(detail) > 400:
             detail = f"{detail[:300]} ... {detail[-90:]}"
-        raise ValueError(f"{path}{problem}: {detail}") from error
+        raise ValueError(f"{path}: {detail}") from error
 
 
-def _network_of(file: TensorFile) -> tuple[str, dict[str, object]]:
+def _open(path: Path) -> Any:
+    """Open a safetensors file; the library checks its whole header before it gives out anything.
+
+    Tensors fill the data without gap or overlap, as the format has it.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        # To open a pipe would be to wait for its writer.
+        if not path.is_file() and path.exists():
+            raise ValueError("it is a folder or a device, not a file")
+        with path.open("rb") as file:
+            header_bytes = int.from_bytes(file.read(8), "little")
+        if header_bytes > _MAX_HEADER_BYTES:
+            raise ValueError(
+                f"it is no safetensors file, or its header has {header_bytes} bytes; "
+                f"at most {_MAX_HEADER_BYTES} are read"
+            )
+        return safe_open(path, framework="pt")
+    except OSError as error:
+        raise ValueError(f"cannot be read: {(error.strerror or str(error)).lower()}") from error
+    except SafetensorError as error:
+        raise ValueError(
+            f"it is no whole safetensors file ({error}); it may have been cut, copy it again"
+        ) from error
+
+
+def _network_of(metadata: Mapping[str, str]) -> tuple[str, dict[str, object]]:
     """Which network a file is for: its name and its options."""
-    found = file.metadata.get("format")
+    found = metadata.get("format")
     if found == _FORMER:
         raise ValueError(
             "it is for the network before its disparity estimator was made anew, which this "
@@ -136,21 +217,25 @@ def _network_of(file: TensorFile) -> tuple[str, dict[str, object]]:
             f"it is no weights file of this project: its format is {found!r}, expected {FORMAT!r}"
         )
     for key in ("model", "options"):
-        if key not in file.metadata:
+        if key not in metadata:
             raise ValueError(f"it does not say which network it is for: it has no {key!r}")
-    name = file.metadata["model"]
+    name = metadata["model"]
     if name not in VARIANTS and not names_factory(name):
         raise ValueError(
             f"it is for an unknown network {name!r}; known are {', '.join(VARIANTS)} and "
             "package.module:factory"
         )
     try:
-        options = parse_json(file.metadata["options"])
+        options = parse_json(metadata["options"])
     except ValueError as error:
         raise ValueError(f"its options are not JSON: {error}") from error
     if not isinstance(options, dict):
-        raise ValueError(f"options must be a JSON object, got {file.metadata['options']}")
+        raise ValueError(f"options must be a JSON object, got {metadata['options']}")
     return name, options
+
+
+def _says_drifted(file: Any) -> bool:
+    return (file.metadata() or {}).get(_DRIFTED) == "true"
 
 
 def _build(
@@ -169,13 +254,13 @@ def _build(
     return build_model(factory, options)
 
 
-def _k3dn(name: str, options: dict[str, object], file: TensorFile) -> K3DN:
+def _k3dn(name: str, options: dict[str, object], file: Any) -> K3DN:
     """Build a K3DN without memory, and see that the file has its tensors and no others."""
     config = _config(options)
     with torch.device("meta"), _Unfilled():
         model = K3DN(config)
-    wanted = model.state_dict()
-    problem = _difference(wanted, file.tensors)
+    shapes = {key: tuple(file.get_slice(key).get_shape()) for key in file.keys()}  # noqa: SIM118
+    problem = _difference(model.state_dict(), shapes)
     if problem:
         raise ValueError(
             f"its tensors do not fit {name!r} with its options: {problem}; take the file as "
@@ -223,27 +308,33 @@ def _config(options: dict[str, object]) -> K3DNConfig:
     return K3DNConfig(**options)  # type: ignore[arg-type]  # checks the types itself
 
 
-def _difference(wanted: Mapping[str, Tensor], stored: Mapping[str, Stored]) -> str:
+def _difference(wanted: Mapping[str, Tensor], stored: Mapping[str, tuple[int, ...]]) -> str:
     missing, extra = sorted(wanted.keys() - stored.keys()), sorted(stored.keys() - wanted.keys())
     if missing:
         return f"it lacks {len(missing)} tensors, {missing[0]!r} first"
     if extra:
         return f"it has {len(extra)} tensors too many, {extra[0]!r} first"
     for key, tensor in wanted.items():
-        if stored[key].shape != tensor.shape:
-            return f"{key!r} is {list(stored[key].shape)}, the network's is {list(tensor.shape)}"
+        if stored[key] != tensor.shape:
+            return f"{key!r} is {list(stored[key])}, the network's is {list(tensor.shape)}"
     return ""
 
 
-def _read(file: TensorFile, model: nn.Module) -> dict[str, Tensor]:
-    """The file's tensors in the types of the network's."""
+def _read(file: Any, model: nn.Module) -> dict[str, Tensor]:
+    """The file's tensors in the types of the network's, in memory of their own."""
     types = {key: value.dtype for key, value in model.state_dict().items()}
-    for key, stored in file.tensors.items():
+    tensors = {}
+    for key in file.keys():  # noqa: SIM118  # no mapping
+        # Of the file's pages, which are read where somebody looks at them.
+        stored: Tensor = file.get_tensor(key)
         wanted = types.get(key, stored.dtype)
         if stored.dtype != wanted and not (wanted.is_floating_point and stored.dtype in _FLOATS):
             also = ", float16 or bfloat16" if wanted is torch.float32 else ""
             raise ValueError(f"{key!r} is {stored.dtype}, the network takes {wanted}{also}")
-    return {key: file.read(key).to(types.get(key)) for key in file.tensors}
+        if stored.dtype is torch.bool:
+            stored = stored.view(torch.uint8).ne(0)  # other bytes are no bool in memory
+        tensors[key] = stored.to(wanted, copy=True)
+    return tensors
 
 
 def _check_values(model: nn.Module) -> None:

@@ -1,6 +1,8 @@
 """Connect to Ray: the cluster of a job, a named address, or a private one on this machine."""
 
 import os
+import signal
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -25,6 +27,7 @@ def ray_cluster(address: str | None = None) -> Iterator[None]:
     if ray.is_initialized():
         yield
         return
+    handler = signal.getsignal(signal.SIGTERM)
     try:
         if address is None:
             # "local", or Ray would join whatever cluster was last started on this machine.
@@ -42,6 +45,9 @@ def ray_cluster(address: str | None = None) -> Iterator[None]:
             f"no Ray cluster answers at {address}: {reason}; start one with 'ray start --head', "
             "or leave ray_address and RAY_ADDRESS unset for a private one"
         ) from error
+    if threading.current_thread() is threading.main_thread():
+        # Ray's own, which it sets on the way, ends the process with a dump of its stack.
+        signal.signal(signal.SIGTERM, handler)
     try:
         yield
     finally:

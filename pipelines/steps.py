@@ -159,6 +159,18 @@ _ROWS = (
         ),
     ),
     Step(
+        "recipe",
+        _LEARN,
+        "pipelines.recipe.config:RecipeConfig",
+        "pipelines.recipe.run:run",
+        "Make weights from sharp photographs and RGB-D scenes, by one command.",
+        (
+            "make {pairs} pairs (preset {preset}) of each of photographs={photographs} and "
+            "scenes={scenes}",
+            "train {model} on them in stages; keep the best weights under {root}/_recipes/{name}",
+        ),
+    ),
+    Step(
         "evaluate",
         _USE,
         "pipelines.models.config:EvaluateConfig",

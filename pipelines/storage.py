@@ -14,6 +14,7 @@ import hashlib
 import os
 import posixpath
 import secrets
+import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -151,6 +152,26 @@ class Location:
                 continue  # S3 says so while another writer is at it: the next answer is definite
             return True
         raise OSError(errno.EBUSY, "others keep writing it", self.url)
+
+    def check_writable(self) -> None:
+        """Raise UserError where a file cannot be written here; makes nothing that stays.
+
+        For what takes long before it writes. Of a bucket nothing is asked beyond ``locate``.
+        """
+        path = self.local_path()
+        if path is None:
+            return
+        if path.is_dir():
+            raise UserError(f"{path} is a folder; name a file in it")
+        folder = next(folder for folder in path.parents if folder.exists())
+        try:
+            with tempfile.TemporaryFile(dir=folder):
+                return
+        except OSError as error:
+            reason = (error.strerror or type(error).__name__).lower()
+            raise UserError(
+                f"{path} cannot be written: {folder}: {reason}; name a file in another folder"
+            ) from error
 
     def delete(self) -> None:
         """Delete the file, or the folder with all in it. No error where there is none."""

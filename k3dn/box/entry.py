@@ -9,7 +9,7 @@ from dataclasses import MISSING, asdict, dataclass, fields, is_dataclass
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
-from k3dn.tensor_file import parse_json
+from k3dn.strict_json import parse_json
 
 Value = str | int | float | bool | None
 """What a key of a configuration may be; lists are written as text."""

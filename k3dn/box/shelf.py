@@ -10,14 +10,13 @@ import os
 import secrets
 import shutil
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 from torch import nn
 
 from k3dn.box.entry import Entry, Facts, check_name, check_sha256, entry_text, read_entry
-from k3dn.tensor_file import Stored, TensorFile
-from k3dn.weights import load_weights
+from k3dn.weights import load_weights, stored_network
 
 FOLDER = Path(__file__).parent
 """What came with the package."""
@@ -168,23 +167,16 @@ def describe(path: Path, *, name: str, file: str, facts: Facts) -> Entry:
     file: the name that it will have. Raises ValueError where it is none of a K3DN.
     """
     network = load_weights(path)
-    with TensorFile(path) as tensors:
-        model = tensors.metadata["model"]
-        stored = stored_types(tensors.tensors.values())
+    stored = stored_network(path)
     return Entry(
         name=name,
         file=file,
         sha256=file_sha256(path),
-        model=model,
+        model=stored.model,
         parameters=sum(parameter.numel() for parameter in network.parameters()),
-        stored=stored,
+        stored=" and ".join(stored.types),
         facts=facts,
     )
-
-
-def stored_types(tensors: Iterable[Stored]) -> str:
-    """In what types numbers lie in a file, in words."""
-    return " and ".join(sorted({str(tensor.dtype).removeprefix("torch.") for tensor in tensors}))
 
 
 def file_sha256(path: Path) -> str:

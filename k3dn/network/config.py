@@ -151,6 +151,11 @@ class K3DNConfig:
         return 4 * self.width
 
     @property
+    def reads_coc(self) -> bool:
+        """Whether the network estimates the signed blur radius."""
+        return self.coc_readout and self.psf and self.psf_blocks > 0 and not self.single_picture
+
+    @property
     def picture_channels(self) -> int:
         """Channels that enter: those of a pair, or of one picture."""
         return 3 if self.single_picture else 6

@@ -55,6 +55,10 @@ class K3DN(nn.Module):
     and adds what it found to them in that type. Raises ValueError on views of another size, type or
     channel count and on NaN; under ``torch.compile`` values are not looked at, and NaN in a
     view becomes NaN in the picture, which ``deblur`` refuses.
+
+    coc_drifted: set by who trains it where the disparity estimator went on learning without known
+    radii: what the readout, taught before, says of it is not to be believed any more. Kept with
+    the weights.
     """
 
     def __init__(self, config: K3DNConfig = VARIANTS["tiny"]) -> None:
@@ -63,8 +67,8 @@ class K3DN(nn.Module):
         self.encoder = Encoder(config)
         blocks = config.psf_blocks if config.psf else 0
         self.disparity = _estimator(config) if blocks else None
-        has_readout = config.coc_readout and blocks and not config.single_picture
-        self.coc_readout = nn.Conv2d(config.disparity_channels, 1, 1) if has_readout else None
+        self.coc_readout = nn.Conv2d(config.disparity_channels, 1, 1) if config.reads_coc else None
+        self.coc_drifted = False
         self.kernel_queries = nn.ModuleList(KernelQuery(config) for _ in range(blocks))
         block = DensePSFBlock if config.dense_kernels else SparsePSFBlock
         self.psf_blocks = nn.ModuleList(block(config) for _ in range(blocks))

@@ -65,6 +65,7 @@ def run(config: DeblurConfig) -> DeblurResult:
     _check_not_over(target, config)
     suffix = PurePosixPath(target.name).suffix.lower()
     _check_suffix(config.output, suffix, left)
+    target.check_writable()
     image, label = _restore(config, left, right)
     target.write_bytes(_encode(image, suffix))
     return DeblurResult(

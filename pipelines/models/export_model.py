@@ -112,6 +112,7 @@ def _check_output(config: ExportModelConfig, target: Location, suffix: str) -> N
         raise UserError(
             f"output={config.output}: give a name that ends in .onnx, or in .pt2 for torch.export"
         )
+    target.check_writable()
     if target.exists() and not config.overwrite:
         raise _present(config.output)
     missing = [name for name in ("onnx", "onnxscript") if importlib.util.find_spec(name) is None]

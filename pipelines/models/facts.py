@@ -2,7 +2,6 @@
 
 import dataclasses
 import json
-import math
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -10,9 +9,9 @@ from typing import Any
 from k3dn.box import Data, Entry, Facts
 from k3dn.box import entry as box_entry
 from k3dn.box.entry import Value, parse_entry, parse_facts
-from k3dn.box.shelf import describe, file_sha256, stored_types
+from k3dn.box.shelf import describe, file_sha256
 from k3dn.factory import names_factory
-from k3dn.tensor_file import TensorFile
+from k3dn.weights import stored_network
 from pipelines.config import StepConfig, value_text
 from pipelines.errors import UserError
 from pipelines.models.figures import figures_of_scores
@@ -62,9 +61,8 @@ def known_of(reference: str, config: StepConfig) -> Known:
     with open_weights(settled.reference, tracking_uri) as path:
         try:
             entry = _entry_of(path, facts)
-            with TensorFile(path) as file:
-                options = dict(json.loads(file.metadata["options"]))
-        except (ValueError, KeyError, TypeError) as error:
+            options = stored_network(path).options
+        except ValueError as error:
             raise UserError(f"{reference}: {error}") from error
         size = path.stat().st_size
     measured = _evaluations(locate(config.root), settled)
@@ -116,26 +114,23 @@ def _settled(reference: str, tracking_uri: str) -> SettledModel:
         return settle(reference, tracking_uri)
     try:
         return settle(reference, tracking_uri, model)
-    except (
-        UserError
-    ):  # its code is not on this machine: which evaluations are its own, nobody knows
+    except UserError:  # its code is not here: which evaluations are its own, nobody knows
         location = locate(reference)
         return SettledModel(location.url, location.name, "", None, model)
 
 
 def _entry_of(path: Path, facts: Facts) -> Entry:
-    with TensorFile(path) as file:
-        model, tensors = file.metadata["model"], list(file.tensors.values())
+    stored = stored_network(path)
     name, file_name = "weights", "weights.safetensors"
-    if not names_factory(model):
+    if not names_factory(stored.model):
         return describe(path, name=name, file=file_name, facts=facts)
     return Entry(
         name=name,
         file=file_name,
         sha256=file_sha256(path),
-        model=model,
-        parameters=sum(math.prod(tensor.shape) for tensor in tensors),
-        stored=stored_types(tensors),
+        model=stored.model,
+        parameters=stored.numbers,
+        stored=" and ".join(stored.types),
         facts=facts,
     )
 

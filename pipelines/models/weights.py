@@ -1,6 +1,5 @@
 """``k3dn weights``: list the box, install a file into it, pack what comes with the package."""
 
-import json
 import tempfile
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,7 +12,7 @@ from torch import nn
 from k3dn import box, load_weights, save_weights, tiling
 from k3dn.box.entry import Entry, check_name, check_sha256, entry_text
 from k3dn.box.shelf import FOLDER, describe, install
-from k3dn.tensor_file import TensorFile
+from k3dn.weights import stored_network
 from pipelines.errors import UserError
 from pipelines.models.box_list import BoxRow, box_rows, format_box
 from pipelines.models.card_text import card_text
@@ -162,8 +161,8 @@ def _store(weights: Path, path: Path, float16: bool | None) -> None:
 
 
 def _named(weights: Path) -> tuple[str, dict[str, object]]:
-    with TensorFile(weights) as file:
-        return file.metadata["model"], json.loads(file.metadata["options"])
+    stored = stored_network(weights)
+    return stored.model, stored.options
 
 
 def largest_change(network: nn.Module, other: nn.Module) -> float:

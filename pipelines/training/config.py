@@ -90,6 +90,8 @@ class TrainConfig(StepConfig):
     """Steps between two validations on whole pictures; there is always one at the end."""
     max_val_pairs: int = 8
     """Pairs of the val splits that a validation takes; 0 has no validation."""
+    stop_grace_s: float = 50.0
+    """Seconds that a stop (Ctrl-C, SIGTERM, ray job stop) waits for a checkpoint at most."""
     max_failures: int = 3
     """How often dead workers are started again before the run fails."""
     register: str | None = "k3dn"
@@ -117,7 +119,7 @@ class TrainConfig(StepConfig):
         for key, lowest in at_least.items():
             if not getattr(self, key) >= lowest:  # nor is NaN
                 raise ValueError(f"{key} must be at least {lowest}, not {getattr(self, key)}")
-        for key in ("lr", "cpus_per_worker", "cpus_per_reader"):
+        for key in ("lr", "cpus_per_worker", "cpus_per_reader", "stop_grace_s"):
             if not getattr(self, key) > 0:
                 raise ValueError(f"{key} must be greater than 0, not {getattr(self, key)}")
         for key in ("lambda_1", "disparity_loss"):
@@ -158,6 +160,7 @@ NOT_IN_DIGEST = (
     "log_every",
     "checkpoint_every",
     "val_every",
+    "stop_grace_s",
     "max_val_pairs",
     "max_failures",
     "register",

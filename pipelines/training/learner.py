@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from k3dn import Loss, TrainingObjective, build_model
+from k3dn.network.model import as_k3dn
 from pipelines.training.checkpoint import State
 from pipelines.training.config import TrainConfig
 from pipelines.training.context import WorkerContext
@@ -73,6 +74,14 @@ class Learner:
         """What is validated and kept: the average of the weights where there is one."""
         return self._model if self._average is None else self._average
 
+    @property
+    def estimator_learns(self) -> bool:
+        """Whether the network is a K3DN whose disparity estimator is not frozen."""
+        network = as_k3dn(self._model)
+        if network is None or network.disparity is None:
+            return False
+        return any(parameter.requires_grad for parameter in network.disparity.parameters())
+
     def state(self) -> State:
         """Return what a checkpoint holds."""
         state: State = {
@@ -83,21 +92,23 @@ class Learner:
             state["average"] = self._average.state_dict()
         return state
 
-    def step(self, step: int, batch: Batch) -> dict[str, float]:
+    def step(self, step: int, batch: Batch, *, stop: bool = False) -> dict[str, float]:
         """Make optimizer step number ``step`` (from 0) on this worker's part of the batch.
 
-        Returns loss, deblur, reblur and disparity of the global batch, the norm of the gradient and
-        the learning rate. Where one of them is not finite, no worker changes its weights.
+        Returns loss, deblur, reblur and disparity of the global batch, the norm of the gradient,
+        the learning rate, and ``stop``: how many workers said so. Where the loss or the norm is not
+        finite, no worker changes its weights.
         """
         config, context = self._config, self._context
         self._objective.train()
         freeze_statistics(self._model, config.train_only)
         torch.manual_seed(seed_of(config.seed, "step", step, context.rank))  # e.g. for dropout
         self._optimizer.zero_grad(set_to_none=True)
-        losses = context.sum(self._accumulate(batch, reblur=step % config.reblur_every == 0))
+        losses = self._accumulate(batch, reblur=step % config.reblur_every == 0)
+        sums = context.sum(torch.cat((losses, losses.new_tensor([float(stop)]))))
         norm = self._clip()
         rate = learning_rate(step, config)
-        values = dict(zip(LOSSES, losses.tolist(), strict=True))
+        values = dict(zip((*LOSSES, "stop"), sums.tolist(), strict=True))
         if math.isfinite(values["loss"]) and math.isfinite(norm):
             for group in self._optimizer.param_groups:
                 group["lr"] = rate

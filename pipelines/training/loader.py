@@ -12,6 +12,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from k3dn.network.config import variant
+from pipelines.training.config import TrainConfig
 from pipelines.training.order import rank_slice
 from pipelines.training.plan import RunPlan
 from pipelines.training.reader import SampleReader
@@ -38,7 +40,7 @@ class Batch:
     target: Tensor
     coc: Tensor | None = None
     """Signed blur radius in px, ``(n, 1, P, P)`` float32, NaN where not known; None where the run
-    has no ``disparity_loss``."""
+    has no ``disparity_loss``, or the network estimates none."""
 
 
 class BatchSource(Protocol):
@@ -61,7 +63,7 @@ def local_batches(
     plan: RunPlan, rank: int, world_size: int, start: int, stop: int
 ) -> Generator[Batch, None, None]:
     """Yield the same batches, read in this process."""
-    reader = SampleReader(plan, rank, world_size)
+    reader = SampleReader(plan, rank, world_size, with_coc=wants_coc(plan.config))
     for step in range(start, stop):
         yield collate(reader({"step": [step]}))  # type: ignore[dict-item]
 
@@ -89,7 +91,12 @@ def _ray_job(
         steps, override_num_blocks=max(1, len(steps) // STEPS_PER_TASK)
     ).map_batches(
         SampleReader,
-        fn_constructor_kwargs={"plan": plan, "rank": rank, "world_size": world_size},
+        fn_constructor_kwargs={
+            "plan": plan,
+            "rank": rank,
+            "world_size": world_size,
+            "with_coc": wants_coc(config),
+        },
         batch_size=None,
         compute=ActorPoolStrategy(size=config.readers_per_worker),
         num_cpus=config.cpus_per_reader,
@@ -101,6 +108,16 @@ def _ray_job(
         device="cpu",
     )
     yield from cast(Iterator[Batch], batches)
+
+
+def wants_coc(config: TrainConfig) -> bool:
+    """Whether known blur radii are decoded: where they count, and the network estimates them.
+
+    Somebody's factory may build a K3DN that does.
+    """
+    if config.disparity_loss == 0:
+        return False
+    return ":" in config.model or variant(config.model, config.network).reads_coc
 
 
 def collate(columns: Mapping[str, NDArray[Any]]) -> Batch:

@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from k3dn import save_weights
+from k3dn import K3DN, save_weights
 from pipelines.dataset.provenance import processor_kind
 from pipelines.storage import Location
 from pipelines.training.checkpoint import (
@@ -25,22 +25,31 @@ from pipelines.training.learner import LOSSES, Learner
 from pipelines.training.loader import Batch, BatchSource
 from pipelines.training.order import step_samples
 from pipelines.training.plan import RunPlan
-from pipelines.training.record import RecordWriter, write_samples
-from pipelines.training.start import read_start
+from pipelines.training.record import RecordWriter, read_rows, write_samples
+from pipelines.training.start import read_start, start_has_drifted
+from pipelines.training.stopping import StopWatch
 from pipelines.training.validation import Validation
 
 log = logging.getLogger(__name__)
 
 OUTCOME = "outcome.json"
 WEIGHTS = "weights.safetensors"
+"""The network after the last step."""
+BEST = "best.safetensors"
+"""The network at the validation with the highest PSNR so far; there while training still runs."""
+BEST_OF = "best.json"
+"""Step and validation of ``BEST``, written after it."""
+
+
+Status = Literal["done", "diverged", "stopped"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Outcome:
     """How the training of a network ended."""
 
-    status: Literal["done", "diverged"]
-    """'diverged' where the loss or the gradient was not finite."""
+    status: Status
+    """'diverged' where the loss or the gradient was not finite, 'stopped' where somebody asked."""
     step: int
     """Steps done."""
     losses: Metrics = field(default_factory=dict)
@@ -66,6 +75,15 @@ def read_outcome(run: Location) -> Outcome | None:
         return None
 
 
+def read_best(run: Location) -> Metrics | None:
+    """Return step and validation of the best weights so far; None where there are none yet."""
+    try:
+        found: Metrics = json.loads(run.child(BEST_OF).read_bytes())
+    except FileNotFoundError:
+        return None
+    return found
+
+
 class _Fit:
     def __init__(self, plan: RunPlan, context: WorkerContext) -> None:
         self._plan, self._context = plan, context
@@ -76,6 +94,7 @@ class _Fit:
         self._learner = Learner(plan.config, context, state, start)
         self._validation = Validation(plan, context)
         self._record = RecordWriter(self._run, self._step) if context.rank == 0 else None
+        self._stop_watch = StopWatch(self._run if context.rank == 0 else None)
         self._saved_step = self._step
         self._samples: list[tuple[int, str]] = []
         self._losses: Metrics = state["losses"] if state else {}
@@ -89,10 +108,10 @@ class _Fit:
         if self._record:
             self._record.flush()
         batches = batches_of(self._plan, context.rank, context.world_size, self._step, config.steps)
-        with closing(batches):
-            finite = self._steps(batches)
-        if not finite:
-            return self._finish(Outcome(status="diverged", step=self._step))
+        with closing(batches), closing(self._stop_watch):
+            ended = self._steps(batches)
+        if ended != "done":
+            return self._finish(Outcome(status=ended, step=self._step))
         if self._measured_step != self._step:
             self._measure()
         return self._finish(
@@ -104,8 +123,8 @@ class _Fit:
             )
         )
 
-    def _steps(self, batches: Iterator[Batch]) -> bool:
-        """Make the steps that are left; False where one was not finite."""
+    def _steps(self, batches: Iterator[Batch]) -> Status:
+        """Make the steps that are left; return how that ended."""
         config = self._config
         window = _Window()
         while self._step < config.steps:
@@ -113,9 +132,10 @@ class _Fit:
             batch = next(batches)
             waited_s = time.perf_counter() - asked_s
             self._check_due(batch)
-            values = self._learner.step(self._step, batch)
+            values = self._learner.step(self._step, batch, stop=self._stop_watch.requested)
+            asked_to_stop = values.pop("stop") > 0
             if not (math.isfinite(values["loss"]) and math.isfinite(values["grad_norm"])):
-                return False
+                return "diverged"
             self._step += 1
             self._samples += zip(batch.index, batch.pair_id, strict=True)
             window.add(values, waited_s, time.perf_counter() - asked_s)
@@ -126,9 +146,12 @@ class _Fit:
                 window = _Window()
             if self._is_due(config.checkpoint_every):
                 self._checkpoint()
+            if asked_to_stop and self._step < config.steps:
+                self._checkpoint()
+                return "stopped"
             if self._is_due(config.val_every):
                 self._measure()
-        return True
+        return "done"
 
     def _check_due(self, batch: Batch) -> None:
         rank, world_size = self._context.rank, self._context.world_size
@@ -167,6 +190,7 @@ class _Fit:
         self._measured_step = self._step
         if self._measured:
             self._add(**self._measured)
+            self._keep_best()
         self._context.report({"step": float(self._step), **self._losses, **self._measured})
 
     def _add(self, **values: object) -> None:
@@ -176,19 +200,44 @@ class _Fit:
     def _finish(self, outcome: Outcome) -> Outcome:
         if self._record:
             if outcome.status == "done":
-                self._write_weights()
+                self._write_weights(WEIGHTS)
             self._add(event=outcome.status)
             self._record.flush()
             self._run.child(OUTCOME).write_bytes(json.dumps(asdict(outcome)).encode())
         self._context.gather(None)  # nobody leaves while rank 0 still writes
         return outcome
 
-    def _write_weights(self) -> None:
-        config = self._config
+    def _keep_best(self) -> None:
+        """Write the weights of a validation that none before it in this run exceeds."""
+        if not self._record:
+            return
+        best = read_best(self._run)
+        # One of a later step is from before a restart, and comes again.
+        if best and best["step"] < self._step and best["val_psnr"] >= self._measured["val_psnr"]:
+            return
+        self._write_weights(BEST)
+        kept = {"step": self._step, **self._measured}
+        self._run.child(BEST_OF).write_bytes(json.dumps(kept).encode())
+
+    def _write_weights(self, name: str) -> None:
+        config, network = self._config, self._learner.network
+        if isinstance(network, K3DN):
+            network.coc_drifted = self._has_drifted()
         with tempfile.TemporaryDirectory(prefix="k3dn-weights-") as folder:
-            path = Path(folder, WEIGHTS)
-            save_weights(path, self._learner.network, name=config.model, options=config.network)
-            self._run.child(WEIGHTS).write_bytes(path.read_bytes())
+            path = Path(folder, name)
+            save_weights(path, network, name=config.model, options=config.network)
+            self._run.child(name).write_bytes(path.read_bytes())
+
+    def _has_drifted(self) -> bool:
+        """Whether the readout of the blur radius was left behind by its estimator.
+
+        Samples come mixed: where some pairs of a run have known radii, they teach it to the end.
+        """
+        assert self._record is not None
+        self._record.flush()
+        if any(row.get("disparity", 0.0) > 0 for row in read_rows(self._run)):
+            return False
+        return self._learner.estimator_learns or start_has_drifted(self._run)
 
 
 class _Window:

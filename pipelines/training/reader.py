@@ -30,12 +30,14 @@ class SampleReader:
 
     Calling it with ``{"step": [s]}`` gives, in the order of the global sequence, the columns
     ``index`` (position in the sequence, int64), ``pair_id``, and ``pictures``: left, right and
-    target as ``(n, 3, P, P, 3)`` uint16 (8-bit values times 257, which is exact). Where the run
-    has a ``disparity_loss`` also ``coc``, the signed blur radius in px, ``(n, P, P)`` float16, NaN
-    for pairs whose radius is not known.
+    target as ``(n, 3, P, P, 3)`` uint16 (8-bit values times 257, which is exact). ``with_coc``
+    also ``coc``, the signed blur radius in px, ``(n, P, P)`` float16, NaN for pairs whose radius is
+    not known.
     """
 
-    def __init__(self, plan: RunPlan, rank: int, world_size: int) -> None:
+    def __init__(
+        self, plan: RunPlan, rank: int, world_size: int, *, with_coc: bool = False
+    ) -> None:
         plan.check_arrived()
         self._plan = plan
         self._rank, self._world_size = rank, world_size
@@ -46,7 +48,7 @@ class SampleReader:
             recolour=plan.config.recolour,
             same_views=plan.config.same_views,
         )
-        self._with_coc = plan.config.disparity_loss > 0
+        self._with_coc = with_coc
         self._versions = [open_version(plan.root, source.reference) for source in plan.sources]
         self._cache: OrderedDict[tuple[int, int], tuple[str, Patch]] = OrderedDict()
         self._cached_bytes = 0

@@ -4,12 +4,14 @@ The authors train in two stages: the network without SRP blocks, then those bloc
 ``start_from`` names the first stage's weights, ``train_only`` the parts that still learn.
 """
 
+import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 
 from torch import Tensor, nn
 
 from k3dn import K3DN, load_weights
+from k3dn.weights import coc_drifted
 from pipelines.errors import UserError
 from pipelines.models.loading import model_of, open_weights
 from pipelines.storage import Location
@@ -48,6 +50,17 @@ def read_start(run: Location) -> dict[str, Tensor]:
     from safetensors.torch import load
 
     return load(run.child(START).read_bytes())
+
+
+def start_has_drifted(run: Location) -> bool:
+    """Whether a run begins with a network that is ``K3DN.coc_drifted``."""
+    start = run.child(START)
+    if not start.exists():
+        return False
+    with tempfile.NamedTemporaryFile(suffix=".safetensors") as file:
+        file.write(start.read_bytes())
+        file.flush()
+        return coc_drifted(file.name)
 
 
 def freeze_statistics(model: nn.Module, train_only: Sequence[str]) -> None:

@@ -26,6 +26,7 @@ from pipelines.training.loop import OUTCOME, WEIGHTS, Outcome, read_outcome
 from pipelines.training.plan import RunPlan, claim, plan_run
 from pipelines.training.record import read_rows
 from pipelines.training.start import bring_start, learning_parts
+from pipelines.training.stopping import stopping_in_order
 from pipelines.training.validation import PICTURES
 
 if TYPE_CHECKING:
@@ -139,8 +140,12 @@ def _train(plan: RunPlan) -> Outcome:
     with ray_cluster(plan.config.ray_address):
         trainer = _trainer(plan, ())
         try:
-            with shown_progress(plan.folder, plan.config.steps):
+            with (
+                shown_progress(plan.folder, plan.config.steps),
+                stopping_in_order(plan.folder, plan.config.stop_grace_s) as stopper,
+            ):
                 trainer.fit()
+            stopper.raise_if_asked()
         except TrainingFailedError as error:
             go_on = f"the same command goes on from {_newest(plan.folder)}"
             reason = mendable_reason(error)
@@ -151,7 +156,7 @@ def _train(plan: RunPlan) -> Outcome:
                 f"run {plan.name}: training failed: {reason}; when that is mended, {go_on}"
             ) from error
     outcome = read_outcome(plan.folder)
-    if outcome is None:
+    if outcome is None or outcome.status == "stopped":
         raise UserError(
             f"run {plan.name} was stopped before its end; the same command goes on from "
             f"{_newest(plan.folder)}"

@@ -31,14 +31,11 @@ from pipelines.dataset.catalog import run as list_datasets
 from pipelines.dataset.config import DatasetsConfig
 from pipelines.dataset.version import open_version
 from pipelines.demo.config import DemoConfig
+from pipelines.errors import UserError
 from pipelines.models.scores import to_unit
 from pipelines.storage import locate
+from pipelines.training.bare import train_here
 from pipelines.training.config import TrainConfig
-from pipelines.training.context import ProcessContext
-from pipelines.training.loader import local_batches
-from pipelines.training.loop import WEIGHTS, fit
-from pipelines.training.plan import claim, plan_run
-from pipelines.training.start import bring_start
 
 DEFAULT = "default"
 LARGEST_PX = 576
@@ -171,15 +168,7 @@ def train(
         max_val_pairs=0,
         checkpoint_every=500,
     )
-    plan = plan_run(replace(config, **reading.training))
-    claim(plan)
-    bring_start(plan, k3dn.build_model(model, reading.network), "")
-    weights = plan.folder.child(WEIGHTS)
-    if not weights.exists():
-        outcome = fit(plan, ProcessContext(), local_batches)
-        if outcome.status == "diverged":
-            raise ArithmeticError(f"{name} diverged at step {outcome.step}")
-    return str(weights.local_path())
+    return str(train_here(replace(config, **reading.training)).local_path())
 
 
 def train_two_stages(
@@ -279,7 +268,7 @@ def measure(
     way = train_two_stages if name == TWO_STAGES else train
     try:
         weights = way(root, datasets, model, f"{name}-seed-{seed}", reading, steps)
-    except ArithmeticError as error:
+    except UserError as error:
         print(error, flush=True)
         return {name: {}}
     trained = k3dn.load_weights(weights)

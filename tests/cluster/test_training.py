@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import asdict, replace
@@ -21,9 +21,11 @@ from mlflow import MlflowClient
 
 import k3dn
 from pipelines.errors import UserError
+from pipelines.tracking import EXPERIMENT, resolve_tracking_uri
+from pipelines.training.checkpoint import complete_steps, load_checkpoint
 from pipelines.training.config import TrainConfig
 from pipelines.training.context import ProcessContext
-from pipelines.training.loader import local_batches
+from pipelines.training.loader import Batch, BatchSource, local_batches
 from pipelines.training.loop import WEIGHTS, fit
 from pipelines.training.plan import RunPlan, plan_run
 from pipelines.training.record import read_rows, read_samples
@@ -82,6 +84,26 @@ def assert_same_training(one: RunPlan, other: RunPlan) -> None:
         torch.testing.assert_close(value, weights[1][key], rtol=1e-4, atol=1e-6)
 
 
+def up_to(last: int) -> BatchSource:
+    """Batches of the first steps; to ask for more raises StopIteration."""
+
+    def batches(
+        plan: RunPlan, rank: int, world_size: int, start: int, stop: int
+    ) -> Generator[Batch, None, None]:
+        yield from local_batches(plan, rank, world_size, start, last)
+
+    return batches
+
+
+def as_command(config: TrainConfig) -> tuple[list[str], dict[str, str]]:
+    """The command of a configuration, and its environment."""
+    command = [sys.executable, "-m", "pipelines", "train", "--json"]
+    command += [f"{key}={value}" for key, value in command_line_keys(config).items()]
+    environment = {**os.environ, "PYTHONPATH": str(Path.cwd()), "RAY_AUTH_MODE": "disabled"}
+    environment.pop("RAY_ADDRESS", None)
+    return command, environment
+
+
 def until(condition: Callable[[], object], what: str) -> None:
     deadline_s = time.monotonic() + 300
     while not condition():
@@ -115,7 +137,7 @@ def command_line_keys(config: TrainConfig) -> dict[str, str]:
     """A configuration as one types it."""
     network = {f"network.{key}": str(value) for key, value in config.network.items()}
     own = ("root", "model", "steps", "patch", "batch_size", "lr", "warmup_steps", "log_every")
-    own += ("checkpoint_every", "val_every", "cpus_per_worker", "cpus_per_reader")
+    own += ("checkpoint_every", "val_every", "cpus_per_worker", "cpus_per_reader", "stop_grace_s")
     keys = {key: str(getattr(config, key)) for key in own}
     return {**keys, **network, "datasets": ",".join(config.datasets), "register": "none"}
 
@@ -197,12 +219,15 @@ def test_a_killed_worker_costs_the_steps_since_the_checkpoint(
 def test_stopped_and_killed_drivers_leave_nothing_running_and_the_same_command_goes_on(
     config: TrainConfig, gate: Path, tmp_path: Path
 ) -> None:
-    config = replace(config, model=f"{NETWORKS}:gated", network={"gate": str(gate), "at": 8})
+    # The workers stand still, so that no checkpoint comes within the grace.
+    config = replace(
+        config,
+        model=f"{NETWORKS}:gated",
+        network={"gate": str(gate), "at": 8},
+        stop_grace_s=0.5,
+    )
     plan = plan_run(config)
-    command = [sys.executable, "-m", "pipelines", "train", "--json"]
-    command += [f"{key}={value}" for key, value in command_line_keys(config).items()]
-    environment = {**os.environ, "PYTHONPATH": str(Path.cwd()), "RAY_AUTH_MODE": "disabled"}
-    environment.pop("RAY_ADDRESS", None)
+    command, environment = as_command(config)
     log = tmp_path / "driver.log"
     for end, exit_code in ((signal.SIGINT, 130), (signal.SIGKILL, -signal.SIGKILL)):
         with log.open("w") as file:
@@ -224,6 +249,36 @@ def test_stopped_and_killed_drivers_leave_nothing_running_and_the_same_command_g
     starts = [r["step"] for r in read_rows(plan.folder) if r.get("event") == "start"]
     assert starts == [0, 5, 10]
     assert_same_training(plan, uninterrupted(config))
+
+
+def test_a_signal_leads_all_workers_to_a_checkpoint(config: TrainConfig, tmp_path: Path) -> None:
+    """Checkpoints come by the signal alone: by themselves they would at the end."""
+    config = replace(config, steps=4000, checkpoint_every=4000, val_every=4000, stop_grace_s=60.0)
+    plan = plan_run(config)
+    command, environment = as_command(config)
+    log = tmp_path / "driver.log"
+    with log.open("w") as file:
+        driver = subprocess.Popen(command, env=environment, stdout=file, stderr=file)
+        until(lambda: len(read_rows(plan.folder)) > 3 or driver.poll() is not None, "some steps")
+        assert driver.poll() is None, log.read_text()
+        driver.send_signal(signal.SIGTERM)
+        assert driver.wait(timeout=120) == 143, log.read_text()
+    assert "stopping behind a checkpoint" in log.read_text()
+    assert "Traceback" not in log.read_text() and "stack" not in log.read_text()
+    (step,) = complete_steps(plan.folder)
+    assert 0 < step < 4000
+    assert [index for index, _ in read_samples(plan.folder)] == list(range(4 * step))
+    experiment = MlflowClient(resolve_tracking_uri(config)).get_experiment_by_name(EXPERIMENT)
+    client = MlflowClient(resolve_tracking_uri(config))
+    (recorded,) = client.search_runs([experiment.experiment_id])
+    assert recorded.info.status == "KILLED"
+    # What it would go on with is what the same run without Ray has after as many steps.
+    oracle = plan_run(replace(config, name="oracle", checkpoint_every=step))
+    with pytest.raises(StopIteration):
+        fit(oracle, ProcessContext(), up_to(step))
+    expected = load_checkpoint(oracle.folder, step)["model"]
+    for key, value in load_checkpoint(plan.folder, step)["model"].items():
+        assert torch.allclose(value, expected[key], atol=1e-4)
 
 
 def test_divergence_is_told_and_not_tried_again(ray_cluster: None, config: TrainConfig) -> None:

@@ -24,6 +24,7 @@ COMMANDS = [
     "export",
     "train",
     "tune",
+    "recipe",
     "evaluate",
     "promote",
     "rollback",

@@ -43,7 +43,7 @@ EMPTY_FOLDER = """
 import sys
 from pipelines.cli import run_command_line
 code = run_command_line({arguments})
-heavy = {{"ray", "mlflow", "pandas", "pyarrow", "safetensors"}} & set(sys.modules)
+heavy = {{"ray", "mlflow", "pandas", "pyarrow"}} & set(sys.modules)
 sys.exit(f"imported {{heavy}}" if heavy else code)
 """
 

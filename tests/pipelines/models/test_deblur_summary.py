@@ -137,6 +137,7 @@ def test_mistakes_are_one_line_and_nothing_is_written(tmp_path: Path, halving: s
     broken = tmp_path / "broken.png"
     broken.write_bytes(Path(left).read_bytes()[:60])
     output = tmp_path / "out.png"
+    (tmp_path / "folder.png").mkdir()
 
     def attempt(words: str, **keys: str) -> None:
         arguments = {"left": left, "right": left, "output": str(output), "model": halving} | keys
@@ -151,6 +152,8 @@ def test_mistakes_are_one_line_and_nothing_is_written(tmp_path: Path, halving: s
     attempt("16 bit", right=deep)
     attempt("cannot write .webm", output=str(tmp_path / "out.webm"))
     attempt("JPEG holds 8 bit", left=deep, right=deep, output=str(tmp_path / "out.jpg"))
+    attempt("is a folder; name a file in it", output=str(tmp_path / "folder.png"))
+    attempt("broken.png: not a directory; name", output=str(broken / "out.png"))
     attempt("no model at", model=str(tmp_path / "none.safetensors"))
     assert not output.exists()
 
@@ -184,7 +187,7 @@ def test_an_evil_weights_file_is_one_line_and_runs_nothing(
     words = {
         "code": "whose code does not run",
         "NaN": "holds NaN",
-        "cut": "it was cut, copy it again",
+        "cut": "may have been cut, copy it again",
     }
     assert words.get(kind, "is for 'subprocess:check_output', not for factory=") in line
     assert str(path) in line and "Traceback" not in printed

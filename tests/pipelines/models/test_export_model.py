@@ -89,6 +89,20 @@ def test_a_file_that_is_there_is_replaced_only_on_demand(tmp_path: Path, weights
     assert torch.export.load(there).module()(*torch.rand(2, 1, 3, 32, 48)).shape[-2:] == (32, 48)
 
 
+@pytest.mark.parametrize(
+    ("output", "words"),
+    [("weights.safetensors/net.pt2", "not a directory; name a file in"), ("a.pt2", "is a folder")],
+)
+def test_a_place_that_takes_no_file_is_found_before_the_work(
+    tmp_path: Path, weights: Path, monkeypatch: pytest.MonkeyPatch, output: str, words: str
+) -> None:
+    (tmp_path / "a.pt2").mkdir()
+    monkeypatch.setattr(export_model, "load_network", None)
+    with pytest.raises(UserError, match=words):
+        export_model.run(config(tmp_path, weights, output, overwrite=True))
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.pt2", "weights.safetensors"]
+
+
 CHANGING_CODE = """
 import torch
 

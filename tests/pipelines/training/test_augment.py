@@ -135,18 +135,23 @@ def test_a_plane_stays_on_its_side_of_focus_unless_its_views_change_places(
         assert found == (-2 if exchange else 2) * half_px
 
 
-def test_half_of_the_patches_change_places_whatever_their_flip() -> None:
+def test_half_of_the_patches_change_places_whatever_else_is_drawn() -> None:
+    """Not only on the whole: by flip, and where the patch is cut in the picture."""
     left, right = picture(0), picture(5000)
     never, half = Augmentation(PATCH), Augmentation(PATCH, 0.5)
     seen: Counter[tuple[bool, bool]] = Counter()
-    for seed in range(200):
+    draws = []
+    for seed in range(300):
         plain = never(left, right, left, seed=seed)
         patch = half(left, right, left, seed=seed)
         exchanged = np.array_equal(patch.left, plain.right)
         assert np.array_equal(patch.right, plain.left if exchanged else plain.right)
         assert np.array_equal(patch.target, plain.target)
         seen[exchanged, plain.left.min() >= 5000] += 1
-    assert min(seen.values()) > 30 and len(seen) == 4
+        draws.append((exchanged, *place_and_flips(plain.target, left)))
+    assert min(seen.values()) > 45 and len(seen) == 4
+    correlations = np.corrcoef(np.array(draws, float), rowvar=False)[0, 1:]
+    assert np.abs(correlations).max() < 0.2  # 3.5 standard deviations of what chance gives
 
 
 def test_a_picture_smaller_than_the_patch_is_continued(augment: Augmentation) -> None:

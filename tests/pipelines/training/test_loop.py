@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Generator
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -13,10 +14,10 @@ from pipelines.training.config import TrainConfig
 from pipelines.training.context import ProcessContext
 from pipelines.training.learner import Learner, learning_rate
 from pipelines.training.loader import Batch, local_batches
-from pipelines.training.loop import OUTCOME, WEIGHTS, Outcome, fit, read_outcome
+from pipelines.training.loop import BEST, OUTCOME, WEIGHTS, Outcome, fit, read_best, read_outcome
 from pipelines.training.plan import RunPlan, plan_run
 from pipelines.training.record import read_rows, read_samples
-from pipelines.training.validation import Held, held_out
+from pipelines.training.validation import Held, Validation, held_out
 from tests.pipelines.training.conftest import NETWORKS
 from tests.pipelines.training.versions import make_pair, write_version
 
@@ -145,6 +146,27 @@ def test_validation_is_the_mean_over_whole_pictures(small: Small) -> None:
         error = np.mean((restored - pair.target / peak) ** 2)
         psnr.append(-10 * np.log10(error))
     assert outcome.validation["val_psnr"] == pytest.approx(np.mean(psnr), abs=1e-3)
+
+
+def test_the_best_weights_so_far_are_kept_however_often_it_is_killed(small: Small) -> None:
+    # A rate at which a network of this size goes up and down.
+    config = small(steps=40, lr=0.1, warmup_steps=1, val_every=4, max_val_pairs=3)
+    for name, kills in (("whole", ()), ("broken", (7, 18, 33))):
+        plan = plan_run(replace(config, name=name))
+        for step in kills:
+            with pytest.raises(Killed):
+                fit(plan, ProcessContext(), killed_at(step))
+        fit(plan, ProcessContext(), local_batches)
+        rows = [row for row in read_rows(plan.folder) if "val_psnr" in row]
+        first_best = max(rows, key=lambda row: (row["val_psnr"], -row["step"]))
+        best = read_best(plan.folder)
+        assert best is not None and best["val_psnr"] == first_best["val_psnr"]
+        assert best["step"] == first_best["step"] < 40
+        kept = plan.folder.child(BEST).local_path()
+        assert kept is not None
+        network = k3dn.load_weights(kept, plan.config.model)
+        again = Validation(plan, ProcessContext()).measure(network, 0)
+        assert again["val_psnr"] == pytest.approx(best["val_psnr"], abs=1e-9)
 
 
 def test_held_out_pairs_come_in_turns_and_spread(small: Small) -> None:

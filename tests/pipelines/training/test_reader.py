@@ -23,8 +23,9 @@ Small = Callable[..., TrainConfig]
 def test_three_workers_see_what_one_sees(small: Small) -> None:
     plan = plan_run(small())
     for step in (0, 2, 13):
-        one = SampleReader(plan, 0, 1)({"step": np.array([step])})
-        three = [SampleReader(plan, rank, 3)({"step": np.array([step])}) for rank in range(3)]
+        steps = {"step": np.array([step])}
+        one = SampleReader(plan, 0, 1, with_coc=True)(steps)
+        three = [SampleReader(plan, rank, 3, with_coc=True)(steps) for rank in range(3)]
         for column in ("index", "pair_id", "pictures", "coc"):
             joined = np.concatenate([part[column] for part in three])
             assert np.array_equal(joined, one[column], equal_nan=column == "coc")
@@ -71,10 +72,18 @@ def test_the_radius_comes_with_its_patch_where_it_is_known_and_only_when_asked_f
         signs.add(float(coc[0, 0, 0].sign()))
         np.testing.assert_allclose(coc[0].abs(), target[0] * 255 / 64, rtol=2e-3)
     assert signs == {-1.0, 1.0}
-    off = plan_run(replace(config, disparity_loss=0.0))
-    plain = next(local_batches(off, 0, 1, 0, 1))
-    assert plain.coc is None
-    assert np.array_equal(plain.left, batch.left)
+    for off in (
+        replace(config, disparity_loss=0.0),
+        replace(config, model="nano", network={"coc_readout": False}),
+        replace(config, model="nano", network={"single_picture": True}),
+        replace(config, model="nano", network={"psf_blocks": 0}),
+        replace(config, model="nano", network={"form": "paper"}),
+    ):
+        plain = next(local_batches(plan_run(off), 0, 1, 0, 1))
+        assert plain.coc is None
+        assert np.array_equal(plain.left, batch.left)
+    own = plan_run(replace(config, model="nano", network={}))
+    assert next(local_batches(own, 0, 1, 0, 1)).coc is not None
 
 
 def test_a_damaged_radius_is_named(small: Small) -> None:
@@ -83,7 +92,7 @@ def test_a_damaged_radius_is_named(small: Small) -> None:
     object.__setattr__(pair, "coc", pair.coc[1:])  # type: ignore[index]
     write_version(config.root, "known", "v1", [pair])
     with pytest.raises(UserError, match=r"known@v1.*train-00: damaged coc"):
-        SampleReader(plan_run(config), 0, 1)({"step": np.array([0])})
+        SampleReader(plan_run(config), 0, 1, with_coc=True)({"step": np.array([0])})
 
 
 def test_eight_bits_lie_on_the_sixteen_bit_scale_exactly() -> None:

@@ -15,6 +15,7 @@ from pipelines.training.loader import local_batches
 from pipelines.training.loop import WEIGHTS, fit
 from pipelines.training.plan import RunPlan, claim, plan_run
 from pipelines.training.start import bring_start, learning_parts, read_start
+from tests.pipelines.training.versions import make_pair, write_version
 
 Small = Callable[..., TrainConfig]
 OPTIONS = {"width": 2, "disparity_channels": 4, "psf_blocks": 1}
@@ -76,6 +77,32 @@ def test_two_stages_train_the_srp_blocks_on_a_frozen_network(
     assert all(".srp." in key for key in added)
     once_more = train(small(**{**vars_of(second), "name": "third", "steps": 5}))
     assert any(not torch.equal(after[key], once_more[key]) for key in added), "they learn"
+
+
+def test_a_readout_that_is_left_behind_is_not_believed(small: Small) -> None:
+    """Fine-tuning without known radii moves R under the readout; a frozen R stays under it."""
+
+    def shown(name: str, options: dict[str, object], **keys: object) -> tuple[Path, bool]:
+        config = small(name=name, model="nano", network=options, steps=3, **keys)
+        train(config)
+        path = weights_of(plan_run(config))
+        views = torch.rand(2, 32, 32, 3).numpy()
+        return path, k3dn.explain(k3dn.load_weights(path), *views).coc_px is not None
+
+    root = small().root
+    write_version(root, "known", "v1", [make_pair("known", "train", 0, with_coc=True)])
+    early = {**OPTIONS, "srp": False}
+    taught, believed = shown("taught", early, datasets=["known", "real"])
+    assert believed
+    second = {"start_from": str(taught), "train_only": ["srp"]}
+    assert shown("second", OPTIONS, **second)[1]
+    for keys in ({"datasets": ["real"]}, {"datasets": ["known"], "disparity_loss": 0.0}):
+        name = f"tuned-{keys['datasets'][0]}"
+        tuned, believed = shown(name, early, start_from=str(taught), **keys)
+        assert not believed
+    again = {"start_from": str(tuned), "train_only": ["srp"]}
+    assert not shown("again", OPTIONS, datasets=["real"], **again)[1]
+    assert shown("back", early, datasets=["known"], start_from=str(tuned))[1]
 
 
 def vars_of(config: TrainConfig) -> dict[str, object]:

@@ -1,0 +1,1 @@
+"""From sharp photographs and RGB-D scenes to weights, by one command."""

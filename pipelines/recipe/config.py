@@ -1,0 +1,58 @@
+"""Configuration of the recipe. Imports nothing heavy: help is printed from it."""
+
+import math
+from dataclasses import dataclass, field
+from typing import Literal
+
+from pipelines.config import StepConfig
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RecipeConfig(StepConfig):
+    """Make weights from sharp photographs and RGB-D scenes: pairs, training in stages, figures."""
+
+    name: str = "recipe"
+    """Name of the weights, of the runs and of the datasets made for them; again, it goes on."""
+    model: Literal["nano", "tiny", "lightweight"] = "nano"
+    """Network."""
+    photographs: str = "skimage"
+    """Sharp photographs for the surfaces of made-up scenes: a folder or URL, skimage, or none."""
+    scenes: str | None = None
+    """Folder or URL of RGB-D scenes (NNN_image, NNN_depth); none takes made-up ones alone."""
+    datasets: list[str] = field(default_factory=list)
+    """Dataset versions to train on as well, such as real pairs: name, name@version*8."""
+    preset: str | None = "camera"
+    """Preset of the pairs; none has the plain settings of the step synth."""
+    pairs: int = 1500
+    """Pairs to make of the photographs, and as many of the scenes; 0 makes none."""
+    size: str = "384x512"
+    """Height x width of a pair in pixels."""
+    max_coc_px: float = 14.0
+    """Largest blur radius in pixels."""
+    effort: float = 1.0
+    """How often the stages' steps are made; 0.1 tries everything out."""
+    bare: bool = False
+    """Train in this process, without Ray Train and MLflow; on one GPU where there is one."""
+    threads: int = 2
+    """Threads of torch, where bare, and of the one worker, where not."""
+    precision: Literal["fp32", "bf16"] = "bf16"
+    """Arithmetic of the network in training."""
+    checkpoint_every: int = 100
+    """Steps between two checkpoints: what a kill can cost at most."""
+    val_every: int = 500
+    """Steps between two validations; the best weights by them are kept."""
+    max_val_pairs: int = 24
+    """Held-out pairs of a validation."""
+    seed: int = 0
+    """Seed of pairs, first weights, order and augmentation."""
+
+    def __post_init__(self) -> None:
+        if self.pairs < 0 or (self.pairs == 0 and not self.datasets):
+            raise ValueError(
+                f"pairs must be at least 1 where there are no datasets, got {self.pairs}"
+            )
+        if not 0 < self.effort < math.inf:
+            raise ValueError(f"effort must be positive, got {self.effort:g}")
+        for key in ("threads", "checkpoint_every", "val_every", "max_val_pairs"):
+            if getattr(self, key) < 1:
+                raise ValueError(f"{key} must be at least 1, got {getattr(self, key)}")

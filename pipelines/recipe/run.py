@@ -1,0 +1,199 @@
+"""The step ``recipe``: pairs, stages of training, the best weights, and a record of how."""
+
+import json
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from pipelines.config import SHARED_KEYS, as_dict
+from pipelines.dataset import synthesize
+from pipelines.dataset.config import PROCEDURAL, SynthConfig
+from pipelines.dataset.provenance import code_fingerprint, processor_kind
+from pipelines.dataset.version import open_version
+from pipelines.errors import UserError
+from pipelines.progress import say
+from pipelines.recipe.config import RecipeConfig
+from pipelines.recipe.stages import (
+    EMA,
+    GRAD_CLIP,
+    RECOLOUR,
+    SAME_VIEWS,
+    WARMUP_STEPS,
+    Stage,
+    stages_of,
+)
+from pipelines.storage import Location, locate
+from pipelines.training import train
+from pipelines.training.bare import train_here
+from pipelines.training.config import TrainConfig
+from pipelines.training.loop import BEST, read_best
+from pipelines.training.plan import RUNS
+
+RECIPES = "_recipes"
+RECORD = "recipe.json"
+WEIGHTS = "weights.safetensors"
+_CODE = ("k3dn", "synth", "pipelines.dataset", "pipelines.training", "pipelines.recipe")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RecipeResult:
+    """Weights were made."""
+
+    name: str
+    model: str
+    weights: str
+    """Where they lie, safetensors."""
+    record: str
+    """Where it is written how they were made."""
+    steps: int
+    """Optimizer steps of all stages."""
+    validation: dict[str, float]
+    """Of the best weights of the last stage."""
+    root: str
+
+    def describe(self) -> str:
+        """Return the result in words."""
+        lines = [f"{self.name}: {self.model} after {self.steps} steps"]
+        if self.validation:
+            gain = self.validation["val_psnr"] - self.validation["val_psnr_input"]
+            lines.append(
+                f"  validation {self.validation['val_psnr']:.2f} dB, {gain:+.2f} dB against the "
+                "mean of the views"
+            )
+        lines.append(f"  how it was made: {self.record}")
+        lines.append(f"  weights at {self.weights}")
+        return "\n".join(lines)
+
+    def next_steps(self) -> list[str]:
+        """Return what to run next."""
+        return [f"k3dn evaluate model={self.weights} root={self.root}"]
+
+
+def run(config: RecipeConfig) -> RecipeResult:
+    """Make pairs, train stage by stage, keep the best weights. Run again, it goes on.
+
+    Raises UserError for what the user can mend.
+    """
+    root = locate(config.root)
+    folder = root.child(RECIPES, config.name)
+    datasets = [*_make_pairs(config), *config.datasets]
+    _check_held_out(root, config, datasets)
+    stages = stages_of(config.model, config.effort)
+    trained: Location | None = None
+    done = []
+    for number, stage in enumerate(stages, 1):
+        say(
+            f"recipe: stage {number} of {len(stages)}: {stage.steps} steps of {stage.batch_size} "
+            f"patches of {stage.patch} px"
+        )
+        training = training_of(config, stage, number, datasets, trained)
+        started_s = time.time()
+        if config.bare:
+            train_here(training, threads=config.threads)
+        else:
+            train.run(training)
+        trained = root.child(RUNS, str(training.name))
+        done.append(asdict(stage) | {"seconds": round(time.time() - started_s)})
+    assert trained is not None
+    best = read_best(trained)
+    assert best is not None
+    kept = folder.child(WEIGHTS)
+    kept.write_bytes(trained.child(BEST).read_bytes())
+    record = {
+        "config": {k: v for k, v in as_dict(config).items() if k not in SHARED_KEYS},
+        "stages": done,
+        "datasets": [_described(root, reference) for reference in datasets],
+        "best": best,
+        "processor": processor_kind("cpu"),
+        "code": code_fingerprint(_CODE),
+    }
+    folder.child(RECORD).write_bytes(json.dumps(record, indent=2).encode())
+    return RecipeResult(
+        name=config.name,
+        model=config.model,
+        weights=kept.url,
+        record=folder.child(RECORD).url,
+        steps=sum(stage.steps for stage in stages),
+        validation={key: value for key, value in best.items() if key != "step"},
+        root=config.root,
+    )
+
+
+def _make_pairs(config: RecipeConfig) -> list[str]:
+    """Make the synthetic versions, or find them there; return their references."""
+    if config.pairs == 0:
+        return []
+    sources = {"photographs": {"source": PROCEDURAL, "textures": config.photographs}}
+    if config.scenes is not None:
+        sources["scenes"] = {"source": config.scenes}
+    references = []
+    for kind, source in sources.items():
+        keys: dict[str, Any] = {
+            "root": config.root,
+            "dataset": f"{config.name}-{kind}",
+            "pairs": config.pairs,
+            "size": config.size,
+            "max_coc_px": config.max_coc_px,
+            "seed": config.seed,
+            "ray_address": config.ray_address,
+            **source,
+        }
+        made = (
+            SynthConfig(**keys)
+            if config.preset is None
+            else SynthConfig.of_preset(config.preset, **keys)
+        )
+        version = synthesize.make(made)
+        references.append(f"{version.dataset}@{version.version}")
+    return references
+
+
+def _check_held_out(root: Location, config: RecipeConfig, datasets: Sequence[str]) -> None:
+    if not any(open_version(root, r.partition("*")[0]).rows("val") for r in datasets):
+        raise UserError(
+            f"recipe {config.name}: no dataset has held-out pairs (split 'val') to choose the "
+            "best weights by; add one that has, or make pairs"
+        )
+
+
+def training_of(
+    config: RecipeConfig,
+    stage: Stage,
+    number: int,
+    datasets: Sequence[str],
+    before: Location | None,
+) -> TrainConfig:
+    """Return the training of a stage. before: the run whose best weights it begins with."""
+    return TrainConfig(
+        root=config.root,
+        tracking_uri=config.tracking_uri,
+        ray_address=config.ray_address,
+        name=f"{config.name}-{number}",
+        model=config.model,
+        datasets=list(datasets),
+        start_from=None if before is None else before.child(BEST).url,
+        steps=stage.steps,
+        patch=stage.patch,
+        batch_size=stage.batch_size,
+        lr=stage.lr,
+        warmup_steps=min(WARMUP_STEPS, stage.steps // 10),
+        grad_clip=GRAD_CLIP,
+        ema=EMA,
+        lambda_1=0.0,
+        recolour=RECOLOUR,
+        same_views=SAME_VIEWS,
+        precision=config.precision,
+        num_workers=1,
+        threads_per_worker=config.threads,
+        checkpoint_every=config.checkpoint_every,
+        val_every=config.val_every,
+        max_val_pairs=config.max_val_pairs,
+        seed=config.seed,
+        register=None,
+    )
+
+
+def _described(root: Location, reference: str) -> dict[str, object]:
+    version = open_version(root, reference.partition("*")[0])
+    return {"reference": reference, "digest": version.digest, "pairs": version.rows("train")}
