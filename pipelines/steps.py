@@ -165,7 +165,7 @@ _ROWS = (
         "pipelines.recipe.run:run",
         "Make weights from sharp photographs and RGB-D scenes, by one command.",
         (
-            "make {pairs} pairs (preset {preset}) of each of photographs={photographs} and "
+            "make {pairs} pairs by preset camera of each of photographs={photographs} and "
             "scenes={scenes}",
             "train {model} on them in stages; keep the best weights under {root}/_recipes/{name}",
         ),

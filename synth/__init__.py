@@ -8,12 +8,14 @@ from synth.camera import Camera, CameraRanges, LensRanges
 from synth.color import linear_to_srgb, quantize, srgb_to_linear
 from synth.pair import synthesize
 from synth.parameters import PairParameters, PairRanges, sample_parameters
+from synth.photograph import photograph
 from synth.presets import PRESETS
 from synth.psf import PSF_FAMILIES, FieldPsf, MeasuredBank, load_measured_bank
 from synth.published_cameras import PUBLISHED_CAMERAS
 from synth.randomness import generator
 from synth.render import render_layered
 from synth.scene import Scene, SyntheticPair
+from synth.shot import ShotParameters, ShotRanges, draw_shot
 
 __all__ = [
     "PRESETS",
@@ -27,10 +29,14 @@ __all__ = [
     "PairParameters",
     "PairRanges",
     "Scene",
+    "ShotParameters",
+    "ShotRanges",
     "SyntheticPair",
+    "draw_shot",
     "generator",
     "linear_to_srgb",
     "load_measured_bank",
+    "photograph",
     "quantize",
     "render_layered",
     "sample_parameters",

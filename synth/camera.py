@@ -103,16 +103,11 @@ class CameraRanges:
             focus_m *= float(rng.uniform(0.6, 0.9))
             extreme = abs(focus_m / near_m - 1.0)
         scale_px = float(rng.uniform(*self.extreme_coc_px)) / extreme
-        f_number = _draw_evenly_in_log(rng, self.f_number)
-        pitch_mm = self.sensor_width_mm / depth_m.shape[1]
-        # scale = f^2 / (2 N pitch (u - f)): solved for the focal length, which is below u always.
-        product_mm = 2.0 * f_number * pitch_mm * scale_px
-        focal_mm = 0.5 * (np.sqrt(product_mm**2 + 4.0 * product_mm * focus_m * 1e3) - product_mm)
-        return Camera(
-            focal_length_mm=float(focal_mm),
-            f_number=f_number,
-            focus_distance_m=focus_m,
-            pixel_pitch_um=pitch_mm * 1e3,
+        return lens_of_blur(
+            scale_px,
+            focus_m,
+            f_number=_draw_evenly_in_log(rng, self.f_number),
+            pitch_mm=self.sensor_width_mm / depth_m.shape[1],
         )
 
 
@@ -157,6 +152,19 @@ class LensRanges:
             focus_distance_m=focus_m,
             pixel_pitch_um=self.sensor_width_mm / depth_m.shape[1] * 1e3,
         )
+
+
+def lens_of_blur(scale_px: float, focus_m: float, *, f_number: float, pitch_mm: float) -> Camera:
+    """The thin lens, focused at focus_m, that blurs a point at infinity by a radius of scale_px."""
+    # scale = f^2 / (2 N pitch (u - f)): solved for the focal length, which is below u always.
+    product_mm = 2.0 * f_number * pitch_mm * scale_px
+    focal_mm = 0.5 * (np.sqrt(product_mm**2 + 4.0 * product_mm * focus_m * 1e3) - product_mm)
+    return Camera(
+        focal_length_mm=float(focal_mm),
+        f_number=f_number,
+        focus_distance_m=focus_m,
+        pixel_pitch_um=pitch_mm * 1e3,
+    )
 
 
 def _depth_range(depth_m: np.ndarray) -> tuple[float, float]:

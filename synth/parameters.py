@@ -103,7 +103,9 @@ class PairRanges:
     """What is drawn for each pair of a set, and from which ranges; all draws are even."""
 
     families: tuple[str, ...] = tuple(PSF_FAMILIES)
-    """Kernel families, drawn with equal chances; `measured` may be among them."""
+    """Kernel families; `measured` may be among them."""
+    weights: tuple[float, ...] | None = None
+    """Chances of the families, of any sum; None: equal."""
     cameras: CameraRanges | LensRanges = field(default_factory=CameraRanges)
     """Lenses and where they are focused; blur radii are clipped to their greatest."""
     bit_depth: int = 8
@@ -128,6 +130,8 @@ class PairRanges:
             raise ValueError(
                 f"kernel families {list(self.families)}: choose from {', '.join(known)}"
             )
+        if self.weights is not None:
+            check_weights(self.weights, len(self.families))
         for name in ("shot_noise", "read_noise", "radial_distortion"):
             value = getattr(self, name)
             if not 0.0 <= value < np.inf:
@@ -136,12 +140,21 @@ class PairRanges:
             raise ValueError(f"gain must be from 0 to below 1, got {self.gain}")
 
 
+def check_weights(weights: tuple[float, ...], families: int) -> None:
+    """Raise ValueError where weights do not fit so many families."""
+    if len(weights) != families:
+        raise ValueError(f"{families} kernel families take {families} weights, got {len(weights)}")
+    if not all(0.0 <= weight < np.inf for weight in weights) or not sum(weights) > 0.0:
+        raise ValueError(f"weights must be 0 or more and not all 0, got {list(weights)}")
+
+
 def sample_parameters(
     rng: np.random.Generator, scene: Scene, ranges: PairRanges | None = None
 ) -> PairParameters:
     """Draw a camera, kernels, noise and the rest that suit a scene. None: the default ranges."""
     ranges = ranges or PairRanges()
-    family = str(rng.choice(list(ranges.families)))
+    chances = None if ranges.weights is None else np.divide(ranges.weights, sum(ranges.weights))
+    family = str(rng.choice(list(ranges.families), p=chances))
     share, bend = rng.uniform(-ranges.gain, ranges.gain), rng.uniform(-1.0, 1.0)
     bend *= ranges.radial_distortion
     return PairParameters(

@@ -1,4 +1,4 @@
-"""The presets `ddd-syn`, `rdpd` and `k3dn` as data: what to make, of which scenes, by what name.
+"""The presets as data: what to make, of which scenes, by what name.
 
 Nothing is read or written here; the pipelines do that. The two published presets say exactly which
 pictures the published sets hold and how each came about, and which of their steps could not be
@@ -25,6 +25,7 @@ from synth.published_cameras import (
     DddSynCamera,
     RdpdCamera,
 )
+from synth.shot import ShotRanges
 
 Split = Literal["train", "val", "test"]
 
@@ -190,6 +191,18 @@ class OwnPreset:
     """Unless asked otherwise."""
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CameraPreset:
+    """A set of ours after real cameras: `synth.photograph` takes drawn shots of any scenes."""
+
+    name: str
+    ranges: ShotRanges
+    size: tuple[int, int]
+    """Height and width in pixels."""
+    pairs: int
+    """Unless asked otherwise."""
+
+
 def _ddd_syn() -> PublishedPreset:
     def part(camera: str, folder: str, split: Split, scenes: range, offset: int) -> PresetPart:
         return PresetPart(
@@ -287,7 +300,8 @@ def _k3dn() -> OwnPreset:
     return OwnPreset(
         name="k3dn",
         ranges=PairRanges(
-            families=("butterworth", "integral", "translating_disk"),
+            # Not the window, whose views lie twice as far apart as those of any camera measured.
+            families=("butterworth", "translating_disk"),
             # From next to nothing to what the published sets have at their worst, which is 40 px
             # at three times the width.
             cameras=CameraRanges(extreme_coc_px=(1.0, 16.0)),
@@ -300,7 +314,11 @@ def _k3dn() -> OwnPreset:
     )
 
 
-PRESETS: dict[str, PublishedPreset | OwnPreset] = {
-    preset.name: preset for preset in (_ddd_syn(), _rdpd(), _k3dn())
+def _camera() -> CameraPreset:
+    return CameraPreset(name="camera", ranges=ShotRanges(), size=(384, 512), pairs=10000)
+
+
+PRESETS: dict[str, PublishedPreset | OwnPreset | CameraPreset] = {
+    preset.name: preset for preset in (_ddd_syn(), _rdpd(), _k3dn(), _camera())
 }
 """Every preset by its name on the command line."""

@@ -2,15 +2,20 @@
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, dataclass, field, fields
 from typing import Any, Literal
 
 from pipelines.config import StepConfig, value_text
+from pipelines.dataset.camera_config import OpticsConfig, SensorConfig, TargetConfig
 
+CAMERA = "camera"
+"""The preset that photographs scenes as real cameras do."""
+APERTURE = "aperture"
+"""Its own kernel family."""
 KERNEL_FAMILIES = ("butterworth", "integral", "translating_disk", "measured")
 PUBLISHED_PRESETS = ("ddd-syn", "rdpd")
-PRESETS = (*PUBLISHED_PRESETS, "k3dn")
+PRESETS = (*PUBLISHED_PRESETS, "k3dn", CAMERA)
 DEPTH_UNITS = ("m", "dm", "cm", "mm")
 PROCEDURAL, MOTORCYCLE = "procedural", "motorcycle"
 """The two sources that are no place in storage."""
@@ -97,7 +102,7 @@ class SynthConfig(StepConfig):
     """Synthesise dual-pixel pairs from RGB-D scenes into a dataset version."""
 
     preset: str | None = None
-    """ddd-syn or rdpd: a published set from its source; k3dn: our widest ranges, 16 bit."""
+    """camera: as real cameras; k3dn: wide ranges, 16 bit; ddd-syn, rdpd: as published."""
     dataset: str = "synth"
     """Name of the dataset."""
     version: str = "v1"
@@ -107,11 +112,20 @@ class SynthConfig(StepConfig):
     textures: str = "skimage"
     """Photographs on procedural surfaces: skimage, none, or a folder or URL of pictures."""
     kernels: list[str] = field(default_factory=lambda: ["butterworth", "integral"])
-    """Families to draw from: butterworth, integral, translating_disk, measured (with bank.file)."""
+    """Families to draw from: butterworth, integral, translating_disk, measured (with bank.file);
+    preset camera: aperture."""
+    kernel_weights: list[float] | None = None
+    """How often each of the families is drawn, e.g. 3,1; none: all alike."""
     bank: BankConfig = field(default_factory=BankConfig)
     """Measured kernels."""
     lens: LensConfig = field(default_factory=LensConfig)
     """A real lens, in place of blur that is drawn."""
+    optics: OpticsConfig = field(default_factory=OpticsConfig)
+    """The lens of preset camera."""
+    sensor: SensorConfig = field(default_factory=SensorConfig)
+    """The sensor of preset camera."""
+    target: TargetConfig = field(default_factory=TargetConfig)
+    """The target of preset camera."""
     renderer: Literal["layered", "gather", "scatter"] = "layered"
     """layered, with occlusion; gather, as RDPD; scatter, as DDD-syn."""
     composite: Literal["over", "sum"] = "over"
@@ -179,6 +193,8 @@ class SynthConfig(StepConfig):
             raise ValueError(f"preset is one of {', '.join(PRESETS)}, not '{self.preset}'")
         if self.preset in PUBLISHED_PRESETS:
             self._check_published(self.preset)
+        elif self.preset == CAMERA:
+            self._check_camera()
         else:
             self._check_own()
         self._check_idle()
@@ -192,6 +208,32 @@ class SynthConfig(StepConfig):
             raise ValueError(
                 f"min_coc_px is above 0 and at most max_coc_px, not {self.min_coc_px:g}"
             )
+        self._check_amounts()
+        if APERTURE in self.kernels:
+            raise ValueError(f"kernels={APERTURE} are those of preset={CAMERA}: give it with them")
+        self._check_families(KERNEL_FAMILIES)
+        if self.renderer == "scatter" and self.kernels != ["integral"]:
+            raise ValueError("renderer=scatter spreads over windows: give kernels=integral with it")
+        if self.composite == "sum" and self.renderer != "layered":
+            raise ValueError(f"composite=sum goes with renderer=layered, not {self.renderer}")
+        self._check_size()
+        if self.height_width is not None:
+            _folds_nothing(self.radial_distortion, *self.height_width)
+
+    def _check_camera(self) -> None:
+        from pipelines.dataset.presets import CAMERA_FIXED
+
+        for key, value in CAMERA_FIXED.items():
+            if getattr(self, key) != value:
+                raise ValueError(
+                    f"preset {CAMERA} has {key}={value_text(value)}, "
+                    f"not {value_text(getattr(self, key))}; leave {key} out"
+                )
+        self._check_amounts()
+        self._check_families((APERTURE, *KERNEL_FAMILIES))
+        self._check_size()
+
+    def _check_amounts(self) -> None:
         for key, most in (
             ("radial_distortion", 0.2),
             ("gain", 0.9),
@@ -200,24 +242,32 @@ class SynthConfig(StepConfig):
         ):
             if not 0 <= getattr(self, key) <= most:
                 raise ValueError(f"{key} is from 0 to {most:g}, not {getattr(self, key):g}")
+
+    def _check_families(self, known: Sequence[str]) -> None:
         if not self.kernels:
-            raise ValueError(f"kernels names at least one of {', '.join(KERNEL_FAMILIES)}")
+            raise ValueError(f"kernels names at least one of {', '.join(known)}")
         for family in self.kernels:
-            if family not in KERNEL_FAMILIES:
-                raise ValueError(f"kernels: '{family}' is none of {', '.join(KERNEL_FAMILIES)}")
+            if family not in known:
+                raise ValueError(f"kernels: '{family}' is none of {', '.join(known)}")
         if ("measured" in self.kernels) != (self.bank.file is not None):
             raise ValueError(
                 "measured kernels come from a file: give kernels=measured and bank.file=... "
                 "together"
             )
-        if self.renderer == "scatter" and self.kernels != ["integral"]:
-            raise ValueError("renderer=scatter spreads over windows: give kernels=integral with it")
-        if self.composite == "sum" and self.renderer != "layered":
-            raise ValueError(f"composite=sum goes with renderer=layered, not {self.renderer}")
+        weights = self.kernel_weights
+        if weights is not None and not (
+            len(weights) == len(self.kernels)
+            and all(0 <= weight < math.inf for weight in weights)
+            and sum(weights) > 0
+        ):
+            raise ValueError(
+                f"kernel_weights has a number for each of kernels={value_text(self.kernels)}, 0 or "
+                f"more and not all 0, not {value_text(weights)}"
+            )
+
+    def _check_size(self) -> None:
         if self.size is None and self.source == PROCEDURAL:
             raise ValueError("size: procedural scenes have no size of their own; give e.g. 256x256")
-        if self.height_width is not None:
-            _folds_nothing(self.radial_distortion, *self.height_width)
 
     def _check_published(self, name: str) -> None:
         from pipelines.dataset.presets import fixed_values, source_of
@@ -238,14 +288,16 @@ class SynthConfig(StepConfig):
 
     def _check_idle(self) -> None:
         """Refuse what would change nothing, so that nobody believes that it did."""
-        published = self.preset in PUBLISHED_PRESETS
+        published, camera = self.preset in PUBLISHED_PRESETS, self.preset == CAMERA
         no_folder = self.source in (PROCEDURAL, MOTORCYCLE) or self.source.lower().endswith(".mat")
         for idle, keys, why in (
             (published, ("val_fraction", "test_fraction"), f"preset {self.preset} has its splits"),
             (published, ("seed",), f"in preset {self.preset} nothing is drawn"),
             (published, ("bank",), f"preset {self.preset} has its kernels"),
             (self.bank.file is None, ("bank",), "there is no bank.file"),
-            (published, ("lens",), f"preset {self.preset} has its cameras"),
+            (published or camera, ("lens",), f"preset {self.preset} has its cameras"),
+            (published, ("kernel_weights",), f"preset {self.preset} has its kernels"),
+            (not camera, ("optics", "sensor", "target"), f"it is for preset={CAMERA}"),
             (self.lens.focal_length_mm is None, ("lens",), "there is no lens.focal_length_mm"),
             (self.source != PROCEDURAL, ("textures",), "textures are for source=procedural"),
             (published or no_folder, ("depth_unit",), "depth_unit is for a folder of scenes"),
@@ -263,7 +315,7 @@ class SynthConfig(StepConfig):
     def _given(self, key: str) -> list[str]:
         """Return the key, or those below it, that have another value than their default."""
         value = getattr(self, key)
-        if isinstance(value, BankConfig | LensConfig):
+        if isinstance(value, BankConfig | LensConfig | OpticsConfig | SensorConfig | TargetConfig):
             plain = type(value)()
             names = [below.name for below in fields(value)]
             return [f"{key}.{n}" for n in names if getattr(value, n) != getattr(plain, n)]

@@ -87,7 +87,7 @@ def published_preset(name: str | None) -> "PublishedPreset | None":
 def preset_values(name: str) -> dict[str, Any]:
     """Return the keys of ``k3dn synth`` that a preset has a say in, by name; empty for unknown."""
     from synth.camera import CameraRanges
-    from synth.presets import PRESETS, PublishedPreset
+    from synth.presets import PRESETS, CameraPreset, PublishedPreset
 
     preset = PRESETS.get(name)
     if preset is None:
@@ -97,6 +97,19 @@ def preset_values(name: str) -> dict[str, Any]:
             "dataset": name,
             "pairs": sum(preset.pairs.values()),
             **fixed_values(name),
+        }
+    if isinstance(preset, CameraPreset):
+        shots = preset.ranges
+        return {
+            "dataset": name,
+            "pairs": preset.pairs,
+            "size": f"{preset.size[0]}x{preset.size[1]}",
+            "kernels": list(shots.families),
+            "bit_depth": shots.bit_depth,
+            "shot_noise": shots.shot_noise[1],
+            "read_noise": shots.read_noise[1],
+            "gain": shots.gain,
+            **CAMERA_FIXED,
         }
     ranges = preset.ranges
     assert isinstance(ranges.cameras, CameraRanges)  # so that blur is drawn
@@ -117,6 +130,17 @@ def preset_values(name: str) -> dict[str, Any]:
         "radial_distortion": ranges.radial_distortion,
         "gain": ranges.gain,
     }
+
+
+CAMERA_FIXED: dict[str, Any] = {
+    "renderer": "layered",
+    "composite": "over",
+    "light": "linear",
+    "min_coc_px": None,
+    "max_coc_px": None,
+    "radial_distortion": 0.0,
+}
+"""The keys that are what they are in preset camera: blur is a share of the width there."""
 
 
 def fixed_values(name: str) -> dict[str, Any]:

@@ -22,7 +22,11 @@ _CODE = ("pipelines.dataset", "synth")
 _CONTENT = (
     "preset",
     "kernels",
+    "kernel_weights",
     "lens",
+    "optics",
+    "sensor",
+    "target",
     "renderer",
     "composite",
     "light",

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pipelines.dataset.config import PROCEDURAL, SynthConfig
+from pipelines.dataset.config import CAMERA, PROCEDURAL, SynthConfig
 from pipelines.dataset.measured_kernels import LoadedBank
 from pipelines.dataset.presets import published_preset
 from pipelines.dataset.provenance import processor_kind
@@ -63,13 +63,24 @@ class SyntheticPairs:
         import synth
 
         config = self.config
-        parameters, files = self._parameters(unit, scene)
-        made = synth.synthesize(
-            scene,
-            parameters,
-            synth.generator(config.seed, f"{unit.pair_id}/noise"),
-            bank=self.bank.bank if self.bank and parameters.family == "measured" else None,
-        )
+        noise = synth.generator(config.seed, f"{unit.pair_id}/noise")
+        parameters: synth.ShotParameters | synth.PairParameters
+        if config.preset == CAMERA:
+            files: dict[str, Any] = {}
+            drawn = synth.generator(config.seed, f"{unit.pair_id}/camera")
+            parameters = synth.draw_shot(drawn, scene, shot_ranges_of(config))
+            bank = self.bank.bank if self.bank else None
+            (made,) = synth.photograph(
+                [scene], [parameters], [noise], bank=bank, device=config.device
+            )
+        else:
+            parameters, files = self._parameters(unit, scene)
+            made = synth.synthesize(
+                scene,
+                parameters,
+                noise,
+                bank=self.bank.bank if self.bank and parameters.family == "measured" else None,
+            )
         return Pair(
             pair_id=unit.pair_id,
             scene_id=unit.scene_id,
@@ -132,6 +143,7 @@ def ranges_of(config: SynthConfig) -> "synth.PairRanges":
 
     return synth.PairRanges(
         families=tuple(config.kernels),
+        weights=_weights_of(config),
         cameras=_cameras_of(config),
         bit_depth=config.bit_depth,
         renderer=config.renderer,
@@ -142,6 +154,54 @@ def ranges_of(config: SynthConfig) -> "synth.PairRanges":
         radial_distortion=config.radial_distortion,
         gain=config.gain,
     )
+
+
+def shot_ranges_of(config: SynthConfig) -> "synth.ShotRanges":
+    """Return what is drawn for the pairs of preset camera."""
+    import synth
+
+    optics, sensor, target = config.optics, config.sensor, config.target
+
+    def ends(given: list[float]) -> tuple[float, float]:
+        return given[0], given[-1]
+
+    return synth.ShotRanges(
+        blur=ends(optics.blur),
+        near_share=optics.near_share,
+        frame_width_px=None if optics.frame_width is None else float(optics.frame_width),
+        families=tuple(config.kernels),
+        weights=_weights_of(config),
+        disparity=ends(optics.disparity),
+        rim=ends(optics.rim),
+        softness=ends(optics.softness),
+        softness_px=ends(optics.softness_px),
+        spherical=ends(optics.spherical),
+        cat_eye=ends(optics.cat_eye),
+        swap=ends(optics.swap),
+        lateral=optics.lateral,
+        axial=optics.axial,
+        highlights=ends(sensor.highlights),
+        shading=ends(sensor.shading),
+        gain=config.gain,
+        mosaic_share=sensor.mosaic_share,
+        balance=ends(sensor.balance),
+        contrast=ends(sensor.contrast),
+        shot_noise=(0.0, config.shot_noise),
+        read_noise=(0.0, config.read_noise),
+        jpeg_share=sensor.jpeg_share,
+        jpeg_quality=ends(sensor.jpeg_quality),
+        target_blur=ends(target.blur),
+        target_exposure=target.exposure,
+        target_noise=target.noise,
+        target_shift_px=target.shift_px,
+        target_mosaic=target.mosaic,
+        target_jpeg=target.jpeg,
+        bit_depth=config.bit_depth,
+    )
+
+
+def _weights_of(config: SynthConfig) -> tuple[float, ...] | None:
+    return None if config.kernel_weights is None else tuple(config.kernel_weights)
 
 
 def _cameras_of(config: SynthConfig) -> "synth.CameraRanges | synth.LensRanges":

@@ -21,14 +21,14 @@ class RecipeConfig(StepConfig):
     """Folder or URL of RGB-D scenes (NNN_image, NNN_depth); none takes made-up ones alone."""
     datasets: list[str] = field(default_factory=list)
     """Dataset versions to train on as well, such as real pairs: name, name@version*8."""
-    preset: str | None = "camera"
-    """Preset of the pairs; none has the plain settings of the step synth."""
     pairs: int = 1500
     """Pairs to make of the photographs, and as many of the scenes; 0 makes none."""
     size: str = "384x512"
     """Height x width of a pair in pixels."""
-    max_coc_px: float = 14.0
-    """Largest blur radius in pixels."""
+    frame_width: int = 1000
+    """Width in pixels of the camera's frame that a pair is a part of; blur goes by it."""
+    blur: list[float] = field(default_factory=lambda: [0.005, 0.018])
+    """Least and greatest blur radius of a pair's most blurred part, as shares of that width."""
     effort: float = 1.0
     """How often the stages' steps are made; 0.1 tries everything out."""
     bare: bool = False

@@ -8,7 +8,7 @@ from typing import Any
 
 from pipelines.config import SHARED_KEYS, as_dict
 from pipelines.dataset import synthesize
-from pipelines.dataset.config import PROCEDURAL, SynthConfig
+from pipelines.dataset.config import CAMERA, PROCEDURAL, OpticsConfig, SynthConfig
 from pipelines.dataset.provenance import code_fingerprint, processor_kind
 from pipelines.dataset.version import open_version
 from pipelines.errors import UserError
@@ -134,17 +134,12 @@ def _make_pairs(config: RecipeConfig) -> list[str]:
             "dataset": f"{config.name}-{kind}",
             "pairs": config.pairs,
             "size": config.size,
-            "max_coc_px": config.max_coc_px,
+            "optics": OpticsConfig(frame_width=config.frame_width, blur=list(config.blur)),
             "seed": config.seed,
             "ray_address": config.ray_address,
             **source,
         }
-        made = (
-            SynthConfig(**keys)
-            if config.preset is None
-            else SynthConfig.of_preset(config.preset, **keys)
-        )
-        version = synthesize.make(made)
+        version = synthesize.make(SynthConfig.of_preset(CAMERA, **keys))
         references.append(f"{version.dataset}@{version.version}")
     return references
 

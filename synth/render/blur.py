@@ -97,7 +97,8 @@ def _places(psf: Psf | FieldPsf, size: tuple[int, int]) -> list[_Place]:
         whole = [np.ones(length, dtype=np.float32) for length in size]
         return [_Place(cast(Psf, psf), whole[0], whole[1], np.ones(cells, dtype=bool))]
     all_rows, all_columns = (
-        _blend_weights(length, count) for length, count in zip(size, psf.grid, strict=True)
+        blend_weights((np.arange(length) + 0.5) / length, count)
+        for length, count in zip(size, psf.grid, strict=True)
     )
     places = []
     for (row, rows), (column, columns) in (
@@ -108,9 +109,12 @@ def _places(psf: Psf | FieldPsf, size: tuple[int, int]) -> list[_Place]:
     return places
 
 
-def _blend_weights(length: int, count: int) -> np.ndarray:
-    """How much each of `count` places along a side counts at each pixel: (count, length), sum 1."""
-    position = (np.arange(length) + 0.5) / length * count - 0.5
+def blend_weights(along: np.ndarray, count: int) -> np.ndarray:
+    """How much each of `count` places along a side counts at each point (N,): (count, N), sum 1.
+
+    along: where the points lie along the side, from 0 to 1.
+    """
+    position = along * count - 0.5
     distance = np.abs(position - np.arange(count)[:, None])
     weight = np.clip((0.5 + 0.5 * _BLEND - distance) / _BLEND, 0.0, 1.0)
     # Outermost places reach to the border.

@@ -23,7 +23,7 @@ import numpy as np
 
 import k3dn
 from pipelines.dataset import synthesize
-from pipelines.dataset.config import PROCEDURAL, SynthConfig
+from pipelines.dataset.config import PROCEDURAL, OpticsConfig, SensorConfig, SynthConfig
 from pipelines.recipe.stages import EMA, GRAD_CLIP
 from pipelines.training.bare import train_here
 from pipelines.training.config import TrainConfig
@@ -40,13 +40,30 @@ class Arm:
     """What differs from the preset."""
 
 
+FRAME = {"frame_width": 1000, "blur": [0.005, 0.018]}
+"""Radii of up to 5 to 18 px, as those of photographs some 1000 px wide."""
+
+
+def _camera(optics: Mapping[str, Any] | None = None, **keys: Any) -> Arm:
+    return Arm("camera", {**keys, "optics": OpticsConfig(**(FRAME | dict(optics or {})))})
+
+
 ARMS: Mapping[str, Arm] = MappingProxyType(
     {
         "plain": Arm(),
         "plain, radii to 13 px": Arm(keys={"max_coc_px": 13.0, "min_coc_px": 2.0}),
-        "butterworth": Arm(
-            keys={"kernels": ["butterworth"], "max_coc_px": 13.0, "min_coc_px": 2.0}
-        ),
+        "camera": _camera(),
+        "camera, one radius-disparity": _camera({"disparity": [0.45]}),
+        "camera, no spherical aberration": _camera({"spherical": [0.0]}),
+        "camera, no cat's eye": _camera({"cat_eye": [0.0]}),
+        "camera, no swap": _camera({"swap": [0.0]}),
+        "camera, no colour aberration": _camera({"lateral": 0.0, "axial": 0.0}),
+        "camera, no highlights": _camera(sensor=SensorConfig(highlights=[1.0])),
+        "camera, no shading": _camera(sensor=SensorConfig(shading=[0.0])),
+        "camera, no mosaic": _camera(sensor=SensorConfig(mosaic_share=0.0)),
+        "camera, no tone curve": _camera(sensor=SensorConfig(contrast=[0.0])),
+        "camera, no JPEG": _camera(sensor=SensorConfig(jpeg_share=0.0)),
+        "camera, no noise": _camera(shot_noise=0.0, read_noise=0.0),
     }
 )
 
@@ -64,8 +81,7 @@ def make_pairs(root: str, name: str, pairs: int, size: str) -> list[str]:
     ):
         keys: dict[str, Any] = {"root": root, "dataset": f"{slug}-{kind}", "pairs": pairs}
         keys |= {"size": size, **source, **arm.keys}
-        make = SynthConfig if arm.preset is None else SynthConfig.of_preset
-        made = make(**keys) if arm.preset is None else make(arm.preset, **keys)  # type: ignore[operator]
+        made = SynthConfig.of_preset(arm.preset, **keys) if arm.preset else SynthConfig(**keys)
         version = synthesize.make(made)
         references.append(f"{version.dataset}@{version.version}")
     return references

@@ -1,0 +1,303 @@
+"""The layered renderer by tiles, for a batch of pictures, on any device.
+
+It renders what `synth.render.layered` renders, by few and large operations. A picture is cut into
+tiles that overlap. In each, pixels on depth edges taken apart (`synth.render.batch_edges`), the
+radii are cut into groups, nearest first, so that each depth edge lies between two groups
+(`synth.render.tiles`): within a group radii change slowly and nothing hides anything. So the blurs
+of a group's levels of radius are summed as products of Fourier transforms and go back together.
+With kernels K_i of levels i, the group's pixels A, shared linearly among its levels (A_i), and what
+lies behind the group, shared as the radii of the group's nearest pixels say (B_i):
+
+    colour = sum_i K_i * (A_i I) / sum_i K_i * (A_i + B_i)
+    alpha  = sum_i K_i * A_i     / sum_i K_i * (A_i + B_i)
+    view   = sum over groups of colour * prod over nearer groups of (1 - alpha)
+
+which for groups of one level is the formula of `layered`. A tile pays for its own groups and levels
+only, and for no group that its nearer ones hide.
+"""
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from synth.render.batch_edges import COC, SHARE, extremes, separate_pieces, whole_pieces
+from synth.render.batch_kernels import BatchKernels
+from synth.render.continuation import continue_known
+from synth.render.tiles import Group, Levels, Tiling, groups_of
+
+_KNOWN = 0.02  # share of a kernel that must fall on known scene to be trusted fully
+_ROUNDING = 1e-5  # what sums of shares may be off
+_OPAQUE = 1e-4  # light that still passes when all behind is taken as hidden
+_EVEN_PX = 4.0  # up to this radius levels lie evenly, beyond it farther and farther apart
+_TILES_PX = {"cpu": 1 << 16}  # of tiles worked on at a time, measured: about what stays in a cache
+_ANY_TILES_PX = 1 << 25
+
+
+def render_batch(
+    light: Tensor,
+    coc_px: Tensor,
+    kernels: BatchKernels,
+    *,
+    step_px: float = 0.5,
+    mixed_edges: bool = True,
+) -> Tensor:
+    """Render the two dual-pixel views of a batch of sharp pictures.
+
+    light: float32 (B, 3, H, W), linear, may exceed 1. coc_px: float32 (B, H, W), signed blur
+    radius, near positive. step_px: distance of neighbouring levels of radius near focus; it grows
+    with the radius beyond 4 px. mixed_edges: pixels on depth edges hold light of both sides and are
+    taken apart; False takes each pixel as of one depth. Returns float32 (B, 2, 3, H, W), left and
+    right view, on the device of light. The scene goes on mirrored beyond the borders.
+
+    On a CPU pictures are worked on one by one: the bytes of one do not depend on the batch it is
+    in, as long as `kernels.half_px` does not.
+    Raises ValueError on shapes that do not fit, values that are not finite, or a step that is not
+    positive.
+    """
+    _check(light, coc_px, step_px)
+    size = coc_px.shape[1] * coc_px.shape[2]
+    count = 1 if light.device.type == "cpu" else max(1, _ANY_TILES_PX // size)
+    views = torch.empty(light.shape[0], 2, *light.shape[1:], device=light.device)
+    for start in range(0, light.shape[0], count):
+        part = slice(start, start + count)
+        numbers = torch.arange(light.shape[0], device=light.device)[part]
+        views[part] = _render(
+            light[part], coc_px[part], kernels, numbers, step_px=step_px, mixed_edges=mixed_edges
+        )
+    return views
+
+
+def _check(light: Tensor, coc_px: Tensor, step_px: float) -> None:
+    if light.ndim != 4 or light.shape[1] != 3:
+        raise ValueError(f"light must be (B, 3, H, W), got {tuple(light.shape)}")
+    if coc_px.shape != (light.shape[0], *light.shape[2:]):
+        raise ValueError(f"coc_px is {tuple(coc_px.shape)}, light {tuple(light.shape)}")
+    if not (coc_px.isfinite().all() and light.isfinite().all()):
+        raise ValueError("light and coc_px must be finite")
+    if not step_px > 0.0:
+        raise ValueError(f"step_px must be positive, got {step_px}")
+
+
+def _render(
+    light: Tensor,
+    coc_px: Tensor,
+    kernels: BatchKernels,
+    numbers: Tensor,
+    *,
+    step_px: float,
+    mixed_edges: bool,
+) -> Tensor:
+    """Pictures at once. numbers: (B,), which of the batch they are. Returns (B, 2, 3, H, W)."""
+    height, width = coc_px.shape[1:]
+    lowest, highest = (float(c) for c in torch.aminmax(coc_px))
+    levels = Levels(lowest, highest, step_px, max(_EVEN_PX, step_px))
+    radii = levels.radii()
+    half = max(kernels.half_px(float(c)) for c in (radii[0], radii[-1], min(radii, key=abs)))
+    tiling = Tiling(height, width, half, overlap=kernels.varies)
+
+    near, far = extremes(coc_px)
+    pieces = (
+        separate_pieces(light, coc_px, near, far) if mixed_edges else whole_pieces(light, coc_px)
+    )
+    pieces[:, :, COC] = levels.position(pieces[:, :, COC])
+    groups = groups_of(pieces[:, :, COC], pieces[:, 1, SHARE], near, far, levels, tiling)
+    tiles = tiling.cut(pieces.flatten(1, 2))
+    transfers = _Transfers(kernels, numbers, radii, tiling, light.device)
+    views = tiling.canvas(light)
+    amount = _TILES_PX.get(light.device.type, _ANY_TILES_PX)
+    count = max(1, amount // tiling.side**2)
+    for start in range(0, tiling.count * len(light), count):
+        chosen = np.arange(start, min(start + count, tiling.count * len(light)))
+        maps = torch.stack([tiles[tiling.place(tile)] for tile in chosen.tolist()])
+        tiling.put(views, chosen, _render_tiles(maps, chosen, groups, transfers, tiling))
+    return views[..., :height, :width]
+
+
+class _Transfers:
+    """Transforms of kernels, for tiles and levels."""
+
+    def __init__(
+        self,
+        kernels: BatchKernels,
+        numbers: Tensor,
+        radii: np.ndarray,
+        tiling: Tiling,
+        device: torch.device,
+    ) -> None:
+        """numbers: (B,), which of the batch the pictures are. radii: of the levels."""
+        self._kernels, self._numbers, self._tiling = kernels, numbers, tiling
+        self._radii = torch.from_numpy(radii.astype(np.float32)).to(device)
+        self._middles = tiling.middles().to(device)
+        self._known: dict[tuple[int, int], Tensor] = {}
+
+    def prepare(self, tile: np.ndarray, level: np.ndarray) -> int:
+        """Make what is needed for these N tiles and levels. Returns of how many colours, 1 or 3."""
+        keys = self._keys(tile, level)
+        if self._kernels.varies:  # each is of one tile: none will be asked for again
+            self._known = {}
+        missing = sorted(set(keys) - self._known.keys())
+        if missing:
+            device = self._radii.device
+            owner, radius = torch.tensor(missing, device=device).unbind(1)
+            picture, place = owner, torch.zeros(len(missing), 2, device=device)
+            if self._kernels.varies:
+                picture, place = owner // self._tiling.count, self._middles[owner]
+            made = self._kernels(
+                self._numbers[picture], self._radii[radius], place, self._tiling.half
+            )
+            if torch.equal(made, made[:, :, :1].expand_as(made)):
+                made = made[:, :, :1]
+            side = self._tiling.side
+            spectra = torch.fft.rfft2(made, s=(side, side))[:, :, :, None]
+            self._known.update(zip(missing, spectra, strict=True))
+        return max(self._known[key].shape[1] for key in keys)
+
+    def __call__(self, tile: np.ndarray, level: np.ndarray, colours: int) -> Tensor:
+        """Of N tiles and levels: complex64 (N or 1, 2, colours, 1, F, F // 2 + 1)."""
+        keys = self._keys(tile, level)
+        if len(set(keys)) == 1:
+            keys = keys[:1]
+        found = [self._known[key].expand(-1, colours, -1, -1, -1) for key in keys]
+        return found[0][None] if len(found) == 1 else torch.stack(found)
+
+    def _keys(self, tile: np.ndarray, level: np.ndarray) -> list[tuple[int, int]]:
+        owner = tile if self._kernels.varies else tile // self._tiling.count
+        return list(zip(owner.tolist(), level.tolist(), strict=True))
+
+
+def _render_tiles(
+    maps: Tensor, chosen: np.ndarray, groups: list[Group], transfers: _Transfers, tiling: Tiling
+) -> Tensor:
+    """Tiles N, by number chosen, which ascend without gaps. maps: (N, 10, F, F), two pieces.
+
+    Returns (N, 2, 3, S, S), what the tiles show.
+    """
+    here = [group.of(chosen) for group in groups]
+    colours = transfers.prepare(
+        *(
+            np.concatenate([getattr(group, name) for group in here])
+            for name in ("every_tile", "every_level")
+        )
+    )
+    shown = tiling.shown
+    views = maps.new_zeros(len(maps), 2, colours, 3 // colours, shown, shown)
+    passing = maps.new_ones(len(maps), 2, colours, 1, shown, shown)
+    lit = np.ones(len(maps), dtype=bool)
+    for nearest, group in zip([True] + [False] * (len(here) - 1), here, strict=True):
+        for part in group.split(lit[group.tile - chosen[0]]):
+            at = part.tile - chosen[0]
+            index = torch.from_numpy(at).to(maps.device) if at.size < len(maps) else None
+            through = passing if index is None else passing[index]
+            blurred = _blur(maps if index is None else maps[index], part, transfers, colours)
+            light = _normalise(blurred, through, tiling, certain=nearest)
+            alpha = light[:, :, :, -1:].clamp(0.0, 1.0)
+            if index is None:
+                views.addcmul_(through, light[:, :, :, :-1])
+                passing = torch.addcmul(through, through, alpha, value=-1.0)
+                rest = passing
+            else:
+                views[index] += through * light[:, :, :, :-1]
+                rest = torch.addcmul(through, through, alpha, value=-1.0)
+                passing[index] = rest
+            lit[at] = (rest.flatten(1).amax(1) > _OPAQUE).cpu().numpy()
+    # Each group's light was divided by what is known of it; the rest that passes all is rounding.
+    views /= (1.0 - passing).clamp(min=1e-3)
+    return views.flatten(2, 3)
+
+
+def _blur(maps: Tensor, group: Group, transfers: _Transfers, colours: int) -> Tensor:
+    """What a group of pixels sends, each level of it under its kernels.
+
+    maps: (n, 10, F, F), two pieces. Returns (n, 2, colours, P, F, F): the views' light, 3 / colours
+    planes, matte, and, where anything lies behind the group, what is known: matte and what lies
+    behind. The first pixel of all that is blurred lies a kernel's side from the start.
+    """
+    side, device = maps.shape[-1], maps.device
+    one, two = maps[:, :5], maps[:, 5:]
+    lower, upper = (
+        torch.from_numpy(bound).to(device)[:, None, None] for bound in (group.lower, group.upper)
+    )
+    nearer_one, nearer_two = (piece[:, COC] < upper for piece in (one, two))
+    in_one, in_two = (
+        ((piece[:, COC] >= lower) & nearer).to(maps.dtype)
+        for piece, nearer in ((one, nearer_one), (two, nearer_two))
+    )
+    planes = maps.new_empty(len(maps), 4 if group.last else 5, side, side)
+    torch.mul(one[:, 1:], in_one[:, None], out=planes[:, :4])
+    planes[:, :4].addcmul_(two[:, 1:], in_two[:, None])
+    position = torch.where(in_one > 0.0, one[:, COC], two[:, COC])
+    if not group.last:
+        torch.mul(one[:, SHARE], nearer_one.to(maps.dtype), out=planes[:, 4])
+        planes[:, 4].addcmul_(two[:, SHARE], nearer_two.to(maps.dtype))
+        position = _spread(position, planes[:, 3])
+
+    repeated = [[0, 1, 2, 3, 4], [0, 3, 4, 1, 3, 4, 2, 3, 4]][colours == 3]
+    if group.last:
+        repeated = [plane for plane in repeated if plane != 4]
+    total: Tensor | None = None
+    for slot, (at, line) in enumerate(group.slots()):
+        index = torch.from_numpy(at).to(device) if at.size < len(maps) else None
+        these = planes if index is None else planes[index]
+        if group.levels.shape[1] > 1:
+            where = position if index is None else position[index]
+            a, b, c, d = torch.from_numpy(line).to(device)[..., None, None]
+            share = torch.minimum(torch.addcmul(b, where, a), torch.addcmul(d, where, c))
+            these = these * share.clamp_(0.0, 1.0)[:, None]
+        spectrum = torch.fft.rfft2(these)
+        if colours == 3:
+            spectrum = spectrum[:, repeated]
+        spectrum = spectrum.unflatten(1, (colours, -1))[:, None]
+        transfer = transfers(group.tile[at], group.levels[at, slot], colours)
+        if total is None:
+            total = spectrum * transfer
+        elif index is None:
+            total.addcmul_(spectrum, transfer)
+        else:
+            total[index] += spectrum * transfer
+    assert total is not None
+    return torch.fft.irfft2(total, s=(side, side))
+
+
+def _spread(position: Tensor, matte: Tensor) -> Tensor:
+    """Positions (n, F, F) of a group where its matte is; elsewhere those of its pixels nearby."""
+    here = (matte > 0.0).to(position.dtype)
+    position = position * here
+    known = torch.stack([position, here], dim=1)
+    for _ in range(2):
+        known = known[..., 0::2, :] + known[..., 1::2, :]
+        known = known[..., 0::2] + known[..., 1::2]
+    confidence = known[:, 1:].clamp(max=1.0)
+    coarse = known[:, :1] / known[:, 1:].clamp(min=1.0)
+    filled = continue_known(coarse, confidence)[:, 0]
+    filled = filled.repeat_interleave(4, 1).repeat_interleave(4, 2)
+    return torch.addcmul(position, filled, 1.0 - here)
+
+
+def _normalise(blurred: Tensor, through: Tensor, tiling: Tiling, *, certain: bool) -> Tensor:
+    """Divide by what is known of a group; continue it where that is nothing.
+
+    blurred: as `_blur` returns it. through: (n, 2, colours, 1, S, S), the light that comes through
+    nearer groups. certain: whether nothing is nearer. Returns (n, 2, colours, P, S, S): light and
+    matte.
+    """
+    seen = tiling.seen
+    count = 3 // through.shape[2] + 1
+
+    def divided(values: Tensor) -> tuple[Tensor, Tensor]:
+        known = values[:, :, :, -1:]
+        if not certain:
+            known = known * (known >= _ROUNDING)
+        return values[:, :, :, :count] / known.clamp(min=_KNOWN), known
+
+    light, known = divided(blurred[..., seen, seen])
+    if certain:
+        return light
+    holes = ((known < _KNOWN) & (through > _OPAQUE)).flatten(1).any(1).nonzero()[:, 0]
+    if holes.shape[0]:
+        around, known = divided(blurred[holes][..., 2 * tiling.half :, 2 * tiling.half :])
+        filled = continue_known(
+            around.flatten(0, 2), (known / _KNOWN).clamp(max=1.0).flatten(0, 2)
+        ).reshape(around.shape)
+        margin = slice(seen.start - 2 * tiling.half, seen.stop - 2 * tiling.half)
+        light[holes] = filled[..., margin, margin]
+    return light

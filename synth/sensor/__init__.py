@@ -1,0 +1,24 @@
+"""From the light behind a lens to stored pictures, in torch; JPEG by Pillow."""
+
+from synth.sensor.highlights import expand_highlights
+from synth.sensor.jpeg import through_jpeg
+from synth.sensor.mosaic import Demosaicing, Phase, demosaic, mosaic
+from synth.sensor.readout import Exposure, Sensor, read_out
+from synth.sensor.shading import draw_shading, shading
+from synth.sensor.tone import encode, srgb_to_linear
+
+__all__ = [
+    "Demosaicing",
+    "Exposure",
+    "Phase",
+    "Sensor",
+    "demosaic",
+    "draw_shading",
+    "encode",
+    "expand_highlights",
+    "mosaic",
+    "read_out",
+    "shading",
+    "srgb_to_linear",
+    "through_jpeg",
+]

@@ -1,0 +1,325 @@
+"""What a pair of preset `camera` is taken with, and what of it is drawn at random."""
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from synth.camera import Camera, lens_of_blur
+from synth.lens import ApertureParameters, Chromatic, FrameWindow
+from synth.parameters import MEASURED, check_weights
+from synth.psf import PSF_FAMILIES
+from synth.scene import Scene
+from synth.sensor import Exposure, Sensor, draw_shading
+
+APERTURE = "aperture"
+"""The kernel family of `synth.lens.aperture`."""
+
+Range = tuple[float, float]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ShotParameters:
+    """All that turns a scene into one pair, apart from the noise's random numbers."""
+
+    camera: Camera
+    """The lens and where it is focused."""
+    max_coc_px: float
+    """Blur radii are clipped to this."""
+    family: str
+    """aperture, a family of `synth.psf`, or measured, of a bank that is handed over apart."""
+    aperture: Any
+    """Parameters of the family; None for measured."""
+    window: FrameWindow
+    """Which part of the camera's frame the picture is."""
+    chromatic: Chromatic
+    """Aberration of red and blue."""
+    brightest: float
+    """Light of what the scene's picture has clipped; white is 1."""
+    shading: tuple[float, ...]
+    """See `synth.sensor.shading`."""
+    gain: Range
+    """Factors on the light of the left and the right view."""
+    sensor: Sensor
+    """Of both exposures."""
+    views: Exposure
+    """How the two views are taken."""
+    target: Exposure
+    """How the target is taken."""
+    target_sensor: Sensor
+    """What the target is read out with; its filters may be left out."""
+    target_blur: float
+    """Blur of the target, as a share of the views': its smaller aperture. 0: sharp everywhere."""
+    target_shift_px: Range
+    """How far the target lies off the views, down and to the right."""
+    bit_depth: int
+    """8 or 16."""
+
+    def __post_init__(self) -> None:
+        if self.family not in (APERTURE, MEASURED, *PSF_FAMILIES):
+            raise ValueError(f"unknown kernel family {self.family!r}")
+        if self.bit_depth not in (8, 16):
+            raise ValueError(f"bit_depth must be 8 or 16, got {self.bit_depth}")
+        if not self.brightest >= 1.0:
+            raise ValueError(f"brightest must be 1 or more, got {self.brightest}")
+        if not 0.0 <= self.target_blur < 1.0:
+            raise ValueError(f"target_blur must lie in [0, 1), got {self.target_blur}")
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain numbers and strings, ready for JSON."""
+        return asdict(self)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ShotRanges:
+    """What is drawn for each pair, evenly from the least to the greatest but for `blur`.
+
+    Each effect is one entry and takes the same random numbers whatever its range, so that pairs
+    with one effect more or less are otherwise the same. Sources: docs/synthesis.md.
+    """
+
+    blur: Range = (0.006, 0.0115)
+    """Blur radius of the most blurred part, as a share of the frame's width, drawn evenly in its
+    logarithm; a hundredth of the pixels may be blurred by up to a quarter more."""
+    near_share: float = 0.5
+    """Share of the pairs whose focus lies towards the far end of the scene, so that most of their
+    blur is that of what is nearer."""
+    frame_width_px: float | None = None
+    """Width of the camera's frame, 3:2, of which a pair is a part at a random place; None: a pair
+    is a whole frame. What is a share of the width goes by it."""
+    families: tuple[str, ...] = (APERTURE,)
+    """Kernel families: aperture, those of `synth.psf`, measured."""
+    weights: tuple[float, ...] | None = None
+    """Chances of the families, of any sum; None: equal."""
+    disparity: Range = (0.35, 0.55)
+    """Distance of the views' centroids over the blur radius."""
+    rim: Range = (-0.1, 0.5)
+    """Light at the rim, from darker to brighter than the middle."""
+    softness: Range = (0.03, 0.12)
+    """Width of the rim in blur radii."""
+    softness_px: Range = (0.1, 0.4)
+    """Width of the rim that does not grow with blur, in pixels."""
+    spherical: Range = (-0.0006, 0.0006)
+    """Spherical aberration at the rim, as a share of the frame's width."""
+    cat_eye: Range = (0.0, 0.5)
+    """What vignetting cuts off an aperture at the corners, in radii."""
+    swap: Range = (-1.2, 0.6)
+    """How far the views change parts from the left to the right of the frame."""
+    lateral: float = 0.0003
+    """Greatest distance of red or blue from green at the corners, as a share of the width."""
+    axial: float = 0.0003
+    """Greatest difference in radius of red or blue from green, as a share of the width."""
+    highlights: Range = (1.0, 4.0)
+    """Light of what is clipped in the scene; white is 1."""
+    shading: Range = (0.0, 0.03)
+    """Largest excess of one view's light over the other's in the frame."""
+    gain: float = 0.003
+    """Greatest share by which one view is brighter and the other darker than their mean."""
+    mosaic_share: float = 0.25
+    """Share of the pairs that are seen through a colour filter array, and demosaiced."""
+    balance: Range = (1.3, 2.2)
+    """White balance of red and of blue."""
+    contrast: Range = (-0.1, 0.3)
+    """What the tone curve adds to sRGB's."""
+    shot_noise: Range = (0.0, 0.015)
+    """Standard deviation of photon noise at white."""
+    read_noise: Range = (0.0, 0.002)
+    """Standard deviation of noise in the dark."""
+    jpeg_share: float = 0.25
+    """Share of the pairs whose views were stored as JPEG; bit_depth 16 holds what was decoded."""
+    jpeg_quality: Range = (85.0, 98.0)
+    """Quality of those."""
+    target_blur: Range = (0.0, 0.0)
+    """Blur of the target, as a share of the views'."""
+    target_exposure: float = 0.0
+    """Greatest share by which the target is brighter or darker than the views."""
+    target_noise: float = 0.0
+    """Noise of the target, as a share of the views'."""
+    target_shift_px: float = 0.0
+    """How far the target lies off the views at most, down and to the right."""
+    target_mosaic: bool = False
+    """Whether the target is seen through the filters of its views, too."""
+    target_jpeg: bool = False
+    """Whether the target is stored as its views are, too."""
+    bit_depth: int = 8
+    """8 or 16."""
+
+    def __post_init__(self) -> None:
+        known = (APERTURE, MEASURED, *PSF_FAMILIES)
+        if not self.families or any(name not in known for name in self.families):
+            raise ValueError(
+                f"kernel families {list(self.families)}: choose from {', '.join(known)}"
+            )
+        if self.weights is not None:
+            check_weights(self.weights, len(self.families))
+        for name in _RANGES:
+            low, high = getattr(self, name)
+            least, most = _RANGES[name]
+            if not least <= low <= high <= most:
+                raise ValueError(
+                    f"{name} must be two numbers, {least:g} <= low <= high <= {most:g}, "
+                    f"got {low:g}, {high:g}"
+                )
+        for name, most in _GREATEST.items():
+            if not 0.0 <= getattr(self, name) <= most:
+                raise ValueError(f"{name} must lie in [0, {most:g}], got {getattr(self, name):g}")
+        if self.frame_width_px is not None and not self.frame_width_px > 0.0:
+            raise ValueError(f"frame_width_px must be positive, got {self.frame_width_px}")
+
+
+_RANGES = {
+    "blur": (1e-5, 0.1),
+    "disparity": (0.05, 0.7),
+    "rim": (-1.0, 1.0),
+    "softness": (0.0, 0.4),
+    "softness_px": (0.0, 8.0),
+    "spherical": (-0.1, 0.1),
+    "cat_eye": (0.0, 1.0),
+    "swap": (-8.0, 8.0),
+    "highlights": (1.0, 1000.0),
+    "shading": (0.0, 1.0),
+    "balance": (1.0, 8.0),
+    "contrast": (-1.0, 1.0),
+    "shot_noise": (0.0, 1.0),
+    "read_noise": (0.0, 1.0),
+    "jpeg_quality": (1.0, 100.0),
+    "target_blur": (0.0, 0.9),
+}
+_GREATEST = {
+    "near_share": 1.0,
+    "lateral": 0.05,
+    "axial": 0.05,
+    "gain": 0.9,
+    "mosaic_share": 1.0,
+    "jpeg_share": 1.0,
+    "target_exposure": 0.9,
+    "target_noise": 100.0,
+    "target_shift_px": 16.0,
+}
+_F_NUMBER = (1.4, 8.0)
+_SENSOR_WIDTH_MM = 36.0
+_BEYOND = 1.25
+"""What the nearest and the farthest hundredth of the pixels may exceed the blur drawn by."""
+
+
+def draw_shot(rng: np.random.Generator, scene: Scene, ranges: ShotRanges) -> ShotParameters:
+    """Draw what suits a scene."""
+
+    def even(ends: Range) -> float:
+        return float(ends[0] + (ends[1] - ends[0]) * rng.random())
+
+    def either_side(most: float) -> float:
+        return even((-most, most))
+
+    size = scene.depth_m.shape
+    window = _draw_window(rng, (size[0], size[1]), ranges.frame_width_px)
+    width_px = window.frame_px[1]
+    blur = float(np.exp(even((np.log(ranges.blur[0]), np.log(ranges.blur[1])))))
+    camera = _draw_camera(rng, scene.depth_m, blur, ranges.near_share, width_px)
+    family = _draw_family(rng, ranges)
+    aperture = ApertureParameters(
+        disparity=even(ranges.disparity),
+        rim=even(ranges.rim),
+        softness=even(ranges.softness),
+        softness_px=even(ranges.softness_px),
+        spherical_px=even(ranges.spherical) * width_px,
+        cat_eye=even(ranges.cat_eye),
+        swap=even(ranges.swap),
+    )
+    lateral_px, axial_px = ranges.lateral * width_px, ranges.axial * width_px
+    chromatic = Chromatic(
+        lateral_px=(either_side(lateral_px), either_side(lateral_px)),
+        axial_px=(either_side(axial_px), either_side(axial_px)),
+    )
+    share = either_side(ranges.gain)
+    filtered, malvar, row, column = rng.random(4)
+    demosaicing = "none"
+    if filtered < ranges.mosaic_share:
+        demosaicing = "malvar" if malvar < 0.5 else "bilinear"
+    sensor = Sensor(
+        demosaicing=demosaicing,  # type: ignore[arg-type]
+        phase=(int(row < 0.5), int(column < 0.5)),
+        balance=(even(ranges.balance), even(ranges.balance)),
+        contrast=even(ranges.contrast),
+    )
+    compressed, quality = rng.random() < ranges.jpeg_share, round(even(ranges.jpeg_quality))
+    views = Exposure(
+        shot_noise=even(ranges.shot_noise),
+        read_noise=even(ranges.read_noise),
+        jpeg_quality=quality if compressed else None,
+    )
+    target = Exposure(
+        brightness=1.0 + either_side(ranges.target_exposure),
+        shot_noise=views.shot_noise * ranges.target_noise,
+        read_noise=views.read_noise * ranges.target_noise,
+        jpeg_quality=views.jpeg_quality if ranges.target_jpeg else None,
+    )
+    unfiltered = Sensor(balance=sensor.balance, contrast=sensor.contrast)
+    brightest, target_blur = even(ranges.highlights), even(ranges.target_blur)
+    target_shift_px = either_side(ranges.target_shift_px), either_side(ranges.target_shift_px)
+    shading = draw_shading(rng, even(ranges.shading))
+    # Last, as families take different counts of random numbers.
+    parameters = aperture if family == APERTURE else None
+    if family in PSF_FAMILIES:
+        parameters = PSF_FAMILIES[family].sample(rng)
+    return ShotParameters(
+        camera=camera,
+        max_coc_px=_BEYOND * ranges.blur[1] * width_px,
+        family=family,
+        aperture=parameters,
+        window=window,
+        chromatic=chromatic,
+        brightest=brightest,
+        shading=shading,
+        gain=(1.0 + share, 1.0 - share),
+        sensor=sensor,
+        views=views,
+        target=target,
+        target_sensor=sensor if ranges.target_mosaic else unfiltered,
+        target_blur=target_blur,
+        target_shift_px=target_shift_px,
+        bit_depth=ranges.bit_depth,
+    )
+
+
+def _draw_window(
+    rng: np.random.Generator, size: tuple[int, int], frame_width_px: float | None
+) -> FrameWindow:
+    places = rng.random(2) * 2.0 - 1.0
+    size_px = float(size[0]), float(size[1])
+    if frame_width_px is None:
+        return FrameWindow(frame_px=size_px, size_px=size_px)
+    frame_px = max(frame_width_px / 1.5, size_px[0]), max(frame_width_px, size_px[1])
+    y, x = (
+        float(place) * (1.0 - part / whole)
+        for place, part, whole in zip(places, size_px, frame_px, strict=True)
+    )
+    return FrameWindow(frame_px=frame_px, size_px=size_px, middle=(y, x))
+
+
+def _draw_family(rng: np.random.Generator, ranges: ShotRanges) -> str:
+    weights = np.array(ranges.weights or (1.0,) * len(ranges.families))
+    place = np.searchsorted(np.cumsum(weights) / weights.sum(), rng.random(), side="right")
+    return ranges.families[int(place)]
+
+
+def _draw_camera(
+    rng: np.random.Generator, depth_m: np.ndarray, blur: float, near_share: float, width_px: float
+) -> Camera:
+    """A lens that is focused near one end of the scene, as photographers focus on a subject."""
+    side, place = rng.random(2)
+    f_number = float(np.exp(rng.uniform(*np.log(_F_NUMBER))))
+    beyond = 0.5 * float(place) ** 4  # share of the pixels on the other side of the focus
+    nearer = 1.0 - beyond if side < near_share else beyond
+    near_m, focus_m, far_m = (float(z) for z in np.quantile(depth_m, [0.01, nearer, 0.99]))
+    # coc = scale * (focus / depth - 1), so the extreme is at one end of the range.
+    extreme = max(focus_m / near_m - 1.0, 1.0 - focus_m / far_m)
+    if extreme < 0.02:  # a scene of one depth is out of focus as a whole
+        focus_m *= 1.5 if side < near_share else 0.75
+        extreme = abs(focus_m / near_m - 1.0)
+    return lens_of_blur(
+        blur * width_px / extreme,
+        focus_m,
+        f_number=f_number,
+        pitch_mm=_SENSOR_WIDTH_MM / width_px,
+    )
