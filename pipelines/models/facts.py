@@ -63,7 +63,7 @@ def known_of(reference: str, config: StepConfig) -> Known:
             entry = _entry_of(path, facts)
             options = stored_network(path).options
         except ValueError as error:
-            raise UserError(f"{reference}: {error}") from error
+            raise UserError(str(error).replace(str(path), reference)) from error
         size = path.stat().st_size
     measured = _evaluations(locate(config.root), settled)
     if measured:

@@ -19,9 +19,7 @@ def kernels_of(lens, coc_px, place=MIDDLE, half_px=None):
     """Kernels (2, 3, k, k), float64, of one lens at one place."""
     made = LensKernels([lens])
     half = made.half_px(coc_px) if half_px is None else half_px
-    kernels = made(
-        torch.tensor([0]), torch.tensor([coc_px]), torch.tensor([place], dtype=torch.float32), half
-    )
+    kernels = made(torch.tensor([0]), torch.tensor([coc_px]), torch.tensor([place], dtype=torch.float32), half)
     return kernels[0].double().numpy()
 
 
@@ -162,9 +160,8 @@ def test_a_part_of_a_frame_has_the_field_of_its_place():
     whole = lens_of(cat_eye=0.5, swap=-1.0, chromatic=Chromatic(lateral_px=(0.5, 0.0)))
     part = FrameWindow(frame_px=(300, 400), size_px=(75, 100), middle=(0.75, -0.75))
     one = kernels_of(whole, 6.0, (0.5 * (0.5 + 1.0), -0.5), 12)
-    other = kernels_of(
-        Lens(light=whole.light, window=part, chromatic=whole.chromatic), 6.0, (0.0, 1.0), 12
-    )
+    other = kernels_of(Lens(light=whole.light, window=part, chromatic=whole.chromatic), 6.0,
+                       (0.0, 1.0), 12)
     np.testing.assert_allclose(one, other, atol=1e-5)
     with pytest.raises(ValueError, match="within its frame"):
         FrameWindow(frame_px=(300, 400), size_px=(75, 100), middle=(0.8, 0.0))
@@ -254,14 +251,10 @@ def test_kernels_do_not_depend_on_the_batch_and_reach_no_farther_than_said():
     assert half >= batch.half_px(3.0) >= batch.half_px(0.0) >= 1
     order = torch.tensor([2, 0, 3, 1, 0])
     made = batch(order, torch.tensor([6.0, -6.0, 6.0, 4.0, 3.0]), torch.zeros(5, 2) + 0.3, half)
-    wider = batch(
-        order, torch.tensor([6.0, -6.0, 6.0, 4.0, 3.0]), torch.zeros(5, 2) + 0.3, half + 4
-    )
+    wider = batch(order, torch.tensor([6.0, -6.0, 6.0, 4.0, 3.0]), torch.zeros(5, 2) + 0.3, half + 4)
     np.testing.assert_allclose(wider[..., 4:-4, 4:-4], made, atol=1e-6)
     assert float(wider[..., :4, :].abs().max()) < 1e-6
-    for number, coc_px, kernels in zip(
-        order.tolist(), (6.0, -6.0, 6.0, 4.0, 3.0), made, strict=True
-    ):
+    for number, coc_px, kernels in zip(order.tolist(), (6.0, -6.0, 6.0, 4.0, 3.0), made, strict=True):
         alone = kernels_of(lenses[number], coc_px, (0.3, 0.3), half)
         np.testing.assert_allclose(kernels, alone, atol=1e-6)
 

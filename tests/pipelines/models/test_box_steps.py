@@ -208,7 +208,7 @@ def test_what_is_no_weights_file_is_not_registered(tmp_path: Path, tracking_uri:
     path.write_bytes((shelf.FOLDER / "nano.safetensors").read_bytes()[:-1])
     place = {"root": str(tmp_path), "tracking_uri": tracking_uri, "name": "never"}
     for model, words in (
-        (str(path), "it was cut"),
+        (str(path), "it may have been cut"),
         ("models:/k3dn/1", "is registered already"),
         ("box:nanno", "there is no box:nanno"),
     ):
