@@ -5,6 +5,7 @@ of the file's options without memory, compared with the file, and only then fill
 """
 
 import json
+import math
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields
@@ -107,6 +108,8 @@ class StoredNetwork:
     options: dict[str, object]
     types: tuple[str, ...]
     """Types of the stored numbers, such as float16."""
+    numbers: int
+    """How many numbers the file holds."""
 
 
 def stored_network(path: str | Path) -> StoredNetwork:
@@ -117,8 +120,10 @@ def stored_network(path: str | Path) -> StoredNetwork:
     with _naming(path):
         file = _open(Path(path))
         model, options = _network_of(file.metadata() or {})
-        types = {str(file.get_slice(key).get_dtype()) for key in file.keys()}  # noqa: SIM118
-    return StoredNetwork(model, options, tuple(sorted(_TYPES.get(t, t) for t in types)))
+        tensors = [file.get_slice(key) for key in file.keys()]  # noqa: SIM118
+        types = {str(tensor.get_dtype()) for tensor in tensors}
+        numbers = sum(math.prod(tensor.get_shape()) for tensor in tensors)
+    return StoredNetwork(model, options, tuple(sorted(_TYPES.get(t, t) for t in types)), numbers)
 
 
 _TYPES = {"F32": "float32", "F16": "float16", "BF16": "bfloat16", "I64": "int64", "BOOL": "bool"}

@@ -151,7 +151,10 @@ def _put(
                 f"{source} has sha256 {found}, not {sha256}: it is damaged or another file; "
                 "nothing was installed"
             )
-        new = describe(copy, name=name, file=file, facts=facts or Facts())
+        try:
+            new = describe(copy, name=name, file=file, facts=facts or Facts())
+        except ValueError as error:
+            raise ValueError(str(error).replace(str(copy), str(source))) from error
         copy.replace(folder / file)
     with _temporary(folder) as text:
         text.write_text(entry_text(new), encoding="utf-8")

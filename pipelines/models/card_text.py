@@ -3,7 +3,8 @@
 import json
 from collections.abc import Iterable
 
-from k3dn.box import Facts, Figure
+from k3dn.box import Entry, Facts, Figure
+from k3dn.factory import names_factory
 from pipelines.models.facts import Known
 
 KEPT_DB = 45.0
@@ -37,7 +38,7 @@ def card_text(known: Known, title: str) -> str:
 def _identity(known: Known) -> list[tuple[str, str]]:
     entry, facts = known.entry, known.entry.facts
     rows = [
-        ("Network", f"K3DN `{entry.model}`, {entry.parameters:,} numbers in training"),
+        ("Network", _network(entry)),
         ("File", f"{known.bytes / 2**20:.2f} MiB, {entry.stored}, sha256 `{entry.sha256}`"),
         ("Licence of the weights", _said(facts.licence)),
         ("Steps", _said(facts.steps)),
@@ -54,6 +55,12 @@ def _identity(known: Known) -> list[tuple[str, str]]:
             ("Gate", version.tags.get("k3dn.gate", "has not decided")),
         ]
     return rows
+
+
+def _network(entry: Entry) -> str:
+    if names_factory(entry.model):
+        return f"`{entry.model}`, not K3DN, {entry.parameters:,} numbers in its file"
+    return f"K3DN `{entry.model}`, {entry.parameters:,} numbers in training"
 
 
 def _data(facts: Facts) -> str:

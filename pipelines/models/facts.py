@@ -9,12 +9,20 @@ from typing import Any
 from k3dn.box import Data, Entry, Facts
 from k3dn.box import entry as box_entry
 from k3dn.box.entry import Value, parse_entry, parse_facts
-from k3dn.box.shelf import describe
+from k3dn.box.shelf import describe, file_sha256
+from k3dn.factory import names_factory
 from k3dn.weights import stored_network
 from pipelines.config import StepConfig, value_text
 from pipelines.errors import UserError
 from pipelines.models.figures import figures_of_scores
-from pipelines.models.loading import BOX, SettledModel, open_weights, settle
+from pipelines.models.loading import (
+    BOX,
+    SettledModel,
+    local_weights,
+    model_of,
+    open_weights,
+    settle,
+)
 from pipelines.models.measure import score_of
 from pipelines.models.registry import ModelVersion, client_of, open_store
 from pipelines.storage import Location, locate
@@ -44,17 +52,18 @@ def known_of(reference: str, config: StepConfig) -> Known:
     """Gather what is known of a model.
 
     reference: as ``settle`` takes it. The root of the configuration is where evaluations are
-    looked for. Raises UserError where there is no such model or it is none of a K3DN.
+    looked for. No code of a model runs: of a network that is not K3DN the numbers in its file are
+    counted. Raises UserError where there is no such model or its file is damaged.
     """
     tracking_uri = open_store(config) if reference.startswith("models:/") else ""
-    settled = settle(reference, tracking_uri)
+    settled = _settled(reference, tracking_uri)
     facts = _facts_of(reference, settled, tracking_uri)
     with open_weights(settled.reference, tracking_uri) as path:
         try:
-            entry = describe(path, name="weights", file="weights.safetensors", facts=facts)
+            entry = _entry_of(path, facts)
+            options = stored_network(path).options
         except ValueError as error:
-            raise UserError(f"{reference}: {error}") from error
-        options = stored_network(path).options
+            raise UserError(str(error).replace(str(path), reference)) from error
         size = path.stat().st_size
     measured = _evaluations(locate(config.root), settled)
     if measured:
@@ -93,6 +102,37 @@ def with_more(facts: Facts, more: dict[str, Any]) -> Facts:
             known[name] = replace(known.get(name, Data(name=name)), **values)
         given["data"] = tuple(known.values())
     return replace(facts, **given)
+
+
+def _settled(reference: str, tracking_uri: str) -> SettledModel:
+    """As ``settle``, but a file for a network that is not K3DN may name it: nothing of it runs."""
+    if reference.startswith(("models:/", BOX)):
+        return settle(reference, tracking_uri)
+    with local_weights(reference) as path:
+        model = model_of(path, reference)
+    if not names_factory(model):
+        return settle(reference, tracking_uri)
+    try:
+        return settle(reference, tracking_uri, model)
+    except UserError:  # its code is not here: which evaluations are its own, nobody knows
+        location = locate(reference)
+        return SettledModel(location.url, location.name, "", None, model)
+
+
+def _entry_of(path: Path, facts: Facts) -> Entry:
+    stored = stored_network(path)
+    name, file_name = "weights", "weights.safetensors"
+    if not names_factory(stored.model):
+        return describe(path, name=name, file=file_name, facts=facts)
+    return Entry(
+        name=name,
+        file=file_name,
+        sha256=file_sha256(path),
+        model=stored.model,
+        parameters=stored.numbers,
+        stored=" and ".join(stored.types),
+        facts=facts,
+    )
 
 
 def _facts_of(reference: str, settled: SettledModel, tracking_uri: str) -> Facts:

@@ -105,6 +105,8 @@ def _chunks(url: str, most: int) -> Iterator[bytes]:
     came = 0
     try:
         with urllib.request.urlopen(url, timeout=_TIMEOUT_S) as answer:
+            if url.startswith("https://") and not answer.geturl().startswith("https://"):
+                raise UserError(f"{url} leads to plain http, {answer.geturl()}; it is not fetched")
             wanted = answer.headers.get("Content-Length")
             while chunk := answer.read(_CHUNK_BYTES):
                 came += len(chunk)

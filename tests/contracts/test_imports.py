@@ -103,10 +103,10 @@ def test_every_package_is_in_the_wheel() -> None:
     assert left_out == []
 
 
-def test_the_network_needs_torch_and_numpy_alone() -> None:
+def test_the_network_needs_little() -> None:
     project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text(encoding="utf-8"))
     names = {line.split(">")[0].split("=")[0] for line in project["project"]["dependencies"]}
-    assert names == {"torch", "numpy"}
+    assert names == {"torch", "numpy", "safetensors"}
 
 
 def test_constraints_are_exact_and_without_local_versions() -> None:

@@ -217,7 +217,7 @@ def test_nothing_is_installed_that_is_not_what_it_should_be(
     refused("box:nano comes with the package", name="nano")
     refused("no name for weights", name="../mine")
     refused("whose code does not run", source=code)
-    refused("is no safetensors file", source=text)
+    refused("text.safetensors: it is no safetensors file", source=text)
     refused(
         "nowhere.safetensors: no such file",
         source=tmp_path / "nowhere.safetensors",
@@ -362,7 +362,7 @@ import sys
 
 class Refuse:
     def find_spec(self, name, path=None, target=None):
-        if name.partition(".")[0] in ("pipelines", "ray", "mlflow", "cv2", "PIL"):
+        if name.partition(".")[0] in ("pipelines", "ray", "mlflow", "cv2", "PIL", "pydantic"):
             raise ImportError(f"{name} is not installed with the network alone")
 
 sys.meta_path.insert(0, Refuse())

@@ -54,6 +54,21 @@ def test_of_a_bare_file_a_card_says_what_nobody_knows(tmp_path: Path) -> None:
         card_of(tmp_path / "bare.safetensors", tmp_path)
 
 
+def test_of_somebodys_network_a_card_runs_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "theirs.safetensors"
+    network, options = torch.nn.Linear(3, 2), {"args": f"touch {tmp_path}/canary", "shell": True}
+    k3dn.save_weights(path, network, name="subprocess:check_output", options=options)
+    text = card_of(path, tmp_path)
+    assert "`subprocess:check_output`, not K3DN, 8 numbers in its file" in text
+    assert not (tmp_path / "canary").exists()
+    k3dn.save_weights(path, network, name="nowhere_to_be_found:build")
+    (tmp_path / "card.md").unlink()
+    assert "`nowhere_to_be_found:build`, not K3DN" in card_of(path, tmp_path)
+    path.write_bytes(path.read_bytes()[:-1])
+    with pytest.raises(UserError, match="it may have been cut"):
+        card.run(CardConfig(model=str(path), output=str(tmp_path / "other.md")))
+
+
 @pytest.fixture
 def run_folder(tmp_path: Path) -> Path:
     """A run on two datasets: one made from pictures with a notice, one whose making is lost."""
