@@ -1,0 +1,1 @@
+"""How unlike two dataset versions are, measured on their pictures."""

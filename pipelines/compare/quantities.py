@@ -106,7 +106,7 @@ _ROWS = (
     Quantity(
         "fit_best",
         _KERNELS,
-        "Left over by the best family",
+        "Residual of the best family",
         "%",
         "Of the contrast of the views, by the best of the simple families; clean fits.",
         True,
@@ -115,7 +115,7 @@ _ROWS = (
         Quantity(
             f"fit_{name}",
             _KERNELS,
-            f"Left over: {FAMILY_TITLES[name]}",
+            f"Residual: {FAMILY_TITLES[name]}",
             "×",
             "As a multiple of what the best of the simple families leaves; clean fits.",
             True,
@@ -123,7 +123,11 @@ _ROWS = (
         for name in FAMILIES
     ),
     Quantity(
-        "view_ratio", _LIGHT, "Left over right", "%", "By how much the left view has more light."
+        "view_ratio",
+        _LIGHT,
+        "Left view over right",
+        "%",
+        "By how much the left view has more light.",
     ),
     Quantity(
         "shading",
