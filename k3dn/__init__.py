@@ -8,7 +8,7 @@ from k3dn.factory import build_model
 from k3dn.losses import Loss, TrainingObjective
 from k3dn.network.config import VARIANTS, K3DNConfig
 from k3dn.network.model import K3DN, Restoration
-from k3dn.tiling import deblur
+from k3dn.tiling import Restorer, deblur
 from k3dn.weights import load_weights, save_weights
 
 __all__ = [
@@ -18,6 +18,7 @@ __all__ = [
     "K3DNConfig",
     "Loss",
     "Restoration",
+    "Restorer",
     "TrainingObjective",
     "build_model",
     "deblur",
