@@ -11,6 +11,7 @@ from k3dn.factory import build_model
 from k3dn.losses import Loss, TrainingObjective
 from k3dn.network.config import VARIANTS, K3DNConfig
 from k3dn.network.model import K3DN, Restoration
+from k3dn.tiling import Restorer
 from k3dn.weights import load_weights, save_weights
 
 __all__ = [
@@ -20,6 +21,7 @@ __all__ = [
     "K3DNConfig",
     "Loss",
     "Restoration",
+    "Restorer",
     "TrainingObjective",
     "box",
     "build_model",

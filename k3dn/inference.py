@@ -1,6 +1,6 @@
 """How a network runs while it answers: in what type and layout, in what tiles, what is made once.
 
-All of that is decided here, before the first tile, and told by an ``InferencePlan``.
+All of that is decided here, before the first tile.
 """
 
 import functools
@@ -18,6 +18,7 @@ from k3dn.network.model import K3DN, as_k3dn
 Precision = Literal["auto", "fp32", "bf16"]
 
 DEFAULT_MEMORY_MIB = 1024
+DEFAULT_HALO_PX = 96
 DEFAULT_TILE_PX = 512
 """For a network of somebody else's, whose memory nobody knows."""
 WORTH_BFLOAT16 = 1.5
@@ -37,43 +38,54 @@ _BAND_BYTES = 12
 
 
 @dataclass(frozen=True, slots=True)
-class InferencePlan:
-    """How one picture is restored."""
+class TilePlan:
+    """How one picture is cut."""
 
-    dtype: torch.dtype | None
-    """What a K3DN computes in; None: the network runs as it came."""
     tile_px: tuple[int, int]
     """Height and width of a tile without its halo, multiples of the network's grid."""
     halo_px: tuple[int, int]
     """Surroundings that a tile sees, to each side."""
-    compiled: bool
-    """Whether ``torch.compile`` makes a graph of each shape of tile."""
 
 
-def plan_inference(
-    model: nn.Module,
-    height: int,
-    width: int,
-    *,
-    precision: Precision = "auto",
-    memory_mib: int = DEFAULT_MEMORY_MIB,
-    tile_px: int | None = None,
-    halo_px: int = 96,
-    compiled: bool = False,
-) -> InferencePlan:
-    """Decide how a model restores a picture of ``height`` x ``width`` px.
+def choose_dtype(model: nn.Module, precision: Precision = "auto") -> torch.dtype | None:
+    """What a model computes in; None: it runs as it came.
 
     precision: ``fp32``, ``bf16``, or ``auto``: bfloat16 where the device is faster in it; weights
     that are not float32 stay what they are. A compiled network, and one of somebody else's, runs as
-    it came; asked for bf16 it is refused.
+    it came. Raises ValueError where such a one is asked for bf16, and for another precision.
+    """
+    if precision not in get_args(Precision):
+        raise ValueError(f"precision must be one of auto, fp32, bf16, got {precision!r}")
+    if not isinstance(model, K3DN):
+        if precision == "bf16":
+            kind = "compiled" if as_k3dn(model) else type(model).__name__
+            raise ValueError(f"precision=bf16 is for a K3DN that is not compiled, not for {kind}")
+        return None
+    parameter = next(model.parameters())
+    if precision == "auto":
+        held = parameter.dtype
+        return faster_dtype(parameter.device) if held == torch.float32 else held
+    return torch.bfloat16 if precision == "bf16" else torch.float32
+
+
+def plan_tiles(
+    model: nn.Module,
+    height: int,
+    width: int,
+    dtype: torch.dtype | None = None,
+    *,
+    memory_mib: int = DEFAULT_MEMORY_MIB,
+    tile_px: int | None = None,
+    halo_px: int = DEFAULT_HALO_PX,
+) -> TilePlan:
+    """Decide how a picture of ``height`` x ``width`` px is cut for a model that computes in dtype.
+
     memory_mib: what tiles may take beside pictures and weights; of the tiles that fit, those are
     taken of which the least is computed twice. tile_px: a size of one's own instead.
     Both lengths are rounded up to the network's grid, so that a tile has the windows of the whole
     picture; a network that resizes (``pad_to_grid=false``) takes a picture whole. Raises
     ValueError for a setting out of range, and where not even the smallest tile fits.
     """
-    if precision not in get_args(Precision):
-        raise ValueError(f"precision must be one of auto, fp32, bf16, got {precision!r}")
     if (tile_px is not None and tile_px < _SMALLEST_TILE_PX) or halo_px < 0:
         raise ValueError(
             f"tile_px must be at least {_SMALLEST_TILE_PX} and halo_px not negative, got "
@@ -82,11 +94,6 @@ def plan_inference(
     if memory_mib < 1:
         raise ValueError(f"memory_mib must be positive, got {memory_mib}")
     network = as_k3dn(model)
-    own = network if network is model else None
-    if own is None and precision == "bf16":
-        kind = "compiled" if network else type(model).__name__
-        raise ValueError(f"precision=bf16 is for a K3DN that is not compiled, not for {kind}")
-    dtype = None if own is None else _dtype(own, precision)
     grid = network.config.grid_px if network else FOREIGN_GRID_PX
     halo = (_round_up(halo_px, grid[0]), _round_up(halo_px, grid[1]))
     if network and not network.config.pad_to_grid:
@@ -97,18 +104,24 @@ def plan_inference(
     else:
         bytes_a_px = _bytes_a_px(network, dtype or torch.float32)
         tile = _tile(height, width, grid, halo, bytes_a_px, memory_mib)
-    return InferencePlan(dtype, tile, halo, compiled)
+    return TilePlan(tile, halo)
 
 
-def prepare(model: nn.Module, plan: InferencePlan) -> nn.Module:
-    """The network as the plan runs it; a K3DN is copied, and the model itself stays as it is.
+def prepare(model: nn.Module, dtype: torch.dtype | None, *, compiled: bool = False) -> nn.Module:
+    """The network as it runs in a type; a K3DN is copied, and the model itself stays as it is.
 
-    The copy has channels together (channels_last), the plan's type, and kernels and mixing
-    weights in place of the spectra and factors that they are made of.
+    The copy has channels together (channels_last), the type, and kernels and mixing weights in
+    place of the spectra and factors that they are made of. dtype None: the model itself.
+    compiled: ``torch.compile`` makes a graph of each shape of tile, on CUDA one that is recorded
+    whole (a CUDA graph): its answer is to be taken away before the next call.
     """
-    if isinstance(model, K3DN) and plan.dtype is not None:
-        model = _frozen(model, plan.dtype)
-    return torch.compile(model, dynamic=False) if plan.compiled else model  # type: ignore[return-value]
+    if isinstance(model, K3DN) and dtype is not None:
+        model = _frozen(model, dtype)
+    if not compiled:
+        return model
+    on_cuda = next(model.parameters(), torch.empty(0)).device.type == "cuda"
+    mode = "reduce-overhead" if on_cuda else "default"
+    return torch.compile(model, dynamic=False, mode=mode)  # type: ignore[return-value]
 
 
 @functools.cache
@@ -139,14 +152,6 @@ def faster_dtype(device: torch.device) -> torch.dtype:
     else:
         faster = device.type == "cpu" and bfloat16_speedup() >= WORTH_BFLOAT16
     return torch.bfloat16 if faster else torch.float32
-
-
-def _dtype(network: K3DN, precision: Precision) -> torch.dtype:
-    parameter = next(network.parameters())
-    if precision == "auto":
-        held = parameter.dtype
-        return faster_dtype(parameter.device) if held == torch.float32 else held
-    return torch.bfloat16 if precision == "bf16" else torch.float32
 
 
 def _bytes_a_px(network: K3DN, dtype: torch.dtype) -> int:
@@ -203,7 +208,8 @@ class _FirstLayer(nn.Module):
 
     def __init__(self, convolution: nn.Conv2d, dtype: torch.dtype) -> None:
         super().__init__()
-        self.weight = nn.Parameter(convolution.weight.float(), requires_grad=False)
+        weight = convolution.weight.float().contiguous(memory_format=torch.channels_last)
+        self.weight = nn.Parameter(weight, requires_grad=False)
         self.stride, self.padding = convolution.stride, convolution.padding
         self.dtype = dtype
 

@@ -1,13 +1,22 @@
 """Restore a picture of any size, tile by tile, in a bounded amount of memory."""
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from k3dn.inference import DEFAULT_MEMORY_MIB, Precision, plan_inference, prepare
+from k3dn.inference import (
+    DEFAULT_HALO_PX,
+    DEFAULT_MEMORY_MIB,
+    Precision,
+    choose_dtype,
+    plan_tiles,
+    prepare,
+)
 from k3dn.modes import evaluating
 from k3dn.network.model import as_k3dn
 
@@ -17,6 +26,8 @@ _SMALLEST_PX = 16
 """No tile is cut smaller."""
 _ROWS_AT_ONCE = 64
 """Of a finished row of tiles, so many rows are brought to the picture's type at a time."""
+_MOST_SHAPES = 64
+"""Of tiles that a compiled network keeps graphs for."""
 
 
 def deblur(
@@ -25,26 +36,119 @@ def deblur(
     right: Image | None = None,
     *,
     tile_px: int | None = None,
-    halo_px: int = 96,
+    halo_px: int = DEFAULT_HALO_PX,
     precision: Precision = "auto",
     memory_mib: int = DEFAULT_MEMORY_MIB,
-    compiled: bool = False,
     progress: Callable[[int, int], None] | None = None,
 ) -> Image:
     """Restore a dual-pixel pair, or a single picture with a model for that.
 
-    left, right: ``(H, W, 3)`` sRGB, uint8, uint16, or float32 in [0, 1]; the answer has their
-    type. A picture that does not fit into ``memory_mib`` is cut into tiles with ``halo_px`` of
-    surroundings, whose overlaps are blended; ``tile_px`` sets their size instead. precision:
-    ``auto`` computes in bfloat16 where that is faster, which changes the picture by about a
-    step of 255 at most; ``fp32`` gives one answer on all machines. compiled: each shape of tile
-    runs as a graph of ``torch.compile``. ``plan_inference`` says more of these four.
-    progress: called with the number of tiles done and of all, after each.
-    The model works in evaluation mode and is left in the mode it came in. Raises ValueError for
-    views that do not fit each other or are no pictures, for a setting out of range, and for a
-    model whose answer is no picture.
+    The model is prepared for it anew: who restores many pictures keeps a ``Restorer``, which says
+    more of the settings and of the errors.
     """
-    views = [left] if right is None else [left, right]
+    restorer = Restorer(model, precision=precision)
+    return restorer(
+        left, right, tile_px=tile_px, halo_px=halo_px, memory_mib=memory_mib, progress=progress
+    )
+
+
+class Restorer:
+    """A model prepared to restore pictures, of one size or of many; later changes of its weights
+    do not reach it.
+
+    precision: ``auto`` computes in bfloat16 where that is faster, which changes the picture by
+    about a step of 255 at most; ``fp32`` gives one answer on all machines (``choose_dtype`` says
+    more). compiled: each shape of tile runs as a graph of ``torch.compile``, made when it first
+    comes, which takes from seconds to minutes; all tiles of a picture then have one shape, or
+    two a side where its size is no multiple of the network's grid.
+    A model of somebody else's runs as it is, in evaluation mode, and is left in the mode it came
+    in.
+    """
+
+    def __init__(
+        self, model: nn.Module, *, precision: Precision = "auto", compiled: bool = False
+    ) -> None:
+        self._dtype = choose_dtype(model, precision)
+        self._network = prepare(model, self._dtype, compiled=compiled)
+        self._compiled = compiled
+
+    def __call__(
+        self,
+        left: Image,
+        right: Image | None = None,
+        *,
+        tile_px: int | None = None,
+        halo_px: int = DEFAULT_HALO_PX,
+        memory_mib: int = DEFAULT_MEMORY_MIB,
+        progress: Callable[[int, int], None] | None = None,
+    ) -> Image:
+        """Restore a dual-pixel pair, or a single picture with a model for that.
+
+        left, right: ``(H, W, 3)`` sRGB, uint8, uint16, or float32 in [0, 1]; the answer has their
+        type. A picture that does not fit into ``memory_mib`` is cut into tiles with ``halo_px`` of
+        surroundings, whose overlaps are blended; ``tile_px`` sets their size instead
+        (``plan_tiles`` says more of these three). progress: called with the number of tiles done
+        and of all, after each.
+        Raises ValueError for views that do not fit each other or are no pictures, for a setting
+        out of range, and for a model whose answer is no picture.
+        """
+        views = [left] if right is None else [left, right]
+        peak = _check(views)
+        height, width = left.shape[:2]
+        plan = plan_tiles(
+            self._network,
+            height,
+            width,
+            self._dtype,
+            memory_mib=memory_mib,
+            tile_px=tile_px,
+            halo_px=halo_px,
+        )
+        network = as_k3dn(self._network)
+        # A second pass on the mirrored picture counts its windows from the right edge.
+        mirrored = network is not None and network.config.mirror_whole
+        beyond = width % network.config.grid_px[1] if network and mirrored else 0
+        alike = self._compiled
+        tile_rows = _spans(height, plan.tile_px[0], plan.halo_px[0], alike=alike)
+        tile_columns = _spans(width, plan.tile_px[1], plan.halo_px[1], beyond, alike=alike)
+        image = np.empty_like(left)
+        band = _Band(width)
+        with evaluating(self._network), self._many_shapes():
+            for index, (rows, row_weight) in enumerate(tile_rows):
+                band.move_to(rows)
+                for number, (columns, column_weight) in enumerate(tile_columns):
+                    restored = self._restore([view[rows, columns] for view in views], peak)
+                    band.add(columns, restored, row_weight[:, None] * column_weight)
+                    if progress is not None:
+                        done = index * len(tile_columns) + number + 1
+                        progress(done, len(tile_rows) * len(tile_columns))
+                last = index + 1 == len(tile_rows)
+                stop = rows.stop if last else tile_rows[index + 1][0].start
+                for first in range(rows.start, stop, _ROWS_AT_ONCE):
+                    some = slice(first, min(first + _ROWS_AT_ONCE, stop))
+                    image[some] = _from_unit(band.finished(some), peak, left.dtype)
+        return image
+
+    def _restore(self, views: Sequence[Image], peak: float) -> NDArray[np.float32]:
+        """One tile."""
+        device = next(self._network.parameters(), torch.empty(0)).device
+        dtype = torch.promote_types(self._dtype or torch.float32, torch.float32)
+        tiles = [_to_tensor(view, peak, device, dtype) for view in views]
+        return _to_picture(self._network(*tiles), tiles[0].shape)
+
+    def _many_shapes(self) -> AbstractContextManager[object]:
+        """Shapes of tiles are few for a picture, but for many pictures more than torch takes for
+        a mistake."""
+        if not self._compiled:
+            return nullcontext()
+        import torch._dynamo
+
+        return torch._dynamo.config.patch(recompile_limit=_MOST_SHAPES)
+
+
+def _check(views: Sequence[Image]) -> float:
+    """The value of white. Raises ValueError for what are no views of one scene."""
+    left = views[0]
     if any(view.shape != left.shape or view.dtype != left.dtype for view in views):
         raise ValueError(
             "left and right must have one size and type, got "
@@ -52,45 +156,7 @@ def deblur(
         )
     if left.ndim != 3 or left.shape[2] != 3:
         raise ValueError(f"views must be (H, W, 3), got {left.shape}")
-    peak = _peak(left)
-    height, width = left.shape[:2]
-    plan = plan_inference(
-        model,
-        height,
-        width,
-        precision=precision,
-        memory_mib=memory_mib,
-        tile_px=tile_px,
-        halo_px=halo_px,
-        compiled=compiled,
-    )
-    network = as_k3dn(model)
-    # A second pass on the mirrored picture counts its windows from the right edge.
-    mirrored = network is not None and network.config.mirror_whole
-    beyond = width % network.config.grid_px[1] if network and mirrored else 0
-    tile_rows = _spans(height, plan.tile_px[0], plan.halo_px[0])
-    tile_columns = _spans(width, plan.tile_px[1], plan.halo_px[1], beyond)
-    device = next(model.parameters(), torch.empty(0)).device
-    dtype = torch.promote_types(plan.dtype or torch.float32, torch.float32)
-    image = np.empty_like(left)
-    band = _Band(width)
-    with evaluating(model):
-        prepared = prepare(model, plan)
-        for index, (rows, row_weight) in enumerate(tile_rows):
-            band.move_to(rows)
-            for number, (columns, column_weight) in enumerate(tile_columns):
-                tiles = [_to_tensor(view[rows, columns], peak, device, dtype) for view in views]
-                restored = _to_picture(prepared(*tiles), tiles[0].shape)
-                band.add(columns, restored, row_weight[:, None] * column_weight)
-                if progress is not None:
-                    done = index * len(tile_columns) + number + 1
-                    progress(done, len(tile_rows) * len(tile_columns))
-            last = index + 1 == len(tile_rows)
-            stop = rows.stop if last else tile_rows[index + 1][0].start
-            for first in range(rows.start, stop, _ROWS_AT_ONCE):
-                some = slice(first, min(first + _ROWS_AT_ONCE, stop))
-                image[some] = _from_unit(band.finished(some), peak, left.dtype)
-    return image
+    return _peak(left)
 
 
 class _Band:
@@ -121,11 +187,13 @@ class _Band:
 
 
 def _spans(
-    length: int, tile: int, halo: int, beyond: int = 0
+    length: int, tile: int, halo: int, beyond: int = 0, *, alike: bool = False
 ) -> list[tuple[slice, NDArray[np.float32]]]:
     """Cut a length into tiles with halo, and the blending weight of each sample.
 
-    beyond: this much more of the halo at a tile's end.
+    beyond: this much more of the halo at a tile's end. alike: tiles at the rims see more of the
+    picture instead of less, so that all but the last have one length; the last is that long too,
+    or longer where the picture's length is none of whole windows.
 
     Weights rise linearly from a quarter of the halo outside the tile to as far inside, so that
     the outer rim, which sees the least of its surroundings, does not count. Those of a sample
@@ -133,11 +201,16 @@ def _spans(
     """
     spans: list[tuple[slice, NDArray[np.float32]]] = []
     total = np.zeros(length, np.float32)
+    whole, step = tile + 2 * halo + beyond, math.gcd(tile, halo)  # a multiple of the grid
     for start in range(0, length, tile):
         if start and length - start < _SMALLEST_PX:
             break  # a sliver: the tile before takes it along
         stop = start + tile if length - start - tile >= _SMALLEST_PX else length
         first, last = max(start - halo, 0), min(stop + halo + beyond, length)
+        if alike and first == 0:
+            last = min(whole, length)
+        elif alike and last == length:
+            first = max(length - whole, 0) // step * step
         positions = np.arange(first, last, dtype=np.float32)
         inside = np.full_like(positions, np.inf)  # px to the nearer cut, negative beyond it
         if first > 0:
@@ -163,10 +236,12 @@ def _peak(image: Image) -> float:
 
 def _to_tensor(view: Image, peak: float, device: torch.device, dtype: torch.dtype) -> Tensor:
     """``(1, 3, H, W)`` in [0, 1], channels together; 8 and 16 bit travel to the device as such."""
-    tile = torch.from_numpy(np.array(view))
+    # The batch first: put before a picture whose axes were moved, it gets a stride by which torch
+    # takes the layout for another one, and all that follows lies the wrong way.
+    tile = torch.from_numpy(np.array(view))[None]
     if device.type == "cuda":
         tile = tile.pin_memory().to(device, non_blocking=True)
-    return (tile.to(device).to(dtype) / peak).movedim(-1, 0)[None]
+    return (tile.to(device).to(dtype) / peak).movedim(-1, 1)
 
 
 def _to_picture(restored: object, expected: torch.Size) -> NDArray[np.float32]:

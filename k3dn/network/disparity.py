@@ -61,23 +61,25 @@ class ViewFeatures(nn.Module):
         return levels
 
 
-def matching_scores(left_BChw: Tensor, right_BChw: Tensor, first: int, last: int) -> Tensor:
+def matching_scores(
+    left_BChw: Tensor, right_BChw: Tensor, first: int, last: int, side: int = 1
+) -> Tensor:
     """How well left(x) matches right(x - shift), for shifts of first .. last features.
 
     The negative mean squared difference over each group of channels: zero is a perfect match. A
     positive shift is that of what is nearer than focus (x_L - x_R > 0). What a shift brings in
-    from outside is the border's value. Returns ``(B, G, S, h, w)``.
+    from outside is the border's value. side: the mean over squares of so many features is taken.
+    Returns ``(B, G, S, h / side, w / side)``.
     """
     width = left_BChw.shape[-1]
     before, after = max(0, last), max(0, -first)
     padded = F.pad(right_BChw, (before, after, 0, 0), mode="replicate")
-    scores = [
-        -(left_BChw - padded[..., before - shift : before - shift + width])
-        .square()
-        .unflatten(1, (GROUPS, -1))
-        .mean(dim=2)
-        for shift in range(first, last + 1)
-    ]
+    scores = []
+    for shift in range(first, last + 1):
+        squared = (left_BChw - padded[..., before - shift : before - shift + width]).square()
+        # Over places before channels: that way round it takes a quarter of the time.
+        pooled = F.avg_pool2d(squared, side) if side > 1 else squared
+        scores.append(-pooled.unflatten(1, (GROUPS, -1)).mean(dim=2))
     return torch.stack(scores, dim=2)
 
 
@@ -144,10 +146,9 @@ class DisparityEstimator(nn.Module):
         """
         with full_precision(features.device):
             left, right = halves(at_least_float32(features))
-            scores = matching_scores(left, right, *self.shifts[level])
             side = 2 ** (LEVELS - 1 - level)
-            pooled = F.avg_pool2d(scores.flatten(1, 2), side).unflatten(1, (GROUPS, -1))
-            centred = pooled - pooled.mean(dim=2, keepdim=True)
+            scores = matching_scores(left, right, *self.shifts[level], side)
+            centred = scores - scores.mean(dim=2, keepdim=True)
             spread = (centred.square().mean(dim=2, keepdim=True) + 1e-12).sqrt() + _SMALLEST_SPREAD
             return (centred / spread).flatten(1, 2), 0.25 * spread.log().squeeze(2)
 

@@ -254,7 +254,9 @@ class K3DN(nn.Module):
         image = at_least_float32(self.decoder(x, quarter, half, views.to(self._type)))
         if not self.config.mean_residual:
             return image.clamp(-1.0, 1.0) + 0.5
-        return image + 0.5 + at_least_float32(views).unflatten(1, (-1, 3)).mean(1)
+        pictures = at_least_float32(views).split(3, dim=1)
+        mean = pictures[0] if len(pictures) == 1 else 0.5 * (pictures[0] + pictures[1])
+        return image + 0.5 + mean
 
     def blocks(self) -> list[PSFBlock]:
         """The PSF blocks: those at 1/8 in the order of deblurring, then at 1/4 and 1/2."""

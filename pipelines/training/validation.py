@@ -67,11 +67,12 @@ class Validation:
         mine: list[Metrics] = []
         rank, world_size = self._context.rank, self._context.world_size
         training = network.training
+        restorer = k3dn.Restorer(network, precision="fp32")
         for number in range(rank, len(self._pairs), world_size):
             held = self._pairs[number]
             _, pair = read_training_pair(self._versions[held.source], held.row, "val")
             left, right, target = (_as_float(p) for p in (pair.left, pair.right, pair.target))
-            restored = np.asarray(k3dn.deblur(network, left, right, precision="fp32"), np.float32)
+            restored = np.asarray(restorer(left, right), np.float32)
             mean = 0.5 * (left + right)
             mine.append(
                 {

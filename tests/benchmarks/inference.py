@@ -27,7 +27,7 @@ import torch
 from torch import Tensor, nn
 
 import k3dn
-from k3dn.inference import DEFAULT_MEMORY_MIB, bfloat16_speedup, plan_inference, prepare
+from k3dn.inference import DEFAULT_MEMORY_MIB, bfloat16_speedup, prepare
 from k3dn.summary import summarize
 from tests.benchmarks.memory import now_mib, peak_mib
 
@@ -93,15 +93,14 @@ def timed(call: Callable[[], object]) -> Seconds:
 def compare(name: str, size: tuple[int, int], repeats: int, against: str | None) -> None:
     """Print a row of the table for each form of a network."""
     plain = build(name)
-    views = torch.from_numpy(picture(*size)).movedim(-1, 1)[:, None].float() / 255
-    networks = {"plain": plain}
-    for precision in ("fp32", "bf16"):
-        plan = plan_inference(plain, *size, precision=precision)  # type: ignore[arg-type]
-        networks[precision] = prepare(plain, plan)
-    together = views.contiguous(memory_format=torch.contiguous_format)
-    given = dict.fromkeys(networks, together)
-    for form in ("fp32", "bf16"):
-        given[form] = views.movedim(2, -1).contiguous().movedim(-1, 2)
+    views = [torch.from_numpy(view)[None].movedim(-1, 1).float() / 255 for view in picture(*size)]
+    networks = {
+        "plain": plain,
+        "fp32": prepare(plain, torch.float32),
+        "bf16": prepare(plain, torch.bfloat16),
+    }
+    given = dict.fromkeys(networks, views)  # channels together, as k3dn.deblur gives them
+    given["plain"] = [view.contiguous() for view in views]
 
     def answer(form: str) -> Tensor:
         with torch.inference_mode():

@@ -29,6 +29,8 @@ def test_matching_scores_are_mean_squared_differences(first, last):
     torch.manual_seed(0)
     left, right = torch.randn(2, 1, 4, 3, 7).double()
     scores = matching_scores(left, right, first, last)
+    pooled = torch.nn.functional.avg_pool3d(scores, (1, 2, 2))
+    torch.testing.assert_close(matching_scores(left, right, first, last, side=2), pooled)
     assert scores.shape == (1, 2, last - first + 1, 3, 7)
     for index, shift in enumerate(range(first, last + 1)):
         for group in range(2):
