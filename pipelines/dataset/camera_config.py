@@ -125,7 +125,7 @@ def _check(group: str, values: Any, limits: Mapping[str, tuple[float, float]]) -
         if value is None:
             continue
         ends = value if isinstance(value, list) else [value]
-        if not (len(ends) in (1, 2) and least <= ends[0] <= ends[-1] <= most):
+        if not (ends and len(ends) <= 2 and least <= ends[0] <= ends[-1] <= most):
             form = "one number, or the least and the greatest, " * isinstance(value, list)
             raise ValueError(
                 f"{group}.{key} is {form}from {least:g} to {most:g}, not {value_text(value)}"

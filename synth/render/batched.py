@@ -22,12 +22,13 @@ from torch import Tensor
 
 from synth.render.batch_edges import COC, SHARE, extremes, separate_pieces, whole_pieces
 from synth.render.batch_kernels import BatchKernels
-from synth.render.continuation import continue_known
 from synth.render.tiles import Group, Levels, Tiling, groups_of
 
 _KNOWN = 0.02  # share of a kernel that must fall on known scene to be trusted fully
 _ROUNDING = 1e-5  # what sums of shares may be off
-_OPAQUE = 1e-4  # light that still passes when all behind is taken as hidden
+_OPAQUE = 1e-3  # light that still passes when all behind is taken as hidden
+_NEAR_PX = 1.0  # what is unknown is continued from pixels as near as this, if there are any
+_LEAST = 1e-6  # what is divided by, at least
 _EVEN_PX = 4.0  # up to this radius levels lie evenly, beyond it farther and farther apart
 _TILES_PX = {"cpu": 1 << 16}  # of tiles worked on at a time, measured: about what stays in a cache
 _ANY_TILES_PX = 1 << 25
@@ -129,6 +130,7 @@ class _Transfers:
         self._radii = torch.from_numpy(radii.astype(np.float32)).to(device)
         self._middles = tiling.middles().to(device)
         self._known: dict[tuple[int, int], Tensor] = {}
+        self.near = _nearness(tiling.side, device)
 
     def prepare(self, tile: np.ndarray, level: np.ndarray) -> int:
         """Make what is needed for these N tiles and levels. Returns of how many colours, 1 or 3."""
@@ -188,8 +190,8 @@ def _render_tiles(
             at = part.tile - chosen[0]
             index = torch.from_numpy(at).to(maps.device) if at.size < len(maps) else None
             through = passing if index is None else passing[index]
-            blurred = _blur(maps if index is None else maps[index], part, transfers, colours)
-            light = _normalise(blurred, through, tiling, certain=nearest)
+            spectra = _blur(maps if index is None else maps[index], part, transfers, colours)
+            light = _normalise(spectra, through, transfers.near, tiling, certain=nearest)
             alpha = light[:, :, :, -1:].clamp(0.0, 1.0)
             if index is None:
                 views.addcmul_(through, light[:, :, :, :-1])
@@ -208,9 +210,9 @@ def _render_tiles(
 def _blur(maps: Tensor, group: Group, transfers: _Transfers, colours: int) -> Tensor:
     """What a group of pixels sends, each level of it under its kernels.
 
-    maps: (n, 10, F, F), two pieces. Returns (n, 2, colours, P, F, F): the views' light, 3 / colours
-    planes, matte, and, where anything lies behind the group, what is known: matte and what lies
-    behind. The first pixel of all that is blurred lies a kernel's side from the start.
+    maps: (n, 10, F, F), two pieces. Returns transforms (n, 2, colours, P, F, F // 2 + 1) of the
+    views' light, 3 / colours planes, matte, and, where anything lies behind the group, what is
+    known: matte and what lies behind.
     """
     side, device = maps.shape[-1], maps.device
     one, two = maps[:, :5], maps[:, 5:]
@@ -229,7 +231,7 @@ def _blur(maps: Tensor, group: Group, transfers: _Transfers, colours: int) -> Te
     if not group.last:
         torch.mul(one[:, SHARE], nearer_one.to(maps.dtype), out=planes[:, 4])
         planes[:, 4].addcmul_(two[:, SHARE], nearer_two.to(maps.dtype))
-        position = _spread(position, planes[:, 3])
+        position = _spread(position, planes[:, 3], transfers.near)
 
     repeated = [[0, 1, 2, 3, 4], [0, 3, 4, 1, 3, 4, 2, 3, 4]][colours == 3]
     if group.last:
@@ -255,49 +257,56 @@ def _blur(maps: Tensor, group: Group, transfers: _Transfers, colours: int) -> Te
         else:
             total[index] += spectrum * transfer
     assert total is not None
-    return torch.fft.irfft2(total, s=(side, side))
+    return total
 
 
-def _spread(position: Tensor, matte: Tensor) -> Tensor:
-    """Positions (n, F, F) of a group where its matte is; elsewhere those of its pixels nearby."""
+def _spread(position: Tensor, matte: Tensor, near: Tensor) -> Tensor:
+    """Positions (n, F, F) of a group where its matte is; elsewhere those of its pixels nearby.
+
+    near: spectrum of `_nearness`.
+    """
     here = (matte > 0.0).to(position.dtype)
     position = position * here
-    known = torch.stack([position, here], dim=1)
-    for _ in range(2):
-        known = known[..., 0::2, :] + known[..., 1::2, :]
-        known = known[..., 0::2] + known[..., 1::2]
-    confidence = known[:, 1:].clamp(max=1.0)
-    coarse = known[:, :1] / known[:, 1:].clamp(min=1.0)
-    filled = continue_known(coarse, confidence)[:, 0]
-    filled = filled.repeat_interleave(4, 1).repeat_interleave(4, 2)
-    return torch.addcmul(position, filled, 1.0 - here)
+    spectra = torch.fft.rfft2(torch.stack([position, here])) * near
+    total, weight = torch.fft.irfft2(spectra, s=matte.shape[-2:])
+    return torch.addcmul(position, total / weight.clamp(min=_LEAST), 1.0 - here)
 
 
-def _normalise(blurred: Tensor, through: Tensor, tiling: Tiling, *, certain: bool) -> Tensor:
+def _nearness(side: int, device: torch.device) -> Tensor:
+    """Transform (F, F // 2 + 1) of weights that fall with the distance, by its fourth power."""
+    along = torch.arange(side, device=device)
+    square = torch.minimum(along, side - along).float() ** 2
+    weight = (1.0 + (square[:, None] + square) / _NEAR_PX**2) ** -2.0
+    return torch.fft.rfft2(weight / weight.sum())
+
+
+def _normalise(
+    spectra: Tensor, through: Tensor, near: Tensor, tiling: Tiling, *, certain: bool
+) -> Tensor:
     """Divide by what is known of a group; continue it where that is nothing.
 
-    blurred: as `_blur` returns it. through: (n, 2, colours, 1, S, S), the light that comes through
-    nearer groups. certain: whether nothing is nearer. Returns (n, 2, colours, P, S, S): light and
-    matte.
+    spectra: as `_blur` returns them. through: (n, 2, colours, 1, S, S), the light that comes
+    through nearer groups. near: spectrum of `_nearness`. certain: whether nothing is nearer.
+    Returns (n, 2, colours, P, S, S): light and matte.
     """
-    seen = tiling.seen
     count = 3 // through.shape[2] + 1
-
-    def divided(values: Tensor) -> tuple[Tensor, Tensor]:
-        known = values[:, :, :, -1:]
-        if not certain:
-            known = known * (known >= _ROUNDING)
-        return values[:, :, :, :count] / known.clamp(min=_KNOWN), known
-
-    light, known = divided(blurred[..., seen, seen])
+    blurred = _back(spectra, tiling)
+    known = blurred[:, :, :, -1:]
     if certain:
-        return light
+        return blurred[:, :, :, :count] / known.clamp(min=_KNOWN)
+    known = known * (known >= _ROUNDING)
+    light = blurred[:, :, :, :count] / known.clamp(min=_KNOWN)
     holes = ((known < _KNOWN) & (through > _OPAQUE)).flatten(1).any(1).nonzero()[:, 0]
     if holes.shape[0]:
-        around, known = divided(blurred[holes][..., 2 * tiling.half :, 2 * tiling.half :])
-        filled = continue_known(
-            around.flatten(0, 2), (known / _KNOWN).clamp(max=1.0).flatten(0, 2)
-        ).reshape(around.shape)
-        margin = slice(seen.start - 2 * tiling.half, seen.stop - 2 * tiling.half)
-        light[holes] = filled[..., margin, margin]
+        whole = holes.shape[0] == len(light)
+        around = _back((spectra if whole else spectra[holes]) * near, tiling)
+        unknown = 1.0 - (known[holes] / _KNOWN).clamp(max=1.0)
+        unknown /= around[:, :, :, -1:].clamp(min=_LEAST)
+        light[holes] = torch.addcmul(light[holes], around[:, :, :, :count], unknown)
     return light
+
+
+def _back(spectra: Tensor, tiling: Tiling) -> Tensor:
+    """From transforms (..., F, F // 2 + 1) to what tiles show of them, (..., S, S)."""
+    rows = torch.fft.ifft(spectra, dim=-2)[..., tiling.seen, :]
+    return torch.fft.irfft(rows, n=tiling.side, dim=-1)[..., tiling.seen]

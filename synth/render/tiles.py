@@ -11,7 +11,6 @@ from torch.nn import functional
 CELL = 8
 """Side in pixels of the cells that say which levels are where; tiles are made of whole cells."""
 
-_MARGIN_PX = 8  # how far tiles know more than they show: what is hidden is continued from there
 _FADE_PX = 8  # tiles of different kernels go over into each other so far on either side
 _EDGE_LEVELS = 2.0  # neighbours farther apart than so many levels lie in two groups
 _SIDES = (32, 48, 64, 80, 96, 112, 144, 160, 192, 224, 288, 320, 384, 448, 512)  # fast transforms
@@ -60,8 +59,8 @@ class Tiling:
         self.half = half
         self._size = height, width
         self._fade = _FADE_PX if overlap else 0
-        self._halo = -(-(half + max(_MARGIN_PX, self._fade)) // CELL) * CELL
-        candidates = [side for side in _SIDES if side >= 3 * self._halo] or [4 * self._halo]
+        self._halo = -(-(half + self._fade) // CELL) * CELL
+        candidates = [side for side in _SIDES if side >= 3 * self._halo + CELL] or [4 * self._halo]
 
         def cost(side: int) -> float:
             tiles = np.prod([-(-length // (side - 2 * self._halo)) for length in self._size])

@@ -20,6 +20,8 @@ layered is held against its own formula as a plain loop in numpy: every layer of
 plane of the whole picture, kernel tap by kernel tap, on a small scene of set_0's whole range and on
 scenes of small blur. Outputs are compared where nothing hidden had to be guessed, within 2e-3; the
 loop does not guess, and has no part in taking edges apart.
+
+batched is held against layered, pictures of one scene each in turns; --only-batched prints no more.
 """
 
 import argparse
@@ -37,6 +39,8 @@ import synth
 from synth.psf import PSF_FAMILIES, published_butterworth
 from synth.published_cameras import RDPD_CAMERAS
 from synth.render import CentredWindow, Psf, render_gather, render_layered, render_scatter
+from synth.render.batch_kernels import PairKernels
+from synth.render.batched import render_batch
 from synth.sources.procedural import procedural_scene
 
 Views = tuple[np.ndarray, np.ndarray]
@@ -207,6 +211,36 @@ def _times_of_gather(
     return times
 
 
+def compare_batched(size: tuple[int, int], repeats: int, scenes: int) -> None:
+    """Print the batched renderer against the layered one, butterworth, over scenes."""
+    max_coc_px = MAX_COC_PX.get(size[0], 8.0)
+    times: dict[str, list[float]] = {"layered": [], "batched": []}
+    ratios, errors = [], []
+    for seed in range(scenes):
+        image, coc_px, families = layered_scene(size, seed, max_coc_px)
+        psf = families["butterworth"]
+        kernels = PairKernels([psf])
+        light = torch.from_numpy(image.transpose(2, 0, 1).astype(np.float32))[None]
+        radii = torch.from_numpy(coc_px.astype(np.float32))[None]
+        taken: dict[str, list[float]] = {name: [] for name in times}
+        for _ in range(repeats):
+            first, ours = seconds(partial(render_batch, light, radii, kernels))
+            second, theirs = seconds(partial(render_layered, image, coc_px, psf))
+            taken["batched"].append(first)
+            taken["layered"].append(second)
+        for name, values in taken.items():
+            times[name].append(min(values))
+        ratios.append(min(taken["layered"]) / min(taken["batched"]))
+        views = ours[0].permute(0, 2, 3, 1).numpy()
+        errors.append(np.mean((views - np.stack(theirs)) ** 2))
+    print(f"\nbatched, {size[0]} x {size[1]}, {scenes} scenes: fastest of {repeats}, over scenes")
+    for name, values in times.items():
+        print(f"| {name} | {_median_and_range(values, 2)} s |")
+    decibels = sorted(-10.0 * np.log10(errors))
+    print(f"| layered over batched | {_median_and_range(ratios, 2)} |")
+    print(f"| one against the other, dB | {_median_and_range(decibels, 1)} |", flush=True)
+
+
 def compare_layered(
     image: np.ndarray, coc_px: np.ndarray, repeats: int, plain_repeats: int
 ) -> None:
@@ -285,6 +319,7 @@ def main() -> None:
     parser.add_argument("--sizes", nargs="+", default=["480x640", "1080x1920"])
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--scenes", type=int, default=5, help="for gather against the published")
+    parser.add_argument("--only-batched", action="store_true")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--plain-size", default="480x640", help="layered's plain loop is slow")
     parser.add_argument("--plain-radii", nargs="+", type=float, default=[8.0, 16.0])
@@ -297,9 +332,14 @@ def main() -> None:
         return int(height), int(width)
 
     for size in map(size_of, arguments.sizes):
+        compare_batched(size, arguments.repeats, arguments.scenes)
+        if arguments.only_batched:
+            continue
         speeds(size, arguments.repeats, arguments.seed)
         for stretch in ("metres", "log"):
             compare_gather(size, arguments.repeats, arguments.scenes, stretch)
+    if arguments.only_batched:
+        return
     for radius_px in arguments.plain_radii:
         size = size_of(arguments.plain_size)
         image, coc_px, _ = layered_scene(size, arguments.seed, radius_px)

@@ -10,9 +10,12 @@ borders, over scenes textured with scikit-image's photographs; Butterworth kerne
 import argparse
 
 import numpy as np
+import torch
 
 import synth
 from synth.render import render_gather, render_layered
+from synth.render.batch_kernels import PairKernels
+from synth.render.batched import render_batch
 from synth.sources.procedural import flatten, procedural_surfaces
 from synth.sources.textures import skimage_textures
 from tests.synth.rays import points_of, psf_of_points, trace_rays, whole_layers
@@ -39,15 +42,24 @@ def main() -> None:
         camera = cameras.sample(synth.generator(seed, "camera"), scene.depth_m)
         truth = trace_rays(points, 1, whole_layers(surfaces, camera))[inner]
         image, coc_px = synth.srgb_to_linear(scene.image), camera.coc_px(scene.depth_m)
+        light = torch.from_numpy(image.transpose(2, 0, 1).astype(np.float32))[None]
+        views = render_batch(light, torch.from_numpy(coc_px)[None], PairKernels([psf]))
         renders = (
             render_layered(image, coc_px, psf),
+            views[0].permute(0, 2, 3, 1).numpy(),
             render_layered(image, coc_px, psf, mixed_edges=False),
             render_layered(image, coc_px, psf, composite="sum"),
             render_gather(image, coc_px, psf),
         )
         errors.append([np.sqrt(np.mean((left[inner] - truth) ** 2)) for left, _ in renders])
     print("| renderer | error, mean over scenes | least | most |\n|---|---|---|---|")
-    names = ("layered", "layered, pixels on edges whole", "layered, composite=sum", "gather")
+    names = (
+        "layered",
+        "batched",
+        "layered, pixels on edges whole",
+        "layered, composite=sum",
+        "gather",
+    )
     for name, values in zip(names, np.transpose(errors), strict=True):
         print(f"| {name} | {values.mean():.4f} | {values.min():.4f} | {values.max():.4f} |")
 

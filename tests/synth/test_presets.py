@@ -14,9 +14,11 @@ PUBLISHED = [preset for preset in PRESETS.values() if isinstance(preset, Publish
 
 
 def test_the_presets_are_these():
-    assert sorted(PRESETS) == ["ddd-syn", "k3dn", "rdpd"]
+    assert sorted(PRESETS) == ["camera", "ddd-syn", "k3dn", "rdpd"]
     assert all(name == preset.name for name, preset in PRESETS.items())
-    assert {p.name: getattr(p, "ranges", p).renderer for p in PRESETS.values()} == {
+    assert {
+        p.name: getattr(p, "ranges", p).renderer for p in PRESETS.values() if p.name != "camera"
+    } == {
         "ddd-syn": "scatter",
         "rdpd": "gather",
         "k3dn": "layered",
@@ -111,10 +113,10 @@ def test_rdpd_kernels_are_the_published_ones_and_of_whole_radii():
         kernels(1.5)
 
 
-def test_ours_draws_from_every_family():
+def test_ours_draws_from_every_family_but_the_window():
     preset = PRESETS["k3dn"]
     assert isinstance(preset, OwnPreset)
-    assert sorted(preset.ranges.families) == sorted(PSF_FAMILIES)
+    assert sorted((*preset.ranges.families, "integral")) == sorted(PSF_FAMILIES)
 
 
 def test_rdpd_distorts_on_demand_and_ddd_syn_cannot():

@@ -1,7 +1,7 @@
 """NYU's file, SYNTHIA-SF's folders and measured kernels, through the whole step."""
 
 import os
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any, get_args
 
@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 import synth
 from pipelines.config import field_types
+from pipelines.dataset.camera_config import OpticsConfig, SensorConfig, TargetConfig
 from pipelines.dataset.config import (
     DEPTH_UNITS,
     KERNEL_FAMILIES,
@@ -27,13 +28,13 @@ from pipelines.dataset.publish import REJECTED
 from pipelines.dataset.record import SPLITS, Pair
 from pipelines.dataset.scene_sources import Picture, SceneUnit, open_scenes
 from pipelines.dataset.synthesize import make
-from pipelines.dataset.synthetic_pairs import ranges_of
+from pipelines.dataset.synthetic_pairs import ranges_of, shot_ranges_of
 from pipelines.dataset.version import DatasetVersion, open_version
 from pipelines.errors import UserError
 from pipelines.storage import locate
 from synth.distortion import source_scale
 from synth.parameters import MEASURED, Composite, Light, RendererName
-from synth.presets import OwnPreset, PublishedPreset
+from synth.presets import CameraPreset, OwnPreset, PublishedPreset
 from synth.published_cameras import RDPD_CAMERAS
 from synth.render import render_gather
 from synth.render.interface import Psf
@@ -269,6 +270,58 @@ def test_the_keys_of_our_preset_are_its_ranges() -> None:
     assert ranges_of(SynthConfig.of_preset("k3dn")) == preset.ranges
 
 
+def test_the_keys_of_preset_camera_are_its_ranges() -> None:
+    preset = synth.PRESETS["camera"]
+    assert isinstance(preset, CameraPreset)
+    assert shot_ranges_of(SynthConfig.of_preset("camera")) == preset.ranges
+    # Each key of the lens, the sensor and the target has a say.
+    plain = SynthConfig.of_preset("camera")
+    for group in ("optics", "sensor", "target"):
+        section = getattr(plain, group)
+        for entry in fields(section):
+            value = getattr(section, entry.name)
+            other: Any = [0.3, 0.4] if isinstance(value, list) else 1.0
+            if entry.name in ("balance", "highlights", "jpeg_quality"):
+                other = [1.5, 1.6]
+            elif entry.name in ("blur", "spherical"):
+                other = [0.01, 0.02]
+            elif entry.name in ("lateral", "axial"):
+                other = 0.01
+            elif entry.name in ("near_share", "exposure"):
+                other = 0.25
+            elif entry.name == "frame_width":
+                other = 2048
+            elif isinstance(value, bool):
+                other = True
+            changed = replace(plain, **{group: replace(section, **{entry.name: other})})
+            assert shot_ranges_of(changed) != preset.ranges, f"{group}.{entry.name}"
+
+
+def test_pairs_of_preset_camera(root: str) -> None:
+    keys = {"root": root, "pairs": 6, "size": "48x64", "textures": "none"}
+    optics = OpticsConfig(blur=[0.05], frame_width=128)
+    config = SynthConfig.of_preset(
+        "camera",
+        **keys,
+        kernels=["aperture", "butterworth"],
+        kernel_weights=[1.0, 3.0],
+        optics=optics,
+        target=TargetConfig(blur=[0.1]),
+    )
+    pairs = pairs_of(made(config))
+    assert {pair.provenance.kernel_family for pair in pairs} <= {"aperture", "butterworth"}
+    for pair in pairs:
+        parameters = pair.provenance.parameters
+        assert parameters["window"]["frame_px"] == [128 / 1.5, 128.0]
+        assert parameters["target_blur"] == 0.1
+        assert pair.coc is not None
+        assert 0 < np.abs(pair.coc.astype(np.float64)).max() <= 1.25 * 0.05 * 128 + 0.01
+        assert pair.left.dtype == np.uint8
+        assert not np.array_equal(pair.left, pair.right)
+    with pytest.raises(UserError, match="made from other input or settings"):
+        make(replace(config, optics=replace(optics, cat_eye=[0.1])))
+
+
 def test_our_preset_draws_from_its_ranges(root: str) -> None:
     config = SynthConfig.of_preset("k3dn", root=root, pairs=8, size="32x48", textures="none")
     assert (config.bit_depth, config.max_coc_px, config.min_coc_px) == (16, 16.0, 1.0)
@@ -369,8 +422,14 @@ def test_a_file_that_is_not_nyu_s(root: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("keys", "words"),
     [
-        ({"preset": "rdpd2"}, "preset is one of ddd-syn, rdpd, k3dn, not 'rdpd2'"),
+        ({"preset": "rdpd2"}, "preset is one of ddd-syn, rdpd, k3dn, camera, not 'rdpd2'"),
         ({"kernels": ["measured"]}, "kernels=measured and bank.file"),
+        ({"kernels": ["aperture"]}, "kernels=aperture are those of preset=camera"),
+        ({"kernel_weights": [1.0]}, "kernel_weights has a number for each of kernels="),
+        (
+            {"sensor": SensorConfig(contrast=[0.1])},
+            "sensor.contrast would change nothing: it is for preset=camera",
+        ),
         ({"bank": BankConfig(file="x.npy")}, "kernels=measured and bank.file"),
         ({"renderer": "scatter"}, "give kernels=integral with it"),
         ({"renderer": "gather", "composite": "sum"}, "composite=sum goes with renderer=layered"),
@@ -410,6 +469,34 @@ def test_a_file_that_is_not_nyu_s(root: str, tmp_path: Path) -> None:
 def test_impossible_settings(keys: dict[str, Any], words: str) -> None:
     with pytest.raises(ValueError, match=words):
         SynthConfig(**keys)
+
+
+@pytest.mark.parametrize(
+    ("keys", "words"),
+    [
+        ({"gain": 2.0}, "gain is from 0 to 0.9, not 2"),
+        ({"renderer": "gather"}, "preset camera has renderer=layered, not gather; leave"),
+        ({"max_coc_px": 4.0}, "preset camera has max_coc_px=none, not 4"),
+        (
+            {"lens": LensConfig(focal_length_mm=[50.0])},
+            "lens.focal_length_mm would change nothing: preset camera has its cameras",
+        ),
+        ({"kernels": ["square"]}, "kernels: 'square' is none of aperture, butterworth"),
+        ({"kernel_weights": [0.0]}, "kernel_weights has a number for each of kernels=aperture"),
+    ],
+)
+def test_what_preset_camera_does_not_take(keys: dict[str, Any], words: str) -> None:
+    with pytest.raises(ValueError, match=words):
+        SynthConfig.of_preset("camera", **keys)
+
+
+def test_what_no_lens_and_no_sensor_has() -> None:
+    with pytest.raises(ValueError, match=r"optics\.cat_eye is one number, or the least and"):
+        OpticsConfig(cat_eye=[0.5, 0.2])
+    with pytest.raises(ValueError, match=r"sensor\.jpeg_share is from 0 to 1, not 2"):
+        SensorConfig(jpeg_share=2.0)
+    with pytest.raises(ValueError, match=r"target\.blur is one number"):
+        TargetConfig(blur=[])
 
 
 def test_what_a_published_preset_fixes_stays_as_it_is() -> None:
