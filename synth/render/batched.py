@@ -198,7 +198,7 @@ def _render_tiles(
                 passing = torch.addcmul(through, through, alpha, value=-1.0)
                 rest = passing
             else:
-                views[index] += through * light[:, :, :, :-1]
+                views.index_add_(0, index, through * light[:, :, :, :-1])
                 rest = torch.addcmul(through, through, alpha, value=-1.0)
                 passing[index] = rest
             lit[at] = (rest.flatten(1).amax(1) > _OPAQUE).cpu().numpy()
@@ -255,7 +255,7 @@ def _blur(maps: Tensor, group: Group, transfers: _Transfers, colours: int) -> Te
         elif index is None:
             total.addcmul_(spectrum, transfer)
         else:
-            total[index] += spectrum * transfer
+            total.index_add_(0, index, spectrum * transfer)
     assert total is not None
     return total
 
@@ -298,11 +298,12 @@ def _normalise(
     light = blurred[:, :, :, :count] / known.clamp(min=_KNOWN)
     holes = ((known < _KNOWN) & (through > _OPAQUE)).flatten(1).any(1).nonzero()[:, 0]
     if holes.shape[0]:
-        whole = holes.shape[0] == len(light)
-        around = _back((spectra if whole else spectra[holes]) * near, tiling)
-        unknown = 1.0 - (known[holes] / _KNOWN).clamp(max=1.0)
+        if holes.shape[0] < len(light):
+            spectra, known = spectra[holes], known[holes]
+        around = _back(spectra * near, tiling)
+        unknown = 1.0 - (known / _KNOWN).clamp(max=1.0)
         unknown /= around[:, :, :, -1:].clamp(min=_LEAST)
-        light[holes] = torch.addcmul(light[holes], around[:, :, :, :count], unknown)
+        light.index_add_(0, holes, around[:, :, :, :count] * unknown)
     return light
 
 
