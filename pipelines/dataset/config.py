@@ -24,6 +24,8 @@ class IngestConfig(StepConfig):
     """Folder or URL that holds the pictures."""
     layout: str = "auto"
     """How they lie in it: dpd-blur, or auto to find out."""
+    offsets: list[int] | None = None
+    """Target number minus source number, where names leave it open: [0], [1], [-1, 1, 2]."""
     dataset: str = "dpd-blur"
     """Name of the dataset."""
     version: str = "v1"

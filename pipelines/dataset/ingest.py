@@ -1,6 +1,5 @@
 """The step ``ingest``: a folder of real dual-pixel pairs becomes a dataset version."""
 
-import hashlib
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,13 +10,14 @@ from pipelines.dataset.images import Pixels, decode_image
 from pipelines.dataset.layouts import discover
 from pipelines.dataset.layouts.files import PairFiles
 from pipelines.dataset.logged import log_version
-from pipelines.dataset.plan import make_plan
+from pipelines.dataset.plan import LEFT_OUT, make_plan
 from pipelines.dataset.provenance import code_fingerprint, processor_kind
-from pipelines.dataset.publish import VersionResult, cheap_to_read, publish
+from pipelines.dataset.publish import VersionResult, publish
 from pipelines.dataset.record import Pair, Provenance, Source
-from pipelines.dataset.shards import BadInput, fault_of_input, file_source, reason_of
-from pipelines.errors import UserError
-from pipelines.storage import Location, locate
+from pipelines.dataset.shards import BadInput, fault_of_input, reason_of
+from pipelines.dataset.source_files import SourceFiles, checked_source, open_source
+from pipelines.progress import say
+from pipelines.storage import locate
 
 _ROLES = ("left", "right", "target", "combined")
 _CODE = ("pipelines.dataset",)
@@ -27,7 +27,7 @@ _CODE = ("pipelines.dataset",)
 class RealPairs:
     """Reads real pairs from their files."""
 
-    source: Location
+    source: SourceFiles
     dataset: str
     layout: str
 
@@ -38,14 +38,14 @@ class RealPairs:
         bad: BadInput | None = None
         for role, path in _files(unit):
             try:
-                data = self.source.child(path).read_bytes()
+                data = self.source.read(path)
             except OSError as error:
                 if not fault_of_input(error):
                     raise
                 sources.append(Source(role=role, file=path, sha256=""))
                 bad = bad or BadInput(reason_of(error), path=path, stage="read")
                 continue
-            sources.append(_source(role, path, data))
+            sources.append(checked_source(role, path, data))
             try:
                 pictures[role] = decode_image(data, where=path)
             except ValueError as error:
@@ -81,7 +81,7 @@ class RealPairs:
 
     def sources(self, unit: PairFiles) -> tuple[Source, ...]:
         """Return the files of the pair with their checksums, '' for one that cannot be read."""
-        return tuple(file_source(role, p, self.source.child(p)) for role, p in _files(unit))
+        return tuple(self.source.source(role, path) for role, path in _files(unit))
 
 
 def run(config: IngestConfig) -> VersionResult:
@@ -93,10 +93,12 @@ def run(config: IngestConfig) -> VersionResult:
 
 def make(config: IngestConfig) -> VersionResult:
     """Make the dataset version, or find it there. Raises UserError."""
-    source, root = locate(config.source), locate(config.root)
-    if not source.exists():
-        raise UserError(f"there is nothing at {source}; source names the folder with the pictures")
-    layout, found = discover(source.walk(), layout=config.layout, source=source.url)
+    source, root = open_source(config.source), locate(config.root)
+    files = source.walk()
+    layout, found = discover(files, layout=config.layout, source=source.url, offsets=config.offsets)
+    left_out = [reject for reject in found.rejects if reject.stage == LEFT_OUT]
+    if left_out:
+        say(f"{config.dataset}: {len(left_out)} files are no inputs: {left_out[0].reason}, ...")
     code = code_fingerprint(_CODE)
     plan = make_plan(
         dataset=config.dataset,
@@ -116,13 +118,9 @@ def make(config: IngestConfig) -> VersionResult:
         max_rejected=config.max_rejected,
         move_latest=config.set_latest,
         ray_address=config.ray_address,
-        read_inputs=cheap_to_read(source),
+        read_inputs=source.is_cheap(files),
     )
 
 
 def _files(unit: PairFiles) -> list[tuple[str, str]]:
     return [(role, entry[0]) for role in _ROLES if (entry := getattr(unit, role)) is not None]
-
-
-def _source(role: str, path: str, data: bytes) -> Source:
-    return Source(role=role, file=path, sha256=hashlib.sha256(data).hexdigest())

@@ -13,6 +13,7 @@ from pipelines.dataset.ingest import RealPairs, make
 from pipelines.dataset.layouts import discover
 from pipelines.dataset.publish import REJECTED
 from pipelines.dataset.shards import BadInput
+from pipelines.dataset.source_files import open_source
 from pipelines.dataset.version import DatasetVersion, open_version
 from pipelines.errors import UserError
 from pipelines.storage import locate
@@ -103,11 +104,12 @@ def test_bad_inputs_are_named_and_stop_nothing(source: Path) -> None:
 def test_a_file_that_cannot_be_read_is_a_reject(source: Path) -> None:
     """A folder in its place, as permissions do not bind every user that runs tests."""
     left = source / "train_l/source/1P0Atrain0000_L.png"
-    found = discover(locate(str(source)).walk(), layout="dpd-blur", source="")[1]
+    files = open_source(str(source))
+    found = discover(files.walk(), layout="dpd-blur", source="")[1]
     unit = next(pair for pair in found.pairs if pair.pair_id == "1P0Atrain0000")
     left.unlink()
     left.mkdir()
-    producer = RealPairs(source=locate(str(source)), dataset="d", layout="dpd-blur")
+    producer = RealPairs(source=files, dataset="d", layout="dpd-blur")
     with pytest.raises(BadInput, match="cannot be read: is a directory") as caught:
         producer(unit)
     assert caught.value.path == "train_l/source/1P0Atrain0000_L.png"
