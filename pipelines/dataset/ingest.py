@@ -6,7 +6,7 @@ import numpy as np
 
 from pipelines.config import SHARED_KEYS, as_dict
 from pipelines.dataset.config import IngestConfig
-from pipelines.dataset.images import Pixels, decode_image
+from pipelines.dataset.images import Pixels, decode_as_sensor
 from pipelines.dataset.layouts import discover
 from pipelines.dataset.layouts.files import PairFiles
 from pipelines.dataset.logged import log_version
@@ -20,7 +20,10 @@ from pipelines.progress import say
 from pipelines.storage import locate
 
 _ROLES = ("left", "right", "target", "combined")
-_CODE = ("pipelines.dataset",)
+_CODE = ("pipelines.dataset", "pictures")
+# Exif's Orientation to the counter-clockwise turn that takes what a viewer shows to what the sensor
+# saw, whose parallax is horizontal.
+_TURNED = {1: 0, 3: 180, 6: 90, 8: 270}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -35,6 +38,7 @@ class RealPairs:
         """Read, decode and check one pair. Raises BadInput."""
         sources: list[Source] = []
         pictures: dict[str, Pixels] = {}
+        turns: dict[str, int] = {}
         bad: BadInput | None = None
         for role, path in _files(unit):
             try:
@@ -47,13 +51,20 @@ class RealPairs:
                 continue
             sources.append(checked_source(role, path, data))
             try:
-                pictures[role] = decode_image(data, where=path)
+                pictures[role], turns[role] = decode_as_sensor(data, where=path)
             except ValueError as error:
                 reason = str(error).removeprefix(f"{path}: ")
                 bad = bad or BadInput(reason, path=path, stage="decode")
         try:
             if bad is not None:
                 raise bad
+            if len(set(turns.values())) > 1:
+                named = ", ".join(f"{role} {turn}" for role, turn in turns.items())
+                raise BadInput(
+                    f"pictures of one pair are turned differently (Orientation: {named})",
+                    path=unit.left[0],
+                    stage="check",
+                )
             if np.array_equal(pictures["left"], pictures["right"]):
                 raise BadInput(
                     "left and right are the same picture", path=unit.right[0], stage="check"
@@ -67,7 +78,11 @@ class RealPairs:
                 right=pictures["right"],
                 target=pictures.get("target"),
                 combined=pictures.get("combined"),
-                provenance=Provenance(sources=tuple(sources), layout=self.layout),
+                provenance=Provenance(
+                    sources=tuple(sources),
+                    layout=self.layout,
+                    turned_degrees=_TURNED[turns["left"]],
+                ),
             )
         except BadInput as error:
             error.sources = tuple(sources)

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from pictures.decode import upright
 from pipelines.errors import UserError
 from pipelines.models.config import DEFAULT_MEMORY, DeblurConfig, parse_memory_mib
 from pipelines.models.loading import settle
@@ -47,8 +48,13 @@ def run(config: DeblurConfig) -> DeblurResult:
     that is not there, or an output name that cannot hold the picture.
     """
     refuse_lost_path("output", config.output)
-    left = _read(config.left)
-    right = None if config.right is None else _read(config.right)
+    left, orientation = _read(config.left)
+    right, other = (None, orientation) if config.right is None else _read(config.right)
+    if other != orientation:
+        raise UserError(
+            f"the views are turned differently: {config.left} has Orientation {orientation}, "
+            f"{config.right} has {other}; give the two views of one exposure"
+        )
     if right is not None and (left.shape != right.shape or left.dtype != right.dtype):
         raise UserError(
             f"the views do not fit: {config.left} is {_described(left)}, {config.right} is "
@@ -62,7 +68,7 @@ def run(config: DeblurConfig) -> DeblurResult:
     tracking_uri = open_store(config) if config.model.startswith("models:/") else ""
     model = settle(config.model, tracking_uri, config.factory)
     with ModelProcess(model.reference, tracking_uri, factory=model.factory) as process:
-        image = process.predict(left, right, _settings(config))
+        image = upright(process.predict(left, right, _settings(config)), orientation)
     target.write_bytes(_encode(image, suffix))
     return DeblurResult(
         model=model.label,
@@ -84,8 +90,9 @@ def _settings(config: DeblurConfig) -> dict[str, int | str]:
     return {key: value for key, value in settings.items() if value is not None}
 
 
-def _read(url: str) -> NDArray[Any]:
-    from pipelines.dataset.images import decode_image
+def _read(url: str) -> tuple[NDArray[Any], int]:
+    """Return a view as the sensor saw it, whose parallax is horizontal, and its Orientation."""
+    from pipelines.dataset.images import decode_as_sensor
 
     try:
         data = locate(url).read_bytes()
@@ -94,7 +101,7 @@ def _read(url: str) -> NDArray[Any]:
     except IsADirectoryError as error:
         raise UserError(f"{url} is a folder; name one picture in it") from error
     try:
-        return decode_image(data, where=url)
+        return decode_as_sensor(data, where=url)
     except ValueError as error:
         raise UserError(str(error)) from error
 
