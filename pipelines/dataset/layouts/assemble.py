@@ -97,7 +97,7 @@ def assemble(
         place = file.place
         if place.role == "other":
             continue
-        is_target = place.role == "target"
+        is_target = place.role in ("target", "target_right")
         files = (targets if is_target else keyed)[place.split][place.key]
         files.scene = place.scene or place.key
         files.roles[place.role].append((file.path, file.size))
@@ -133,7 +133,7 @@ class _Files:
 
     @property
     def any_path(self) -> str:
-        order = ("left", "right", "combined", "target")
+        order = ("left", "right", "combined", "target", "target_right")
         return next(self.roles[role][0][0] for role in order if self.roles.get(role))
 
 
@@ -183,6 +183,7 @@ class _Found:
             right=right,
             target=None if target is None else target.first("target"),
             combined=files.first("combined"),
+            target_right=None if target is None else target.first("target_right"),
         )
         self.pairs.append((split, pair))
 
@@ -205,6 +206,7 @@ def _in_split(pair: PairFiles, split: str) -> PairFiles:
         right=pair.right,
         target=pair.target,
         combined=pair.combined,
+        target_right=pair.target_right,
     )
 
 
@@ -236,7 +238,8 @@ def _targets_of(
 def _why_not(files: _Files, target: _Files | None) -> tuple[str | None, str]:
     """Return why these files make no pair, or None, and the path to name."""
     roles = [(role, files.roles.get(role, [])) for role in ("left", "right", "combined")]
-    roles.append(("target", target.roles["target"] if target is not None else []))
+    if target is not None:
+        roles += [(role, target.roles.get(role, [])) for role in ("target", "target_right")]
     for role, entries in roles:
         if len(entries) > 1:
             names = " and ".join(escaped(path) for path, _ in entries)
@@ -245,6 +248,8 @@ def _why_not(files: _Files, target: _Files | None) -> tuple[str | None, str]:
             suffix = PurePosixPath(path).suffix.lower()
             if suffix not in READ:
                 return f"{suffix} is not read; PNG, TIFF and JPEG are", path
+    if target is not None and not target.roles.get("target"):
+        return "missing target: it has a right view alone", target.any_path
     missing = [role for role in ("left", "right") if not files.roles.get(role)]
     if len(missing) == 2:
         return "missing views: there is neither a left nor a right picture", files.any_path

@@ -3,12 +3,11 @@
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Literal
 
+from pipelines.dataset.config import Role
 from pipelines.dataset.plan import Reject
 
-Role = Literal["left", "right", "target", "combined", "other"]
-"""``other`` is part of the set and not taken in: depth, crops, calibration."""
+__all__ = ["Discovery", "Layout", "PairFiles", "Place", "Role"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -22,6 +21,8 @@ class PairFiles:
     right: tuple[str, int]
     target: tuple[str, int] | None = None
     combined: tuple[str, int] | None = None
+    target_right: tuple[str, int] | None = None
+    """Where the target has two views: its right one; the target is their mean."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
