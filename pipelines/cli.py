@@ -213,7 +213,7 @@ def _print_result(result: Any, as_json: bool) -> None:
 def _print_dry_run(step: Step, config: StepConfig, origins: dict[str, str], as_json: bool) -> None:
     from pipelines.config import as_dict
 
-    plan = step.plan(config)
+    plan = [*step.plan(config), *step.look(config)]
     if as_json:
         print(json.dumps({"config": as_dict(config), "origins": origins, "plan": plan}))
         return

@@ -43,11 +43,21 @@ class Step:
     """What it will do, a sentence a line; {key} stands for a value of its configuration."""
     words: tuple[str, ...] = ()
     """Keys that bare words on the command line mean, in this order: k3dn deblur LEFT RIGHT."""
+    looks: str = ""
+    """A function, module:function, that looks at the inputs for the dry run and says what is there,
+    a line each."""
 
     def plan(self, config: StepConfig) -> list[str]:
         """Return what the step will do with this configuration, one sentence a line."""
         values = {key: value_text(value) for key, value in as_dict(config).items()}
         return [line.format_map(values) for line in self.does]
+
+    def look(self, config: StepConfig) -> list[str]:
+        """Return what a look at the inputs says; nothing is changed."""
+        if not self.looks:
+            return []
+        lines: list[str] = _load(self.looks)(config)
+        return lines
 
     def config_class(self) -> type[StepConfig]:
         """Import and return the configuration class."""
@@ -97,6 +107,7 @@ _ROWS = (
             "read dual-pixel pairs (layout {layout}) from {source}",
             "write {root}/{dataset}/{version}; shards that exist and match are kept",
         ),
+        looks="pipelines.dataset.ingest:look",
     ),
     Step(
         "synth",

@@ -196,8 +196,15 @@ class Location:
         names = {posixpath.basename(str(entry).rstrip("/")) for entry in entries}
         return sorted(names - {"", posixpath.basename(remote.rstrip("/"))})
 
-    def walk(self) -> dict[str, int]:
-        """Return every file below, by path relative to this location, with its size in bytes."""
+    def walk(self, *, follow_links: bool = False) -> dict[str, int]:
+        """Return every file below, by path relative to this location, with its size in bytes.
+
+        follow_links: go into linked folders, too; never into one that a link leads back to. A link
+        that leads nowhere is a file of 0 bytes.
+        """
+        local = self.local_path()
+        if follow_links and local is not None:
+            return dict(sorted(_walk_links(local)))
         fs, remote = self._filesystem()
         found = fs.find(remote, detail=True)
         base = remote.rstrip("/") + "/"
@@ -285,6 +292,27 @@ def _probe(location: Location) -> None:
             f"{location.url}: the storage does not answer ({reason}); check its address "
             "(AWS_ENDPOINT_URL for S3), the keys and the network"
         ) from error
+
+
+def _walk_links(folder: Path) -> Iterator[tuple[str, int]]:
+    """Yield the files below a folder and their sizes, through links, with a guard against loops."""
+    waiting: list[tuple[Path, str, frozenset[tuple[int, int]]]] = [(folder, "", frozenset())]
+    while waiting:
+        here, prefix, above = waiting.pop()
+        identity = here.stat()
+        if (identity.st_dev, identity.st_ino) in above:
+            continue
+        within = above | {(identity.st_dev, identity.st_ino)}
+        with os.scandir(here) as entries:
+            for entry in entries:
+                if entry.is_dir():
+                    waiting.append((here / entry.name, f"{prefix}{entry.name}/", within))
+                elif _TEMPORARY not in entry.name:
+                    try:
+                        size = entry.stat().st_size
+                    except OSError:  # a link that leads nowhere
+                        size = 0
+                    yield prefix + entry.name, size
 
 
 def _service_code(error: OSError) -> str:

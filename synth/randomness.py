@@ -10,5 +10,5 @@ def generator(seed: int, name: str) -> np.random.Generator:
 
     seed: the seed of the whole data set. name: what is drawn, such as a pair_id.
     """
-    digest = hashlib.sha256(f"{seed}\0{name}".encode()).digest()
+    digest = hashlib.sha256(f"{seed}\0{name}".encode(errors="surrogateescape")).digest()
     return np.random.Generator(np.random.PCG64(int.from_bytes(digest[:16], "little")))

@@ -2,61 +2,62 @@
 
 Two encodings. PNG is what people exchange. *Packed* is what the shards hold: zstd over row
 differences, no larger than PNG and about five times as fast to read (figures in docs/data.md).
-``decode_image`` reads both, and the JPEG and TIFF files that cameras and converters write.
+``decode_image`` reads both, and the JPEG and TIFF files that cameras and converters write, which
+`pictures` decodes.
 """
 
-import re
 import struct
-import zlib
-from typing import Literal, cast
+from typing import Any, Literal, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
+from pictures import MAX_PIXELS, decode
+from pictures.decode import MIRRORED
+
 Pixels = NDArray[np.uint8] | NDArray[np.uint16]
 
-MAX_PIXELS = 1 << 28
-"""Larger pictures are refused before memory is taken for them: 268 megapixels."""
-
-_PNG = b"\x89PNG\r\n\x1a\n"
-_JPEG = b"\xff\xd8\xff"
-# A marker, as against a stuffed byte (00), a restart (D0 to D7) and padding (FF) in a scan.
-_MARKER = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")
 _PACKED = b"K3DP"
 _PACKED_HEADER = struct.Struct("<4sIIBBxx")  # magic, height, width, channels, bits
 _ZSTD_LEVEL = 3
 
 
 def decode_image(data: bytes, *, where: str) -> Pixels:
-    """Return an encoded image as (H, W, 3) RGB, uint8 or uint16 as stored.
+    """Return an encoded image as (H, W, 3) RGB, uint8 or uint16, upright.
 
     Grey becomes three equal channels and an alpha channel is dropped.
     where: path or pair_id, named in the message.
     Raises ValueError with the reason: empty, truncated or damaged data, no image format that is
-    known, another sample type than 8 or 16 bit, too many pixels.
+    known, another sample type than 8 or 16 bit, other colours than sRGB, too many pixels.
     """
-    if not data:
-        raise ValueError(f"{where}: the file is empty")
     if data[:4] == _PACKED:
         return _unpack(data, where)
-    import cv2
+    return _three_channels(decode(data, where=where).upright)
 
-    if data[:8] == _PNG:
-        _check_png(data, where)
-    elif data[:3] == _JPEG and not _has_jpeg_end(data):
-        raise ValueError(f"{where}: truncated JPEG (its end is missing)")
-    try:
-        image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
-    except cv2.error as error:
-        reason = str(error).splitlines()[0]
-        raise ValueError(f"{where}: not readable as an image ({reason})") from error
-    if image is None:
-        raise ValueError(f"{where}: not an image, or damaged")
-    if image.dtype not in (np.uint8, np.uint16):
-        raise ValueError(f"{where}: samples are {image.dtype}; 8 or 16 bit unsigned are expected")
-    if image.ndim == 2:
-        return cast(Pixels, np.repeat(image[:, :, None], 3, axis=2))
-    return cast(Pixels, np.ascontiguousarray(image[:, :, 2::-1]))  # BGR(A) to RGB
+
+def decode_as_sensor(data: bytes, *, where: str) -> tuple[Pixels, int]:
+    """Return an encoded image as the sensor saw it, and its Orientation.
+
+    A camera that is turned writes its rows as always and how to turn them (Orientation). Parallax
+    runs along the rows: turned upright it would be vertical, or of the other sign. So the views of
+    a pair stay as they are stored. Raises ValueError as decode_image, and for a mirrored picture,
+    which is none that a sensor saw.
+    """
+    if data[:4] == _PACKED:
+        return _unpack(data, where), 1
+    picture = decode(data, where=where)
+    if picture.orientation in MIRRORED:
+        raise ValueError(
+            f"{where}: its Orientation {picture.orientation} mirrors it, so its parallax cannot be "
+            "told; save it as a viewer shows it"
+        )
+    return _three_channels(picture.stored), picture.orientation
+
+
+def _three_channels(pixels: NDArray[Any]) -> Pixels:
+    if pixels.shape[2] < 3:
+        return cast(Pixels, np.repeat(pixels[:, :, :1], 3, axis=2))
+    return cast(Pixels, np.ascontiguousarray(pixels[:, :, :3]))
 
 
 def encode_image(image: Pixels, encoding: Literal["png", "packed"] = "png") -> bytes:
@@ -132,42 +133,3 @@ def _running_sum(difference: Pixels) -> Pixels:
     for row in range(1, len(image)):
         np.add(difference[row], image[row - 1], out=image[row])
     return image
-
-
-def _has_jpeg_end(data: bytes) -> bool:
-    """Tell whether a JPEG comes to its end marker; what follows (a phone's film) is no matter.
-
-    `synth.sources.decode` has the same rule: importing synth imports torch, which ingest does
-    without.
-    """
-    position = 2
-    while (head := _MARKER.search(data, position)) is not None:
-        kind, position = data[head.start() + 1], head.end()
-        if kind == 0xD9:
-            return True
-        if kind == 0x01:  # TEM stands alone
-            continue
-        # A segment states its length; pictures inside it (thumbnails) are stepped over with it.
-        position += int.from_bytes(data[position : position + 2], "big")
-    return False
-
-
-def _check_png(data: bytes, where: str) -> None:
-    """Raise ValueError unless every chunk is whole: decoders return half a picture silently."""
-    position, view = len(_PNG), memoryview(data)
-    while position + 12 <= len(data):
-        length = int.from_bytes(view[position : position + 4], "big")
-        kind = bytes(view[position + 4 : position + 8])
-        end = position + 8 + length
-        if end + 4 > len(data):
-            break
-        if kind == b"IHDR" and length >= 8:
-            width, height = struct.unpack_from(">II", data, position + 8)
-            if width * height > MAX_PIXELS:
-                raise ValueError(f"{where}: {width} x {height} pixels is more than is accepted")
-        if zlib.crc32(view[position + 4 : end]) != int.from_bytes(view[end : end + 4], "big"):
-            raise ValueError(f"{where}: damaged PNG (checksum of {kind.decode('latin-1')} differs)")
-        if kind == b"IEND":
-            return
-        position = end + 4
-    raise ValueError(f"{where}: truncated PNG (its end is missing)")

@@ -5,11 +5,16 @@ A pure function of inputs and configuration: it knows neither workers nor time.
 
 import hashlib
 import json
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Protocol
 
+from pipelines.dataset.names import escaped
 from pipelines.dataset.record import PAIR_SCHEMA, SPLITS
+
+LEFT_OUT = "left out"
+"""Stage of a file that is no input: hidden, or no picture. It is listed and counts for nothing."""
 
 
 class Unit(Protocol):
@@ -81,10 +86,10 @@ def make_plan(
     content_config: the settings that decide the pixels.
     Raises ValueError for a pair_id that stands twice.
     """
-    ids = [unit.pair_id for unit in units]
-    if len(set(ids)) < len(ids):
-        twice = sorted({pair_id for pair_id in ids if ids.count(pair_id) > 1})
-        raise ValueError(f"pair_id {twice[0]} stands {ids.count(twice[0])} times in the plan")
+    ids = Counter(escaped(unit.pair_id) for unit in units)
+    if len(ids) < len(units):
+        pair_id, count = max(ids.items(), key=lambda item: item[1])
+        raise ValueError(f"pair_id {pair_id} stands {count} times in the plan")
     common = {
         "schema": str(PAIR_SCHEMA),
         "dataset": dataset,
@@ -108,7 +113,7 @@ def make_plan(
     whole = {
         **common,
         "units": [_as_json(unit) for unit in units],
-        "rejects": [asdict(reject) for reject in rejects],
+        "rejects": [asdict(reject) for reject in rejects if reject.stage != LEFT_OUT],
     }
     return Plan(
         dataset=dataset,

@@ -8,7 +8,10 @@ from importlib import metadata
 from pathlib import Path
 
 # What decides bytes: transforms, decoders, the photographs that come along, the Parquet encoder.
-_DECIDING = ("numpy", "opencv-python-headless", "pyarrow", "scikit-image", "torch")
+_DECIDING = (
+    *("imagecodecs", "numpy", "opencv-python-headless", "pyarrow", "scikit-image"),
+    *("simplejpeg", "tifffile", "torch"),
+)
 _LIBRARIES = (*_DECIDING, "ray")
 
 

@@ -16,7 +16,8 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipelines.dataset.plan import Plan, Reject, digest_of
+from pipelines.dataset.names import escaped
+from pipelines.dataset.plan import LEFT_OUT, Plan, Reject, digest_of
 from pipelines.dataset.preview import contact_sheet
 from pipelines.dataset.provenance import describe_code
 from pipelines.dataset.record import SPLITS, Pair
@@ -136,7 +137,7 @@ def publish(
         rejects = _each_once([*plan.rejects, *failed])
         rejected_data = _rejects_file(rejects)
         version.child(REJECTED).write_bytes(rejected_data)
-        found = plan.rejects
+        found = [reject for reject in plan.rejects if reject.stage != LEFT_OUT]
         if inputs is None:
             lost = [(len(found) + len(failed), plan.num_units + len(found), "inputs")]
         else:
@@ -232,7 +233,7 @@ def _finish(
         "digest": digest_of(shards),
         "rows": {split: sum(r.rows for r in results if r.split == split) for split in SPLITS},
         "bytes": sum(r.bytes for r in results),
-        "rejected": len(rejects),
+        "rejected": sum(reject.stage != LEFT_OUT for reject in rejects),
         "shards": shards,
         "files": [],
         "config": dict(config),
@@ -299,7 +300,8 @@ def _each_once(rejects: list[Reject]) -> list[Reject]:
 
 def _rejects_file(rejects: list[Reject]) -> bytes:
     sink = io.BytesIO()
-    table = pa.Table.from_pylist([asdict(reject) for reject in rejects], schema=_REJECT_SCHEMA)
+    rows = [{key: escaped(text) for key, text in asdict(reject).items()} for reject in rejects]
+    table = pa.Table.from_pylist(rows, schema=_REJECT_SCHEMA)
     pq.write_table(table, sink)
     return sink.getvalue()
 
@@ -313,7 +315,7 @@ def _gone(version: Location, name: str) -> str:
 
 def _too_many(rejects: list[Reject], counts: str, allowed: float, version: Location) -> str:
     reason, count = Counter(reject.reason for reject in rejects).most_common(1)[0]
-    example = next(reject.path for reject in rejects if reject.reason == reason)
+    example = escaped(next(reject.path for reject in rejects if reject.reason == reason))
     return (
         f"{counts} were rejected, more than max_rejected={allowed:g} "
         f"allows; most often: {reason} ({count} times, e.g. {example}); all reasons: "
@@ -322,10 +324,11 @@ def _too_many(rejects: list[Reject], counts: str, allowed: float, version: Locat
 
 
 def _nothing_to_do(plan: Plan) -> str:
-    if plan.rejects:
-        first = plan.rejects[0]
+    rejects = [reject for reject in plan.rejects if reject.stage != LEFT_OUT]
+    if rejects:
+        first = rejects[0]
         return (
-            f"no usable pair among {len(plan.rejects)} inputs; the first: {first.path}: "
+            f"no usable pair among {len(rejects)} inputs; the first: {escaped(first.path)}: "
             f"{first.reason}"
         )
     return f"there is nothing to make {plan.dataset}@{plan.version} from"

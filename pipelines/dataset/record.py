@@ -10,6 +10,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from pipelines.dataset.images import Pixels, bit_depth_of, decode_image, encode_image
+from pipelines.dataset.names import escaped
 
 SPLITS = ("train", "val", "test")
 COLUMNS = ("left", "right", "target")
@@ -139,8 +140,8 @@ def encode_pair(pair: Pair) -> dict[str, Any]:
     height, width, _ = pair.left.shape
     origin = pair.provenance
     return {
-        "pair_id": pair.pair_id,
-        "scene_id": pair.scene_id,
+        "pair_id": escaped(pair.pair_id),
+        "scene_id": escaped(pair.scene_id),
         "dataset": pair.dataset,
         "split": pair.split,
         "left": encode_image(pair.left, "packed"),
@@ -155,7 +156,8 @@ def encode_pair(pair: Pair) -> dict[str, Any]:
         "coc": None if pair.coc is None else _encode_coc(pair.coc),
         "provenance": {
             "sources": [
-                {"role": s.role, "file": s.file, "sha256": s.sha256} for s in origin.sources
+                {"role": s.role, "file": escaped(s.file), "sha256": s.sha256}
+                for s in origin.sources
             ],
             "layout": origin.layout,
             "combined": "mean" if pair.combined is None else "stored",

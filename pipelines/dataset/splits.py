@@ -49,4 +49,5 @@ def assign_splits(
 
 def place_of(name: str) -> float:
     """Return a number in [0, 1) that follows from the name alone."""
-    return int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "big") / _SCALE
+    data = name.encode(errors="surrogateescape")  # a file's name need not be UTF-8
+    return int.from_bytes(hashlib.sha256(data).digest()[:8], "big") / _SCALE

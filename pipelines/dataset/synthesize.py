@@ -17,7 +17,7 @@ from pipelines.dataset.scenes import plan_scenes
 from pipelines.dataset.synthetic_pairs import SyntheticPairs
 from pipelines.storage import locate
 
-_CODE = ("pipelines.dataset", "synth")
+_CODE = ("pipelines.dataset", "pictures", "synth")
 # What decides pixels: not where things lie, and not how strict the run is.
 _CONTENT = (
     "preset",

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from pictures.decode import upright
 from pipelines.errors import UserError
 from pipelines.models.config import ANY_BOX, DEFAULT_MEMORY, DeblurConfig, parse_memory_mib
 from pipelines.models.loading import BOX, load_network, settle
@@ -52,8 +53,13 @@ def run(config: DeblurConfig) -> DeblurResult:
     that is not there, or an output name that cannot hold the picture.
     """
     refuse_lost_path("output", config.output)
-    left = _read(config.left)
-    right = None if config.right is None else _read(config.right)
+    left, orientation = _read(config.left)
+    right, other = (None, orientation) if config.right is None else _read(config.right)
+    if other != orientation:
+        raise UserError(
+            f"the views are turned differently: {config.left} has Orientation {orientation}, "
+            f"{config.right} has {other}; give the two views of one exposure"
+        )
     if right is not None and (left.shape != right.shape or left.dtype != right.dtype):
         raise UserError(
             f"the views do not fit: {config.left} is {_described(left)}, {config.right} is "
@@ -67,6 +73,7 @@ def run(config: DeblurConfig) -> DeblurResult:
     _check_suffix(config.output, suffix, left)
     target.check_writable()
     image, label = _restore(config, left, right)
+    image = upright(image, orientation)
     target.write_bytes(_encode(image, suffix))
     return DeblurResult(
         model=label,
@@ -148,8 +155,9 @@ def _settings(config: DeblurConfig) -> dict[str, int | str]:
     return {key: value for key, value in settings.items() if value is not None}
 
 
-def _read(url: str) -> NDArray[Any]:
-    from pipelines.dataset.images import decode_image
+def _read(url: str) -> tuple[NDArray[Any], int]:
+    """Return a view as the sensor saw it, whose parallax is horizontal, and its Orientation."""
+    from pipelines.dataset.images import decode_as_sensor
 
     try:
         data = locate(url).read_bytes()
@@ -158,7 +166,7 @@ def _read(url: str) -> NDArray[Any]:
     except IsADirectoryError as error:
         raise UserError(f"{url} is a folder; name one picture in it") from error
     try:
-        return decode_image(data, where=url)
+        return decode_as_sensor(data, where=url)
     except ValueError as error:
         raise UserError(str(error)) from error
 

@@ -87,10 +87,10 @@ def read_rgbd(
         )
     image = decode_picture(image_file, f"scene {scene_id}: image")
     if image.ndim == 3:
-        image = image[..., :3]
+        image = image[..., 0] if image.shape[2] == 2 else image[..., :3]
     where = f"scene {scene_id}"
     with faults_of_depth():
-        depth = decode_picture(depth_file, f"{where}: depth")
+        depth = decode_picture(depth_file, f"{where}: depth", colour=False)
         if depth.ndim == 3:
             if not (depth[..., :1] == depth[..., :3]).all():
                 raise ValueError(f"{where}: depth must have one channel, got a colour picture")

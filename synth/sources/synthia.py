@@ -109,7 +109,7 @@ def read_frame(
     if image.ndim == 3:
         image = image[..., :3]
     with faults_of_depth():
-        encoded = decode_picture(depth_file, f"{where}: depth")
+        encoded = decode_picture(depth_file, f"{where}: depth", colour=False)
         try:
             depth_m = decode_depth(encoded)
         except ValueError as error:

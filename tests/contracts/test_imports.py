@@ -13,7 +13,7 @@ import pytest
 from pipelines.steps import STEPS
 
 REPOSITORY = Path(__file__).parents[2]
-ROOMS = ("k3dn", "synth", "pipelines", "tune")
+ROOMS = ("k3dn", "pictures", "synth", "pipelines", "tune")
 HEAVY = ("ray", "mlflow", "torch", "numpy", "pyarrow", "fsspec", "s3fs", "pandas", "cv2")
 SERVICES = ("ray", "mlflow", "s3fs", "fsspec", "pyarrow", "pydantic", "albumentations")
 
@@ -66,6 +66,7 @@ def test_the_import_check_can_fail() -> None:
     [
         ("k3dn", {"synth", "pipelines", "tune", "ray", "mlflow", "fsspec", "pydantic"}),
         ("synth", {"k3dn", "pipelines", "tune", "ray", "mlflow", "fsspec", "pydantic"}),
+        ("pictures", {"k3dn", "synth", "pipelines", "tune", "ray", "torch", "fsspec"}),
         ("pipelines", {"tune"}),
     ],
 )

@@ -5,8 +5,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipelines.dataset.layouts import discover
-from pipelines.dataset.layouts.dpd_blur import discover as find
+from pipelines.dataset.layouts.files import Discovery
+from pipelines.dataset.plan import LEFT_OUT
 from pipelines.errors import UserError
+
+
+def find(files: dict[str, int]) -> Discovery:
+    return discover(files, layout="dpd-blur", source="here")[1]
 
 
 def tree(
@@ -110,7 +115,9 @@ def test_a_scene_in_two_splits_stays_held_out() -> None:
 def test_strangers_are_left_alone() -> None:
     files = tree("train", ["a"], ["a"])
     strangers = dict.fromkeys(["README.md", "train_l/source/notes.txt", "train_x/source/a.png"], 1)
-    assert find(files | strangers) == find(files)
+    found = find(files | strangers)
+    assert found.pairs == find(files).pairs
+    assert [(r.path, r.stage) for r in found.rejects] == [("train_l/source/notes.txt", LEFT_OUT)]
 
 
 def test_auto_finds_the_layout_and_says_when_there_is_none() -> None:

@@ -1,6 +1,8 @@
 """Real pairs from a folder: what is good gets in bit by bit, what is bad is named."""
 
 import os
+import struct
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +15,7 @@ from pipelines.dataset.ingest import RealPairs, make
 from pipelines.dataset.layouts import discover
 from pipelines.dataset.publish import REJECTED
 from pipelines.dataset.shards import BadInput
+from pipelines.dataset.source_files import open_source
 from pipelines.dataset.version import DatasetVersion, open_version
 from pipelines.errors import UserError
 from pipelines.storage import locate
@@ -103,11 +106,12 @@ def test_bad_inputs_are_named_and_stop_nothing(source: Path) -> None:
 def test_a_file_that_cannot_be_read_is_a_reject(source: Path) -> None:
     """A folder in its place, as permissions do not bind every user that runs tests."""
     left = source / "train_l/source/1P0Atrain0000_L.png"
-    found = discover(locate(str(source)).walk(), layout="dpd-blur", source="")[1]
+    files = open_source(str(source))
+    found = discover(files.walk(), layout="dpd-blur", source="")[1]
     unit = next(pair for pair in found.pairs if pair.pair_id == "1P0Atrain0000")
     left.unlink()
     left.mkdir()
-    producer = RealPairs(source=locate(str(source)), dataset="d", layout="dpd-blur")
+    producer = RealPairs(source=files, dataset="d", layout="dpd-blur")
     with pytest.raises(BadInput, match="cannot be read: is a directory") as caught:
         producer(unit)
     assert caught.value.path == "train_l/source/1P0Atrain0000_L.png"
@@ -120,6 +124,51 @@ def test_a_picture_replaced_by_one_of_its_size_is_seen(source: Path) -> None:
     file.write_bytes(file.read_bytes()[:-1] + b"?")
     with pytest.raises(UserError, match="content of its input files has changed"):
         ingest(source)
+
+
+@pytest.mark.parametrize(("orientation", "degrees"), [(1, 0), (3, 180), (6, 90), (8, 270)])
+def test_a_turned_camera_keeps_its_parallax_along_the_rows(
+    source: Path, orientation: int, degrees: int
+) -> None:
+    """What a viewer shows, turned back by turned_degrees, is what goes in."""
+    turn_files(source, dict.fromkeys("lrc", orientation))
+    files = open_source(str(source))
+    found = discover(files.walk(), layout="dpd-blur", source="")[1]
+    unit = next(pair for pair in found.pairs if pair.pair_id == "1P0Atrain0000")
+    pair = RealPairs(source=files, dataset="d", layout="dpd-blur")(unit)
+    assert pair.provenance.turned_degrees == degrees
+    for role, view in (("left", pair.left), ("right", pair.right)):
+        shown = decode_image(files.read(getattr(unit, role)[0]), where=role)
+        assert np.array_equal(np.rot90(shown, degrees // 90), view)
+    inner = slice(1, -1)  # the views are the target moved by one pixel along the rows
+    assert np.array_equal(pair.left[:, 2:], pair.right[:, :-2])
+    assert pair.left[inner].shape[1] == 24
+
+
+@pytest.mark.parametrize(
+    ("turns", "words"),
+    [({"l": 6}, "turned differently"), (dict.fromkeys("lrc", 2), "mirrors it")],
+)
+def test_turns_that_leave_the_parallax_open_are_rejected(
+    source: Path, turns: dict[str, int], words: str
+) -> None:
+    turn_files(source, turns)
+    files = open_source(str(source))
+    found = discover(files.walk(), layout="dpd-blur", source="")[1]
+    unit = next(pair for pair in found.pairs if pair.pair_id == "1P0Atrain0000")
+    with pytest.raises(BadInput, match=words):
+        RealPairs(source=files, dataset="d", layout="dpd-blur")(unit)
+
+
+def turn_files(source: Path, turns: dict[str, int]) -> None:
+    """Give the first training pair's files an Orientation by view; pixels stay as they are."""
+    for view, orientation in turns.items():
+        exif = b"II*\0" + struct.pack("<IHHHIHHI", 8, 1, 0x0112, 3, 1, orientation, 0, 0)
+        chunk = struct.pack(">I", len(exif)) + b"eXIf" + exif
+        chunk += struct.pack(">I", zlib.crc32(b"eXIf" + exif))
+        for file in (source / f"train_{view}").rglob("1P0Atrain000*"):
+            data = file.read_bytes()
+            file.write_bytes(data[:33] + chunk + data[33:])
 
 
 def test_more_rejects_than_allowed_fail_the_run(source: Path) -> None:

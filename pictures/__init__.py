@@ -1,0 +1,8 @@
+"""Pictures and depth maps from bytes: one decoder for ingesting, synthesising and deblurring.
+
+Needs numpy; the codecs are imported when a picture is decoded. Knows no other room.
+"""
+
+from pictures.decode import MAX_PIXELS, Picture, decode
+
+__all__ = ["MAX_PIXELS", "Picture", "decode"]

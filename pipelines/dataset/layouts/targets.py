@@ -1,0 +1,296 @@
+"""Which target belongs to which source, by names alone: proven, or refused with the candidates.
+
+A wrong target that enters in silence is worse than one that is left out. So a pair enters
+
+- by an equal name, which is the convention of most sets, or
+- by its number, where one counter numbered sources and targets (DPD-blur: 1P0A0917 belongs to
+  1P0A0916 or 1P0A0918; a number stands for one picture, so the two lists have no name in common)
+  and every order-preserving match with the fewest lost files says the same.
+
+So no wrong pair enters where only targets are lost, or only sources, however many. Where both are,
+with traces, nothing is guessed. What names cannot show: in a run of neighbouring numbers, a target
+and another scene's source that are gone without a trace, so that the rest looks complete. Combined
+views are such a trace: layouts name a source by any of its files.
+"""
+
+import re
+from collections import Counter, defaultdict
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from pipelines.errors import UserError
+
+COUNTER_OFFSETS = (-1, 1, 2)
+"""Target number minus source number in DPD-blur: 177, 321 and 2 of its 500 pairs."""
+
+_RIVALS = (-2, -1, 1, 2)
+_NAME = re.compile(r"(.*?)(\d+)(\D*)", re.DOTALL)
+_Group = tuple[str, str]
+
+
+@dataclass(slots=True)
+class Matching:
+    """What belongs together in one split."""
+
+    target_of: dict[str, str] = field(default_factory=dict)
+    """Source name to target name."""
+    why_not: dict[str, str] = field(default_factory=dict)
+    """Source name to the reason that it has no target."""
+    alone: list[str] = field(default_factory=list)
+    """Targets that no source can have."""
+    offsets: Counter[int] = field(default_factory=Counter)
+    """Target number minus source number to pairs; empty where names are equal."""
+
+
+def match_targets(
+    sources: Collection[str],
+    targets: Collection[str],
+    *,
+    where: str,
+    offsets: Sequence[int] | None = None,
+) -> Matching:
+    """Match the sources of a split with its targets.
+
+    offsets: differences of number that are allowed, 0 for equal names; None finds out.
+    where: the split, for messages. Raises UserError where two readings of the names are equally
+    good, with a candidate of each.
+    """
+    equal = set(sources) & set(targets)
+    if equal and offsets is None:
+        _check_no_rival(sources, targets, equal, where)
+        return _by_name(sources, targets)
+    if equal and tuple(offsets or ()) == (0,):
+        return _by_name(sources, targets)
+    return _by_number(sources, targets, where, None if offsets is None else tuple(offsets))
+
+
+def in_natural_order(names: Collection[str]) -> list[str]:
+    """Sort names with their numbers as numbers: gt2 before gt10, 9999 before 10000."""
+    return sorted(names, key=natural_key)
+
+
+def natural_key(name: str) -> tuple[tuple[str | int, ...], str]:
+    """Return what sorts names with their numbers as numbers."""
+    parts = re.split(r"(\d+)", name)
+    # Text and numbers alternate, so like is compared with like.
+    return tuple(int(p) if n % 2 else p.lower() for n, p in enumerate(parts)), name
+
+
+def _by_name(sources: Collection[str], targets: Collection[str]) -> Matching:
+    found = Matching()
+    for source in sources:
+        if source in targets:
+            found.target_of[source] = source
+        else:
+            found.why_not[source] = "missing target: no target has its name"
+    found.alone = in_natural_order(set(targets) - set(sources))
+    return found
+
+
+def _check_no_rival(
+    sources: Collection[str], targets: Collection[str], equal: set[str], where: str
+) -> None:
+    """Raise UserError where a shift of all numbers explains the names as well as equal names.
+
+    Where one list holds all names of the other, equal names are what they say.
+    """
+    if len(equal) in (len(sources), len(targets)):
+        return
+    numbered = _groups(sources), _groups(targets)
+    for offset in _RIVALS:
+        pairs = _shifted(numbered, offset)
+        if len(pairs) >= len(equal):
+            source, target = next(p for p in pairs if p[0] != p[1])
+            raise UserError(
+                f"{where}: {len(equal)} sources have a target of their name and {len(pairs)} one "
+                f"whose number is {offset:+d}: {source} could belong to {_either(source, target)}; "
+                f"say which with offsets=[0] or offsets=[{offset}]"
+            )
+
+
+def _shifted(
+    numbered: tuple[dict[_Group, dict[int, str]], dict[_Group, dict[int, str]]], offset: int
+) -> list[tuple[str, str]]:
+    left, right = numbered
+    return [
+        (name, right[group][number + offset])
+        for group, names in left.items()
+        for number, name in sorted(names.items())
+        if number + offset in right.get(group, {})
+    ]
+
+
+def _by_number(
+    sources: Collection[str],
+    targets: Collection[str],
+    where: str,
+    offsets: tuple[int, ...] | None,
+) -> Matching:
+    found = Matching()
+    numbered, wanted = _groups(sources, found.why_not), _groups(targets)
+    if len(numbered) == 1 and len(wanted) == 1 and set(numbered) != set(wanted):
+        # img001 with gt1: two counters, so equal numbers come first.
+        ((group, mine),), (theirs,) = numbered.items(), wanted.values()
+        wanted = {group: theirs}
+        if offsets is None and mine.keys() & theirs.keys():
+            _check_equal_numbers(mine, theirs, where)
+            offsets = (0,)
+    allowed = COUNTER_OFFSETS if offsets is None else offsets
+    for group, mine in numbered.items():
+        _match_group(mine, wanted.get(group, {}), allowed, found)
+    used, possible = set(found.target_of.values()), _in_reach(numbered, wanted, allowed)
+    found.alone = in_natural_order(set(targets) - used - possible)
+    lost = [s for s, why in found.why_not.items() if why.startswith("missing target")]
+    if offsets is None and lost and found.alone and found.target_of:
+        raise UserError(
+            f"{where}: {len(lost)} sources have no target (e.g. {_first(lost)}) and "
+            f"{len(found.alone)} targets no source (e.g. {found.alone[0]}): where both are lost, "
+            "numbers cannot prove which of the others belong together; complete the set, or give "
+            f"offsets={list(COUNTER_OFFSETS)} to take what looks right"
+        )
+    return found
+
+
+def _check_equal_numbers(mine: Mapping[int, str], theirs: Mapping[int, str], where: str) -> None:
+    equal = len(mine.keys() & theirs.keys())
+    for offset in _RIVALS:
+        shifted = [n for n in sorted(mine) if n + offset in theirs]
+        if len(shifted) >= equal:
+            number = next((n for n in shifted if n in theirs), shifted[0])
+            names = _either(theirs.get(number, "none"), theirs[number + offset])
+            raise UserError(
+                f"{where}: {equal} sources have a target of their number and {len(shifted)} one "
+                f"whose number is {offset:+d}: {mine[number]} could belong to {names}; say which "
+                f"with offsets=[0] or offsets=[{offset}]"
+            )
+
+
+def _in_reach(
+    numbered: Mapping[_Group, Mapping[int, str]],
+    wanted: Mapping[_Group, Mapping[int, str]],
+    allowed: Sequence[int],
+) -> set[str]:
+    """Return the targets that some source could have."""
+    return {
+        wanted[group][number + offset]
+        for group, names in numbered.items()
+        for number in names
+        for offset in allowed
+        if number + offset in wanted.get(group, {})
+    }
+
+
+def _match_group(
+    mine: Mapping[int, str], theirs: Mapping[int, str], allowed: Sequence[int], found: Matching
+) -> None:
+    sources, targets = sorted(mine), sorted(theirs)
+    place = {number: index for index, number in enumerate(targets)}
+    edges = [sorted(place[s + o] for o in allowed if s + o in place) for s in sources]
+    before = _best_before(edges)
+    # The same from the other end: count down, with targets counted down.
+    last = len(targets) - 1
+    after = _best_before([[last - t for t in reversed(e)] for e in reversed(edges)])[::-1]
+    after = [{last - t: count for t, count in states.items()} for states in after]
+    most = max(before[-1].values())
+    for index, number in enumerate(sources):
+        kept, name = edges[index], mine[number]
+        likely = [
+            t
+            for t in kept
+            if _most(before[index], below=t) + 1 + _most(after[index + 1], above=t) == most
+        ]
+        without = max(
+            count + _most(after[index + 1], above=t) for t, count in before[index].items()
+        )
+        if len(likely) == 1 and without < most:
+            target = targets[likely[0]]
+            found.target_of[name] = theirs[target]
+            found.offsets[target - number] += 1
+        elif not kept:
+            reach = f"{min(allowed):+d} to {max(allowed):+d}" if len(allowed) > 1 else allowed[0]
+            found.why_not[name] = f"missing target: none has a number {reach} from its own"
+        elif not likely:
+            found.why_not[name] = (
+                f"missing target: {_either(*(theirs[targets[t]] for t in kept))} belongs elsewhere"
+            )
+        elif len(likely) > 1:
+            names = _either(*(theirs[targets[t]] for t in likely))
+            found.why_not[name] = f"doubtful target: {names} could be it"
+        else:
+            target = targets[likely[0]]
+            others = [mine[target - o] for o in allowed if target - o in mine]
+            found.why_not[name] = (
+                f"doubtful target: {theirs[target]} could be that of "
+                f"{_either(*in_natural_order(others))}"
+            )
+
+
+def _best_before(edges: Sequence[Sequence[int]]) -> list[dict[int, int]]:
+    """Return, before each source and after the last, how many can be matched in order.
+
+    As {last target that is taken: most pairs}, -1 where none is that matters any more. Only those
+    states are kept that a later source can tell apart, so the time is linear.
+    """
+    # What a later source can take at the earliest: below that, targets are alike.
+    ahead, lowest = [0] * len(edges), 1 << 60
+    for index in range(len(edges) - 1, -1, -1):
+        lowest = min([lowest, *edges[index]])
+        ahead[index] = lowest
+    states = [{-1: 0}]
+    for index, kept in enumerate(edges):
+        new = dict(states[-1])
+        for target in kept:
+            new[target] = max(new.get(target, 0), _most(states[-1], below=target) + 1)
+        floor = ahead[index + 1] if index + 1 < len(edges) else 1 << 60
+        merged: dict[int, int] = {}
+        for target, count in new.items():
+            key = target if target >= floor or index + 1 == len(edges) else -1
+            merged[key] = max(merged.get(key, 0), count)
+        states.append(merged)
+    return states
+
+
+def _most(states: Mapping[int, int], *, below: int | None = None, above: int | None = None) -> int:
+    """Return the most pairs of the states whose last target leaves this one free."""
+    return max(
+        (
+            count
+            for target, count in states.items()
+            if (below is None or target < below) and (above is None or target > above)
+        ),
+        default=-(1 << 60),
+    )
+
+
+def _groups(
+    names: Collection[str], why_not: dict[str, str] | None = None
+) -> dict[_Group, dict[int, str]]:
+    """Return names by what stands around their last number, and by it.
+
+    A number that two names of a group have is nobody's. why_not: takes the reasons of names left.
+    """
+    groups: dict[_Group, dict[int, str]] = defaultdict(dict)
+    twice: dict[tuple[_Group, int], list[str]] = defaultdict(list)
+    reasons = {} if why_not is None else why_not
+    for name in names:
+        match = _NAME.fullmatch(name)
+        if match is None:
+            reasons[name] = "missing target: no target has its name, and it has no number"
+            continue
+        twice[(match[1], match[3]), int(match[2])].append(name)
+    for (group, number), same in twice.items():
+        if len(same) == 1:
+            groups[group][number] = same[0]
+            continue
+        for name in same:
+            others = _either(*(other for other in same if other != name))
+            reasons[name] = f"doubtful target: {others} has the same number"
+    return dict(groups)
+
+
+def _either(*names: str) -> str:
+    return " or ".join(dict.fromkeys(names))
+
+
+def _first(names: Collection[str]) -> str:
+    return in_natural_order(names)[0]

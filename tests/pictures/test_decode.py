@@ -1,0 +1,265 @@
+"""Every sample as stored, or refused: TIFF as its tags say, colours, turns, limits, damage."""
+
+import io
+import struct
+import subprocess
+import sys
+import zlib
+from typing import Any
+
+import numpy as np
+import pytest
+import tifffile
+from PIL import Image, ImageCms
+
+from pictures import decode
+
+RNG = np.random.default_rng(0)
+NOISE = RNG.integers(0, 65536, (13, 17, 3), dtype=np.uint16)
+
+
+def tiff(pixels: np.ndarray, **keys: Any) -> bytes:
+    file = io.BytesIO()
+    colour = pixels.ndim >= 3 and not {3, 4}.isdisjoint(pixels.shape)
+    keys.setdefault("photometric", "rgb" if colour else "minisblack")
+    tifffile.imwrite(file, pixels, metadata=None, **keys)
+    return file.getvalue()
+
+
+def saved(picture: Image.Image, kind: str, **keys: Any) -> bytes:
+    file = io.BytesIO()
+    picture.save(file, kind, **keys)
+    return file.getvalue()
+
+
+def smooth(height: int = 48, width: int = 64) -> Image.Image:
+    coarse = RNG.integers(0, 256, (6, 8, 3), dtype=np.uint8)
+    return Image.fromarray(coarse).resize((width, height), Image.Resampling.BICUBIC)
+
+
+def read(data: bytes) -> np.ndarray:
+    return decode(data, where="x").upright
+
+
+@pytest.mark.parametrize("compression", [None, "zlib", "lzw", "packbits"])
+@pytest.mark.parametrize("kind", [np.uint8, np.uint16])
+@pytest.mark.parametrize("planar", ["contig", "separate"])
+@pytest.mark.parametrize("order", ["<", ">"])
+def test_tiff_of_every_make(compression: str | None, kind: type, planar: str, order: str) -> None:
+    picture = (NOISE >> (8 if kind is np.uint8 else 0)).astype(kind)
+    stored = picture if planar == "contig" else np.moveaxis(picture, -1, 0)
+    data = tiff(stored, compression=compression, planarconfig=planar, byteorder=order)
+    assert np.array_equal(read(data), picture)
+    tiled = tiff(stored, compression=compression, planarconfig=planar, tile=(16, 16))
+    assert np.array_equal(read(tiled), picture)
+
+
+def test_tiff_grey_alpha_and_min_is_white() -> None:
+    grey, alpha = NOISE[..., 0], NOISE[..., 1]
+    assert np.array_equal(read(tiff(grey)), grey[..., None])
+    inverted = tiff(65535 - grey, photometric="miniswhite")
+    assert np.array_equal(read(inverted), grey[..., None])
+    both = tiff(np.stack([grey, alpha], -1), extrasamples=["unassalpha"], planarconfig="contig")
+    assert np.array_equal(read(both)[..., 0], grey)
+    small = (np.dstack([NOISE, NOISE[..., :1]]) >> 8).astype(np.uint8)
+    rgba = tiff(small, photometric="rgb", extrasamples=["unassalpha"])
+    assert np.array_equal(read(rgba), small), "colours are not multiplied by alpha"
+
+
+@pytest.mark.parametrize(
+    ("data", "words"),
+    [
+        (tiff(NOISE, photometric="cielab"), "CIE Lab"),
+        (tiff(np.dstack([NOISE, NOISE[..., 0]]), photometric="separated"), "CMYK"),
+        (tiff(NOISE.astype(np.float32)), "float32"),
+        (tiff(NOISE.astype(np.uint32)), "uint32"),
+        (tiff(np.stack([NOISE, NOISE])), "one picture, got 2"),
+        (tiff(np.dstack([NOISE, NOISE[..., 0]]), extrasamples=["assocalpha"]), "multiplied"),
+        (saved(smooth().quantize(8), "TIFF"), "palette"),
+        (saved(smooth(), "BMP"), "PNG, JPEG or TIFF"),
+        (saved(smooth().convert("CMYK"), "JPEG"), "CMYK"),
+    ],
+)
+def test_what_is_refused(data: bytes, words: str) -> None:
+    with pytest.raises(ValueError, match=f"x: .*{words}"):
+        decode(data, where="x")
+
+
+def test_depth_may_be_floats_and_needs_no_profile() -> None:
+    depth = RNG.random((5, 7), np.float32)
+    assert np.array_equal(decode(tiff(depth), where="x", colour=False).stored[..., 0], depth)
+    linear = png_with(b"gAMA", struct.pack(">I", 100_000))
+    assert decode(linear, where="x", colour=False).stored.shape == (48, 64, 3)
+
+
+def test_grey_stays_grey() -> None:
+    for kind in ("PNG", "JPEG", "TIFF"):
+        assert read(saved(smooth().convert("L"), kind)).shape == (48, 64, 1)
+
+
+def test_our_jpeg_is_the_one_of_another_decoder() -> None:
+    data = saved(smooth(), "JPEG", quality=90)
+    assert np.abs(read(data).astype(int) - np.asarray(Image.open(io.BytesIO(data)))).max() <= 1
+
+
+def test_limits_hold_before_anything_is_decoded() -> None:
+    """A JPEG whose header says 400 megapixels, in a process that may not take the memory."""
+    code = (
+        "import resource, sys; from pictures import decode\n"
+        "resource.setrlimit(resource.RLIMIT_AS, (2 << 30, 2 << 30))\n"
+        "try: decode(sys.stdin.buffer.read(), where='x')\n"
+        "except ValueError as error: print(error)"
+    )
+    jpeg = bytearray(saved(smooth(), "JPEG"))
+    frame = jpeg.index(b"\xff\xc0")
+    jpeg[frame + 5 : frame + 9] = struct.pack(">HH", 20_000, 20_000)
+    wide = bytearray(tiff(np.zeros((4, 4), np.uint8)))
+    with tifffile.TiffFile(io.BytesIO(wide)) as file:
+        places = [file.pages[0].tags[tag].valueoffset for tag in (256, 257)]
+        kinds = [int(file.pages[0].tags[tag].dtype) for tag in (256, 257)]
+    for place, kind in zip(places, kinds, strict=True):
+        struct.pack_into("<H" if kind == 3 else "<I", wide, place, 20_000)
+    for data in (bytes(jpeg), bytes(wide)):
+        command = [sys.executable, "-c", code]
+        ran = subprocess.run(command, input=data, capture_output=True, check=True)
+        assert b"20000 x 20000 pixels is more than is accepted" in ran.stdout
+
+
+def png_with(kind: bytes, body: bytes) -> bytes:
+    data = saved(smooth(), "PNG")
+    chunk = struct.pack(">I", len(body)) + kind + body
+    return data[:33] + chunk + struct.pack(">I", zlib.crc32(kind + body)) + data[33:]
+
+
+SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+
+
+def other_profile(*, primaries: bool) -> bytes:
+    """SRGB with red and green exchanged, or with a straight tone curve."""
+    profile = bytearray(SRGB)
+    (count,) = struct.unpack_from(">I", profile, 128)
+    places = {}
+    for number in range(count):
+        key, start, size = struct.unpack_from(">4sII", profile, 132 + 12 * number)
+        places[key] = (start, size)
+    if primaries:
+        red, green = places[b"rXYZ"][0], places[b"gXYZ"][0]
+        profile[red : red + 20], profile[green : green + 20] = (
+            profile[green : green + 20],
+            profile[red : red + 20],
+        )
+    else:
+        start, size = places[b"rTRC"]
+        profile[start : start + size] = (b"curv" + bytes(8)).ljust(size, b"\0")
+    return bytes(profile)
+
+
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", "TIFF"])
+def test_profiles_are_srgb_or_refused(kind: str) -> None:
+    plain = read(saved(smooth(), kind))
+    assert read(saved(smooth(), kind, icc_profile=SRGB)).shape == plain.shape
+    for primaries, words in ((True, "other colours than sRGB"), (False, "another tone curve")):
+        profile = other_profile(primaries=primaries)
+        with pytest.raises(ValueError, match=words):
+            read(saved(smooth(), kind, icc_profile=profile))
+    adobe = {"PNG": adobe_png, "JPEG": adobe_jpeg, "TIFF": adobe_tiff}[kind]
+    with pytest.raises(ValueError, match="Adobe RGB"):
+        read(adobe())
+
+
+EXIF_FOLDER = struct.pack("<HHHIII", 1, 0xA001, 3, 1, 2, 0)
+EXIF = b"II*\0" + struct.pack("<IHHHIII", 8, 1, 0x8769, 4, 1, 26, 0) + EXIF_FOLDER
+
+
+def adobe_png() -> bytes:
+    return png_with(b"eXIf", EXIF)
+
+
+def adobe_jpeg() -> bytes:
+    return saved(smooth(), "JPEG", exif=b"Exif\0\0" + EXIF)
+
+
+def adobe_tiff() -> bytes:
+    """A TIFF is an Exif block itself: its first folder points to Exif's, here behind the rest."""
+    data = tiff(np.asarray(smooth()), extratags=[(40_000, "I", 1, 1 << 28, True)])
+    ours, exifs = (struct.pack("<HHII", *e) for e in entries(len(data)))
+    return data.replace(ours, exifs) + EXIF_FOLDER
+
+
+def entries(end: int) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """The entry that tifffile writes, and the one of Exif that it would not."""
+    return (40_000, 4, 1, 1 << 28), (0x8769, 4, 1, end)
+
+
+def test_linear_png_is_refused() -> None:
+    with pytest.raises(ValueError, match="linear light"):
+        read(png_with(b"gAMA", struct.pack(">I", 100_000)))
+    assert read(png_with(b"gAMA", struct.pack(">I", 45_455))).shape == (48, 64, 3)
+    with pytest.raises(ValueError, match="cICP"):
+        read(png_with(b"cICP", b"\x09\x10\x00\x01"))
+
+
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", "TIFF"])
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_one_rule_for_orientation(kind: str, orientation: int) -> None:
+    """As another library turns it."""
+    from PIL import ImageOps
+
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    data = saved(smooth(), kind, exif=exif)
+    picture = decode(data, where="x")
+    shown = np.asarray(ImageOps.exif_transpose(Image.open(io.BytesIO(data))))
+    assert picture.orientation == orientation
+    assert picture.stored.shape == (48, 64, 3)
+    assert picture.upright.shape == shown.shape
+    assert np.abs(picture.upright.astype(int) - shown).max() <= 2
+
+
+def test_damage_that_the_format_reveals() -> None:
+    zipped = bytearray(tiff(NOISE, compression="zlib"))
+    for place in range(len(zipped) // 3, len(zipped) - 300, 97):
+        broken = bytearray(zipped)
+        broken[place] ^= 0x55
+        with pytest.raises(ValueError, match="x: "):
+            decode(bytes(broken), where="x")
+    for length in range(8, len(zipped), 61):
+        with pytest.raises(ValueError, match="x: "):
+            decode(bytes(zipped[:length]), where="x")
+    data = saved(Image.fromarray((NOISE >> 8).astype(np.uint8)).resize((256, 256)), "JPEG")
+    scan = data.index(b"\xff\xda")
+    gone = data[: scan + 400] + data[-900:]  # a piece of the scan is missing
+    with pytest.raises(ValueError, match="damaged JPEG"):
+        decode(gone, where="x")
+
+
+def test_500_mutated_files_are_decoded_or_refused(capfd: pytest.CaptureFixture[str]) -> None:
+    """Never another error, never a picture of another size, and no line of a library's own."""
+    picture = smooth(40, 40)
+    wide = np.asarray(picture).astype(np.uint16) * 257
+    whole = [
+        saved(picture, "PNG"),
+        saved(picture, "JPEG"),
+        saved(picture, "JPEG", progressive=True, icc_profile=SRGB),
+        tiff(wide, compression="zlib", predictor=True),
+        tiff(wide, compression="lzw"),
+        tiff(np.moveaxis(wide, -1, 0), planarconfig="separate", tile=(16, 16)),
+        tiff(wide[..., 0], rowsperstrip=4),
+    ]
+    refused = 0
+    for number in range(504):
+        rng = np.random.default_rng(number)
+        data = bytearray(whole[number % len(whole)])
+        for _ in range(int(rng.integers(1, 6))):
+            data[int(rng.integers(0, len(data)))] = int(rng.integers(0, 256))
+        if number % 5 == 0:
+            del data[int(rng.integers(0, len(data))) :]
+        try:
+            found = decode(bytes(data), where="x")
+        except ValueError as error:
+            assert str(error).startswith("x: ") and "\n" not in str(error)
+            refused += 1
+        else:
+            assert found.stored.ndim == 3 and found.stored.dtype in (np.uint8, np.uint16)
+    assert refused > 250
+    assert capfd.readouterr().err == ""
