@@ -2,20 +2,62 @@
 
 Needs numpy and torch alone; OpenCV makes it faster on a CPU. Sources of scenes live in
 `synth.sources`.
+
+What stands here is imported when somebody asks for it: whoever reads pictures alone
+(`synth.pictures`) does not wait for torch.
 """
 
-from synth.camera import Camera, CameraRanges, LensRanges
-from synth.color import linear_to_srgb, quantize, srgb_to_linear
-from synth.pair import synthesize
-from synth.parameters import PairParameters, PairRanges, sample_parameters
-from synth.photograph import photograph
-from synth.presets import PRESETS
-from synth.psf import PSF_FAMILIES, FieldPsf, MeasuredBank, load_measured_bank
-from synth.published_cameras import PUBLISHED_CAMERAS
-from synth.randomness import generator
-from synth.render import render_layered
-from synth.scene import Scene, SyntheticPair
-from synth.shot import ShotParameters, ShotRanges, draw_shot
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from synth.camera import Camera, CameraRanges, LensRanges
+    from synth.color import linear_to_srgb, quantize, srgb_to_linear
+    from synth.pair import synthesize
+    from synth.parameters import PairParameters, PairRanges, sample_parameters
+    from synth.photograph import photograph
+    from synth.presets import PRESETS
+    from synth.psf import PSF_FAMILIES, FieldPsf, MeasuredBank, load_measured_bank
+    from synth.published_cameras import PUBLISHED_CAMERAS
+    from synth.randomness import generator
+    from synth.render import render_layered
+    from synth.scene import Scene, SyntheticPair
+    from synth.shot import ShotParameters, ShotRanges, draw_shot
+
+_MODULES = {
+    "Camera": "synth.camera",
+    "CameraRanges": "synth.camera",
+    "FieldPsf": "synth.psf",
+    "LensRanges": "synth.camera",
+    "MeasuredBank": "synth.psf",
+    "PRESETS": "synth.presets",
+    "PSF_FAMILIES": "synth.psf",
+    "PUBLISHED_CAMERAS": "synth.published_cameras",
+    "PairParameters": "synth.parameters",
+    "PairRanges": "synth.parameters",
+    "Scene": "synth.scene",
+    "ShotParameters": "synth.shot",
+    "ShotRanges": "synth.shot",
+    "SyntheticPair": "synth.scene",
+    "draw_shot": "synth.shot",
+    "generator": "synth.randomness",
+    "linear_to_srgb": "synth.color",
+    "load_measured_bank": "synth.psf",
+    "photograph": "synth.photograph",
+    "quantize": "synth.color",
+    "render_layered": "synth.render",
+    "sample_parameters": "synth.parameters",
+    "srgb_to_linear": "synth.color",
+    "synthesize": "synth.pair",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Import what is asked for. Raises AttributeError for what is not here."""
+    if name not in _MODULES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(_MODULES[name]), name)
+
 
 __all__ = [
     "PRESETS",

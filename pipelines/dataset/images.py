@@ -12,8 +12,8 @@ from typing import Any, Literal, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from pictures import MAX_PIXELS, decode
-from pictures.decode import MIRRORED
+from synth.pictures import MAX_PIXELS, decode
+from synth.pictures.decode import MIRRORED
 
 Pixels = NDArray[np.uint8] | NDArray[np.uint16]
 

@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pictures.decode import upright
 from pipelines.errors import UserError
 from pipelines.models.config import ANY_BOX, DEFAULT_MEMORY, DeblurConfig, parse_memory_mib
 from pipelines.models.loading import BOX, load_network, settle
@@ -20,6 +19,7 @@ from pipelines.models.registry import open_store
 from pipelines.progress import told_progress
 from pipelines.ray_job import refuse_lost_path
 from pipelines.storage import Location, locate
+from synth.pictures.decode import upright
 
 _LOSSLESS = (".png", ".tif", ".tiff")
 _LOSSY = (".jpg", ".jpeg")

@@ -5,7 +5,7 @@ from typing import BinaryIO
 
 import numpy as np
 
-from pictures import MAX_PIXELS, decode
+from synth.pictures import MAX_PIXELS, decode
 
 
 def decode_picture(file: BinaryIO, where: str, *, colour: bool = True) -> np.ndarray:

@@ -13,7 +13,7 @@ import pytest
 from pipelines.steps import STEPS
 
 REPOSITORY = Path(__file__).parents[2]
-ROOMS = ("k3dn", "pictures", "synth", "pipelines", "tune")
+ROOMS = ("k3dn", "synth", "pipelines", "tune")
 HEAVY = ("ray", "mlflow", "torch", "numpy", "pyarrow", "fsspec", "s3fs", "pandas", "cv2")
 SERVICES = ("ray", "mlflow", "s3fs", "fsspec", "pyarrow", "pydantic", "albumentations")
 
@@ -41,6 +41,7 @@ def imports_of(file: Path) -> Iterator[str]:
     [
         ("import k3dn", (*SERVICES, "synth", "pipelines", "tune", "cv2", "skimage")),
         ("import synth", (*SERVICES, "k3dn", "pipelines", "tune", "cv2", "skimage")),
+        ("import synth.pictures", (*SERVICES, "torch", "k3dn", "pipelines", "tune")),
         ("import pipelines.cli", HEAVY),
         ("import pipelines.config_loader", HEAVY),
     ],
@@ -66,7 +67,6 @@ def test_the_import_check_can_fail() -> None:
     [
         ("k3dn", {"synth", "pipelines", "tune", "ray", "mlflow", "fsspec", "pydantic"}),
         ("synth", {"k3dn", "pipelines", "tune", "ray", "mlflow", "fsspec", "pydantic"}),
-        ("pictures", {"k3dn", "synth", "pipelines", "tune", "ray", "torch", "fsspec"}),
         ("pipelines", {"tune"}),
     ],
 )
@@ -102,6 +102,15 @@ def test_every_package_is_in_the_wheel() -> None:
         )
     ]
     assert left_out == []
+
+
+def test_what_synth_offers_is_there() -> None:
+    import synth
+
+    assert set(synth.__all__) == set(synth._MODULES)
+    assert all(getattr(synth, name) is not None for name in synth.__all__)
+    with pytest.raises(AttributeError, match="no attribute 'render'"):
+        synth.__getattr__("render")
 
 
 def test_the_network_needs_little() -> None:

@@ -12,7 +12,7 @@ import pytest
 import tifffile
 from PIL import Image, ImageCms
 
-from pictures import decode
+from synth.pictures import decode
 
 RNG = np.random.default_rng(0)
 NOISE = RNG.integers(0, 65536, (13, 17, 3), dtype=np.uint16)

@@ -56,15 +56,15 @@ def _decode(data: bytes, colour: bool) -> Picture:
     if not data:
         raise ValueError("the file is empty")
     if data[:8] == b"\x89PNG\r\n\x1a\n":
-        from pictures.png import decode_png
+        from synth.pictures.png import decode_png
 
         return decode_png(data, colour=colour)
     if data[:3] == b"\xff\xd8\xff":
-        from pictures.jpeg import decode_jpeg
+        from synth.pictures.jpeg import decode_jpeg
 
         return decode_jpeg(data, colour=colour)
     if data[:4] in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"):
-        from pictures.tiff import decode_tiff
+        from synth.pictures.tiff import decode_tiff
 
         return decode_tiff(data, colour=colour)
     raise ValueError("not an image in a format that is read: PNG, JPEG or TIFF")

@@ -3,6 +3,6 @@
 Needs numpy; the codecs are imported when a picture is decoded. Knows no other room.
 """
 
-from pictures.decode import MAX_PIXELS, Picture, decode
+from synth.pictures.decode import MAX_PIXELS, Picture, decode
 
 __all__ = ["MAX_PIXELS", "Picture", "decode"]

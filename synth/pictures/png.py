@@ -5,9 +5,9 @@ import zlib
 
 import numpy as np
 
-from pictures.decode import Picture, check_size, with_channels
-from pictures.exif import check_exif_is_srgb, orientation_of, read_exif
-from pictures.profile import check_is_srgb
+from synth.pictures.decode import Picture, check_size, with_channels
+from synth.pictures.exif import check_exif_is_srgb, orientation_of, read_exif
+from synth.pictures.profile import check_is_srgb
 
 _MAX_PROFILE_BYTES = 1 << 24
 _LINEAR_TO_SRGB = 45455  # gAMA of sRGB, 1 / 2.2 in units of 1e-5
