@@ -248,7 +248,11 @@ def test_defaults_of_every_step_survive_a_round_trip_through_a_file(
         for key in keys
         if key.default not in ("required", "{}") and not key.name.startswith("synth.")
     }
-    required = {key.name: "x" for key in keys if key.default == "required"}
+    required = {
+        key.name: "x,y" if key.type == "list of text" else "x"
+        for key in keys
+        if key.default == "required"
+    }
     file = tmp_path / "k3dn.yaml"
     file.write_text(yaml.safe_dump({step: flat | required}))
     config_class = STEPS[step].config_class()

@@ -30,6 +30,6 @@ LAYOUT = Layout(
     form="001_left.png, 001_right.png, gt_all_in_focus_im/001_gt.png",
     place=place,
     refusal="its views are raw (green, 14 bit, linear light, black level 1024) and its truth is "
-    "the middle of them in another exposure: these are no sRGB pictures. Develop them to sRGB, cut "
-    "to one size, in the layout left-right-sharp",
+    "the middle of them in another exposure: these are no sRGB pictures. Develop them to "
+    "sRGB, cut to one size, in the layout left-right-sharp",
 )

@@ -105,7 +105,7 @@ def test_our_jpeg_is_the_one_of_another_decoder() -> None:
 def test_limits_hold_before_anything_is_decoded() -> None:
     """A JPEG whose header says 400 megapixels, in a process that may not take the memory."""
     code = (
-        "import resource, sys; from pictures import decode\n"
+        "import resource, sys; from synth.pictures import decode\n"
         "resource.setrlimit(resource.RLIMIT_AS, (2 << 30, 2 << 30))\n"
         "try: decode(sys.stdin.buffer.read(), where='x')\n"
         "except ValueError as error: print(error)"
