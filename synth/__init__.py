@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from synth.camera import Camera, CameraRanges, LensRanges
+    from synth.camera_pair import photograph
     from synth.color import linear_to_srgb, quantize, srgb_to_linear
     from synth.pair import synthesize
     from synth.parameters import PairParameters, PairRanges, sample_parameters
-    from synth.photograph import photograph
     from synth.presets import PRESETS
     from synth.psf import PSF_FAMILIES, FieldPsf, MeasuredBank, load_measured_bank
     from synth.published_cameras import PUBLISHED_CAMERAS
@@ -43,7 +43,7 @@ _MODULES = {
     "generator": "synth.randomness",
     "linear_to_srgb": "synth.color",
     "load_measured_bank": "synth.psf",
-    "photograph": "synth.photograph",
+    "photograph": "synth.camera_pair",
     "quantize": "synth.color",
     "render_layered": "synth.render",
     "sample_parameters": "synth.parameters",

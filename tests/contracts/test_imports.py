@@ -108,6 +108,8 @@ def test_what_synth_offers_is_there() -> None:
     import synth
 
     assert set(synth.__all__) == set(synth._MODULES)
+    # A module of the same name would be found in place of what it holds, once it is imported.
+    assert not {name for name in synth.__all__ if (REPOSITORY / "synth" / f"{name}.py").exists()}
     assert all(getattr(synth, name) is not None for name in synth.__all__)
     with pytest.raises(AttributeError, match="no attribute 'render'"):
         synth.__getattr__("render")

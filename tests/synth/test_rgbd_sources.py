@@ -114,9 +114,9 @@ def enlarged(data):
 @pytest.mark.parametrize(
     ("image", "depth", "message"),
     [
-        (io.BytesIO(b""), png(DEPTH_MM), "s: image is an empty file"),
-        (io.BytesIO(b"GIF89a no picture"), png(DEPTH_MM), "s: image is no readable picture"),
-        (io.BytesIO(png(IMAGE).read()[:-40]), png(DEPTH_MM), "s: image is cut off"),
+        (io.BytesIO(b""), png(DEPTH_MM), "s: image: the file is empty"),
+        (io.BytesIO(b"GIF89a no picture"), png(DEPTH_MM), "s: image: not an image"),
+        (io.BytesIO(png(IMAGE).read()[:-40]), png(DEPTH_MM), "s: image: truncated"),
         (png(IMAGE), io.BytesIO(npy(DEPTH_MM).read()[:100]), "s: depth is no readable array"),
         (png(IMAGE), png(DEPTH_MM[:-2]), "s: depth is 30 x 18, the image 30 x 20"),
         (png(IMAGE), png(IMAGE), "s: depth must have one channel"),
@@ -128,10 +128,10 @@ def enlarged(data):
         (png(IMAGE), npy(1.0 + DEPTH_MM / 1000.0), "s: depth begins at 0.001.* m .*another unit"),
         (png(IMAGE), npy(np.zeros((20, 30, 0))), "s: depth is an array"),
         (png(IMAGE), claiming((10**7, 10**7)), "s: depth is no readable array"),
-        (io.BytesIO(enlarged(png(IMAGE).read())), png(DEPTH_MM), "s: image has 99999 x 99999 pix"),
+        (io.BytesIO(enlarged(png(IMAGE).read())), png(DEPTH_MM), "s: image: 99999 x 99999 pix"),
         (npy(IMAGE.astype(np.float32)), png(DEPTH_MM), r"s: the image must lie in \[0, 1\]"),
         (npy(IMAGE.astype(np.int64)), png(DEPTH_MM), "s: a picture is uint8, uint16 or floats"),
-        (io.BytesIO(jpeg(IMAGE)[:-200] + b"film" * 999), png(DEPTH_MM), "s: image is cut off"),
+        (io.BytesIO(jpeg(IMAGE)[:-200] + b"film" * 999), png(DEPTH_MM), "s: image: truncated"),
     ],
 )
 def test_what_is_no_scene_is_refused_with_its_name(image, depth, message):

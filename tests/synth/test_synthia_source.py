@@ -118,9 +118,9 @@ def test_a_few_holes_are_filled():
 @pytest.mark.parametrize(
     ("image", "depth", "message"),
     [
-        (io.BytesIO(b""), png(encode(DEPTH_M)), "image is an empty file"),
-        (io.BytesIO(png(IMAGE).read()[:-40]), png(encode(DEPTH_M)), "image is cut off"),
-        (png(IMAGE), io.BytesIO(b"no picture"), "depth is no readable picture"),
+        (io.BytesIO(b""), png(encode(DEPTH_M)), "image: the file is empty"),
+        (io.BytesIO(png(IMAGE).read()[:-40]), png(encode(DEPTH_M)), "image: truncated"),
+        (png(IMAGE), io.BytesIO(b"no picture"), "depth: not an image"),
         (png(IMAGE), png(encode(DEPTH_M)[:-2]), "depth is 30 x 18, the image 30 x 20"),
         (png(IMAGE), png(encode(DEPTH_M)[..., 0]), r"depth must be .* three channels"),
         (png(IMAGE), png(encode(DEPTH_M).astype(np.uint16)), r"depth must be a picture of 8 bits"),

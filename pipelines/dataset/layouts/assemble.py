@@ -21,7 +21,6 @@ OTHER_PICTURES = tuple(
         *("jp2", "jxl", "nef", "pfm", "pgm", "ppm", "webp"),
     )
 )
-ARCHIVES = (".zip", ".tar", ".tgz", ".gz", ".bz2", ".xz", ".7z", ".rar")
 
 _Entry = tuple[str, int]
 

@@ -155,7 +155,7 @@ def test_frames_of_synthia(root: str, tmp_path: Path) -> None:
     with version.location.child(REJECTED).open() as opened:
         found = {row["path"]: row["reason"] for row in pq.read_table(opened).to_pylist()}
     assert sorted(found) == ["SEQ2/RGBLeft/000001.png", "SEQ4/RGBLeft/000002.png"]
-    assert "SEQ2 000001.png: image is cut off" in found["SEQ2/RGBLeft/000001.png"]
+    assert "SEQ2 000001.png: image: not an image" in found["SEQ2/RGBLeft/000001.png"]
     assert found["SEQ4/RGBLeft/000002.png"] == "there is no depth for it"
     with pytest.raises(UserError, match=r"a unit of its own and .*: leave depth_unit and scene_of"):
         make(SynthConfig(root=root, source=str(tmp_path), depth_unit="m"))
