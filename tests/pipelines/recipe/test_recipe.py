@@ -5,7 +5,9 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -46,15 +48,22 @@ def as_command(root: Path, name: str, checkpoint_every: int, effort: float) -> l
     return [*command, f"checkpoint_every={checkpoint_every}", "val_every=5", "max_val_pairs=2"]
 
 
+def until(condition: Callable[[], bool], process: "subprocess.Popen[Any]") -> None:
+    """Wait for what another process does; fails where it ends first or takes two minutes."""
+    deadline_s = time.monotonic() + 120
+    while not condition():
+        assert process.poll() is None, "it ended before"
+        assert time.monotonic() < deadline_s, "waited two minutes"
+        time.sleep(0.01)  # poll of another process: there is nothing to wait on
+
+
 def test_a_signal_stops_it_behind_a_checkpoint(tmp_path: Path) -> None:
     """The only checkpoint before the end is the one that the signal asked for."""
     write_small_datasets(str(tmp_path))
     command = as_command(tmp_path, "stopped", 100, LONGER)
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     run_folder = locate(str(tmp_path)).child("_runs", "stopped-1")
-    deadline = time.monotonic() + 120
-    while not run_folder.child("best.json").exists() and time.monotonic() < deadline:
-        time.sleep(0.01)
+    until(run_folder.child("best.json").exists, process)
     process.send_signal(signal.SIGTERM)
     told, _ = process.communicate(timeout=120)
     assert process.returncode == 143, told
@@ -72,9 +81,8 @@ def test_a_recipe_that_was_killed_ends_as_one_that_was_not(tmp_path: Path) -> No
     runs = locate(str(tmp_path)).child("_runs")
     for stage in (1, 2):
         process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
-        deadline = time.monotonic() + 120
-        while not complete_steps(runs.child(f"killed-{stage}")) and time.monotonic() < deadline:
-            time.sleep(0.01)
+        stage_run = runs.child(f"killed-{stage}")
+        until(lambda: bool(complete_steps(stage_run)), process)  # noqa: B023
         process.send_signal(signal.SIGKILL)
         assert process.wait() == -signal.SIGKILL
     again = run(short(tmp_path, "killed"))
