@@ -250,9 +250,10 @@ def test_a_field_of_equal_kernels_is_one_kernel(seed):
     assert np.abs(difference_of_tilings(seed)).max() < 6e-3
 
 
-def test_thin_parts_at_a_border_of_tiles_are_few():
-    """Each tile groups its own radii: thin parts there can come out in two ways (0.13 here)."""
-    difference = np.abs(difference_of_tilings(0))
+@pytest.mark.parametrize("seed", [0, 5])
+def test_thin_parts_at_a_border_of_tiles_are_few(seed):
+    """Each tile groups its own radii: thin parts there can come out in two ways (by 0.13 here)."""
+    difference = np.abs(difference_of_tilings(seed))
     assert (difference > 6e-3).mean() < 0.005
     assert np.mean(difference**2) < 1e-5
 
