@@ -101,19 +101,19 @@ _ROWS = (
         "ingest",
         _DATA,
         "pipelines.dataset.config:IngestConfig",
-        "pipelines.dataset.ingest:run",
+        "pipelines.ingest.ingest:run",
         "Turn a folder of real dual-pixel pairs into a dataset version.",
         (
             "read dual-pixel pairs (layout {layout}) from {source}",
             "write {root}/{dataset}/{version}; shards that exist and match are kept",
         ),
-        looks="pipelines.dataset.ingest:look",
+        looks="pipelines.ingest.ingest:look",
     ),
     Step(
         "synth",
         _DATA,
         "pipelines.dataset.config:SynthConfig",
-        "pipelines.dataset.synthesize:run",
+        "pipelines.synthesis.synthesize:run",
         "Synthesise dual-pixel pairs from RGB-D scenes into a dataset version.",
         (
             "synthesise {pairs} pairs from {source}: kernels {kernels}, renderer {renderer}",
@@ -124,7 +124,7 @@ _ROWS = (
         "regenerate",
         _DATA,
         "pipelines.dataset.config:RegenerateConfig",
-        "pipelines.dataset.regenerate:run",
+        "pipelines.synthesis.regenerate:run",
         "Make the next synthetic version, verify it, then move 'latest' to it.",
         (
             "make the next version of {dataset} from its stored recipe, and verify it",

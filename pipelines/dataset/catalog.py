@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from pipelines.dataset.config import DatasetsConfig
-from pipelines.dataset.publish import PREVIEW
 from pipelines.dataset.record import SPLITS
 from pipelines.dataset.version import (
     DatasetVersion,
@@ -15,6 +14,7 @@ from pipelines.dataset.version import (
     read_latest,
 )
 from pipelines.errors import UserError
+from pipelines.making.publish import PREVIEW
 from pipelines.storage import Location, locate
 
 

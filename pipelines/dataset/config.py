@@ -7,7 +7,7 @@ from dataclasses import MISSING, dataclass, field, fields
 from typing import Any, Literal
 
 from pipelines.config import StepConfig, value_text
-from pipelines.dataset.camera_config import OpticsConfig, SensorConfig, TargetConfig
+from pipelines.synthesis.camera_config import OpticsConfig, SensorConfig, TargetConfig
 
 CAMERA = "camera"
 """The preset that photographs scenes as real cameras do."""
@@ -261,7 +261,7 @@ class SynthConfig(StepConfig):
             _folds_nothing(self.radial_distortion, *self.height_width)
 
     def _check_camera(self) -> None:
-        from pipelines.dataset.presets import CAMERA_FIXED
+        from pipelines.synthesis.presets import CAMERA_FIXED
 
         for key, value in CAMERA_FIXED.items():
             if getattr(self, key) != value:
@@ -312,7 +312,7 @@ class SynthConfig(StepConfig):
             )
 
     def _check_published(self, name: str) -> None:
-        from pipelines.dataset.presets import fixed_values, source_of
+        from pipelines.synthesis.presets import fixed_values, source_of
 
         if self.source in (*MADE, MOTORCYCLE):
             raise ValueError(f"preset {name} is made from {source_of(name)}; give source=...")
@@ -379,7 +379,7 @@ class SynthConfig(StepConfig):
         """Return the keys that the preset among the values sets, if there is one."""
         if values.get("preset") not in PRESETS:
             return {}
-        from pipelines.dataset.presets import preset_values
+        from pipelines.synthesis.presets import preset_values
 
         return preset_values(values["preset"])
 
