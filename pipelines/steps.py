@@ -100,7 +100,7 @@ _ROWS = (
     Step(
         "ingest",
         _DATA,
-        "pipelines.dataset.config:IngestConfig",
+        "pipelines.ingest.config:IngestConfig",
         "pipelines.ingest.ingest:run",
         "Turn a folder of real dual-pixel pairs into a dataset version.",
         (
@@ -112,7 +112,7 @@ _ROWS = (
     Step(
         "synth",
         _DATA,
-        "pipelines.dataset.config:SynthConfig",
+        "pipelines.synthesis.config:SynthConfig",
         "pipelines.synthesis.synthesize:run",
         "Synthesise dual-pixel pairs from RGB-D scenes into a dataset version.",
         (
@@ -123,7 +123,7 @@ _ROWS = (
     Step(
         "regenerate",
         _DATA,
-        "pipelines.dataset.config:RegenerateConfig",
+        "pipelines.synthesis.config:RegenerateConfig",
         "pipelines.synthesis.regenerate:run",
         "Make the next synthetic version, verify it, then move 'latest' to it.",
         (

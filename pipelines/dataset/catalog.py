@@ -7,6 +7,7 @@ from typing import Any
 from pipelines.dataset.config import DatasetsConfig
 from pipelines.dataset.record import SPLITS
 from pipelines.dataset.version import (
+    PREVIEW,
     DatasetVersion,
     dataset_names,
     open_version,
@@ -14,7 +15,6 @@ from pipelines.dataset.version import (
     read_latest,
 )
 from pipelines.errors import UserError
-from pipelines.making.publish import PREVIEW
 from pipelines.storage import Location, locate
 
 

@@ -7,11 +7,11 @@ from typing import cast
 import numpy as np
 
 from pipelines.config import SHARED_KEYS, as_dict
-from pipelines.dataset.config import IngestConfig
 from pipelines.dataset.images import Pixels, bit_depth_of, decode_as_sensor
 from pipelines.dataset.names import escaped
 from pipelines.dataset.record import SPLITS, Pair, Provenance, Source
 from pipelines.errors import UserError
+from pipelines.ingest.config import IngestConfig
 from pipelines.ingest.layouts import discover
 from pipelines.ingest.layouts.files import Discovery, PairFiles
 from pipelines.ingest.source_files import SourceFiles, checked_source, open_source

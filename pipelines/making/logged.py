@@ -5,10 +5,10 @@ import time
 from pathlib import Path
 
 from pipelines.config import StepConfig
-from pipelines.dataset.version import MANIFEST, read_manifest
+from pipelines.dataset.version import MANIFEST, PREVIEW, read_manifest
 from pipelines.errors import UserError
 from pipelines.making.plan import digest_of
-from pipelines.making.publish import PREVIEW, VersionResult
+from pipelines.making.publish import VersionResult
 from pipelines.progress import say
 from pipelines.storage import locate
 from pipelines.tracking import Tracker, ensure_store, resolve_tracking_uri

@@ -20,6 +20,7 @@ from pipelines.dataset.names import escaped
 from pipelines.dataset.record import SPLITS, Pair
 from pipelines.dataset.version import (
     MANIFEST,
+    PREVIEW,
     SCHEMA_VERSION,
     DatasetVersion,
     check_name,
@@ -36,7 +37,6 @@ from pipelines.making.shards import PLAN, Claim, Producer, ShardResult, is_build
 from pipelines.storage import Location
 
 REJECTED = "_rejected.parquet"
-PREVIEW = "preview.png"
 _PREVIEW_PAIRS = 6
 _LEFTOVER_AGE_S = 3600.0
 _CHEAP_BYTES = 4 << 30  # local files: seconds

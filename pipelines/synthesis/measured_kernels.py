@@ -5,10 +5,10 @@ import io
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from pipelines.dataset.config import BankConfig
 from pipelines.dataset.record import Source
 from pipelines.errors import UserError
 from pipelines.storage import locate
+from pipelines.synthesis.config import BankConfig
 
 if TYPE_CHECKING:  # importing synth imports torch
     from synth import MeasuredBank

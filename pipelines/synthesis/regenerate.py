@@ -10,7 +10,6 @@ from dataclasses import fields, replace
 from typing import Any
 
 from pipelines.config import SHARED_KEYS, as_dict
-from pipelines.dataset.config import PUBLISHED_PRESETS, RegenerateConfig, SynthConfig
 from pipelines.dataset.record import SPLITS
 from pipelines.dataset.version import (
     DatasetVersion,
@@ -27,6 +26,7 @@ from pipelines.making.logged import log_version
 from pipelines.making.publish import VersionResult
 from pipelines.storage import Location, locate
 from pipelines.synthesis import synthesize
+from pipelines.synthesis.config import PUBLISHED_PRESETS, RegenerateConfig, SynthConfig
 
 RECIPE = "_recipe.json"
 

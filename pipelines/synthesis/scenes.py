@@ -2,9 +2,9 @@
 
 from collections.abc import Sequence
 
-from pipelines.dataset.config import MADE, SynthConfig
 from pipelines.dataset.record import SPLITS
 from pipelines.making.splits import assign_splits, place_of
+from pipelines.synthesis.config import MADE, SynthConfig
 from pipelines.synthesis.scene_sources import Scenes, SceneUnit
 
 _TEXTURES_PER_PAIR = 6

@@ -5,14 +5,15 @@ from dataclasses import asdict, replace
 from typing import Any
 
 from pipelines.config import SHARED_KEYS, as_dict
-from pipelines.dataset.config import MADE, MOTORCYCLE, SynthConfig
 from pipelines.making.logged import log_version
 from pipelines.making.plan import make_plan
 from pipelines.making.provenance import code_fingerprint
 from pipelines.making.publish import VersionResult, cheap_to_read, publish
 from pipelines.storage import locate
+from pipelines.synthesis.config import MADE, MOTORCYCLE, SynthConfig
 from pipelines.synthesis.measured_kernels import LoadedBank, load_bank
-from pipelines.synthesis.presets import plan_preset, published_preset
+from pipelines.synthesis.preset_values import published_preset
+from pipelines.synthesis.published_pairs import plan_preset
 from pipelines.synthesis.scene_sources import open_scenes
 from pipelines.synthesis.scenes import plan_scenes
 from pipelines.synthesis.synthetic_pairs import SyntheticPairs

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pipelines.dataset.config import CAMERA, MADE, SynthConfig
 from pipelines.dataset.record import Pair, Provenance, Source
 from pipelines.making.provenance import processor_kind
 from pipelines.making.shards import BadInput, fault_of_input, reason_of
+from pipelines.synthesis.config import CAMERA, MADE, SynthConfig
 from pipelines.synthesis.measured_kernels import LoadedBank
-from pipelines.synthesis.presets import published_preset
+from pipelines.synthesis.preset_values import published_preset
 from pipelines.synthesis.scene_sources import SceneReader, SceneUnit
 
 if TYPE_CHECKING:  # importing synth imports torch, which only the workers need

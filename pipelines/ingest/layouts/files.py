@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from pipelines.dataset.config import Role
+from pipelines.ingest.config import Role
 from pipelines.making.plan import Reject
 
 __all__ = ["Discovery", "Layout", "PairFiles", "Place", "Role"]

@@ -1,8 +1,8 @@
 """Where the scenes of synthetic pairs come from. A new source is a file and a line here."""
 
-from pipelines.dataset.config import MADE, MOTORCYCLE, SynthConfig
 from pipelines.errors import UserError
 from pipelines.storage import locate
+from pipelines.synthesis.config import MADE, MOTORCYCLE, SynthConfig
 from pipelines.synthesis.scene_sources.folder import folder_scenes
 from pipelines.synthesis.scene_sources.made import made_scenes
 from pipelines.synthesis.scene_sources.motorcycle import motorcycle_scenes

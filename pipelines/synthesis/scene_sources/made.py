@@ -3,11 +3,11 @@
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from pipelines.dataset.config import PLACES
 from pipelines.dataset.record import Source
 from pipelines.errors import UserError
 from pipelines.making.shards import BadInput, fault_of_input, reason_of
 from pipelines.storage import locate
+from pipelines.synthesis.config import PLACES
 from pipelines.synthesis.scene_sources.source import Picture, Scenes, SceneUnit
 from pipelines.synthesis.textures import TextureShelf
 

@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from pipelines.dataset.config import MOTORCYCLE
 from pipelines.dataset.record import Source
+from pipelines.synthesis.config import MOTORCYCLE
 from pipelines.synthesis.scene_sources.source import Picture, Scenes, SceneUnit
 
 if TYPE_CHECKING:

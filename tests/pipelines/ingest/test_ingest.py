@@ -9,10 +9,10 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from pipelines.dataset.config import IngestConfig
 from pipelines.dataset.images import decode_image, encode_image
 from pipelines.dataset.version import DatasetVersion, open_version
 from pipelines.errors import UserError
+from pipelines.ingest.config import IngestConfig
 from pipelines.ingest.ingest import RealPairs, make
 from pipelines.ingest.layouts import discover
 from pipelines.ingest.source_files import open_source

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from pipelines.cli import run_command_line
-from pipelines.dataset.config import IngestConfig
 from pipelines.dataset.images import decode_image, encode_image
 from pipelines.errors import UserError
+from pipelines.ingest.config import IngestConfig
 from pipelines.ingest.ingest import RealPairs, look
 from pipelines.ingest.layouts import LAYOUTS, discover
 from pipelines.ingest.layouts.files import Discovery

@@ -7,11 +7,11 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from pipelines.dataset.config import IngestConfig
 from pipelines.dataset.images import encode_image
 from pipelines.dataset.names import escaped
 from pipelines.dataset.version import open_version
 from pipelines.errors import UserError
+from pipelines.ingest.config import IngestConfig
 from pipelines.ingest.ingest import make
 from pipelines.ingest.layouts import discover
 from pipelines.ingest.layouts.files import Discovery
@@ -133,7 +133,7 @@ def test_names_that_are_no_utf8_go_in_byte_for_byte(tmp_path: Path) -> None:
 
 
 def test_synthesis_takes_names_that_are_no_utf8(tmp_path: Path) -> None:
-    from pipelines.dataset.config import SynthConfig
+    from pipelines.synthesis.config import SynthConfig
     from pipelines.synthesis.synthesize import make as synthesize
 
     rng = np.random.default_rng(0)

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 from mlflow import MlflowClient
 
-from pipelines.dataset.config import SynthConfig
 from pipelines.making.logged import EXPERIMENT
+from pipelines.synthesis.config import SynthConfig
 from pipelines.synthesis.synthesize import run
 from pipelines.tracking import resolve_tracking_uri
 

@@ -8,9 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipelines.dataset.config import SynthConfig
 from pipelines.making.splits import assign_splits
-from pipelines.synthesis.presets import plan_preset, published_preset
+from pipelines.synthesis.config import SynthConfig
+from pipelines.synthesis.preset_values import published_preset
+from pipelines.synthesis.published_pairs import plan_preset
 from pipelines.synthesis.scene_sources import Picture, Scenes, SceneUnit
 from pipelines.synthesis.scenes import plan_scenes
 

@@ -13,13 +13,14 @@ import numpy as np
 import pytest
 
 from pipelines.dataset.catalog import run as datasets
-from pipelines.dataset.config import BankConfig, DatasetsConfig, RegenerateConfig, SynthConfig
+from pipelines.dataset.config import DatasetsConfig
 from pipelines.dataset.version import open_version, published_versions, read_latest
 from pipelines.errors import UserError
 from pipelines.making.lease import lease
 from pipelines.making.publish import VersionResult
 from pipelines.storage import Location, locate
 from pipelines.synthesis import regenerate, synthesize
+from pipelines.synthesis.config import BankConfig, RegenerateConfig, SynthConfig
 from tests.pipelines.synthesis.test_scene_sources import write_synthia
 
 TINY = SynthConfig(pairs=3, size="32x32", max_coc_px=3.0, textures="none", pairs_per_shard=3)

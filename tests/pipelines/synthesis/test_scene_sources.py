@@ -14,7 +14,13 @@ from numpy.typing import NDArray
 
 import synth
 from pipelines.config import field_types
-from pipelines.dataset.config import (
+from pipelines.dataset.record import SPLITS, Pair
+from pipelines.dataset.version import DatasetVersion, open_version
+from pipelines.errors import UserError
+from pipelines.making.publish import REJECTED
+from pipelines.storage import locate
+from pipelines.synthesis.camera_config import OpticsConfig, SensorConfig, TargetConfig
+from pipelines.synthesis.config import (
     DEPTH_UNITS,
     KERNEL_FAMILIES,
     PRESETS,
@@ -23,12 +29,6 @@ from pipelines.dataset.config import (
     LensConfig,
     SynthConfig,
 )
-from pipelines.dataset.record import SPLITS, Pair
-from pipelines.dataset.version import DatasetVersion, open_version
-from pipelines.errors import UserError
-from pipelines.making.publish import REJECTED
-from pipelines.storage import locate
-from pipelines.synthesis.camera_config import OpticsConfig, SensorConfig, TargetConfig
 from pipelines.synthesis.scene_sources import Picture, SceneUnit, open_scenes
 from pipelines.synthesis.synthesize import make
 from pipelines.synthesis.synthetic_pairs import ranges_of, shot_ranges_of

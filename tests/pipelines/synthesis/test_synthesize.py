@@ -9,7 +9,6 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from pipelines.dataset.config import SynthConfig
 from pipelines.dataset.images import encode_image
 from pipelines.dataset.record import SPLITS, Pair
 from pipelines.dataset.version import DatasetVersion, open_version
@@ -17,6 +16,7 @@ from pipelines.errors import UserError
 from pipelines.making.publish import REJECTED
 from pipelines.making.shards import BadInput
 from pipelines.storage import locate
+from pipelines.synthesis.config import SynthConfig
 from pipelines.synthesis.scene_sources import Picture, SceneUnit
 from pipelines.synthesis.scene_sources.made import MadeReader
 from pipelines.synthesis.synthesize import make
