@@ -34,6 +34,12 @@ _ROWS_AT_ONCE = 64
 """Of a finished row of tiles, so many rows are brought to the picture's type at a time."""
 _MOST_SHAPES = 64
 """Of tiles that a compiled network keeps graphs for."""
+_FLIPS: dict[int, tuple[tuple[int, ...], ...]] = {
+    1: ((),),
+    2: ((), (-1,)),
+    4: ((), (-1,), (-2,), (-2, -1)),
+}
+"""How the views are turned over in each of so many passes, by axis."""
 
 
 def deblur(
@@ -46,6 +52,7 @@ def deblur(
     precision: Precision = "auto",
     memory_mib: int = DEFAULT_MEMORY_MIB,
     scales: int = MOST_SCALES,
+    passes: int = 1,
     progress: Callable[[int, int], None] | None = None,
 ) -> Image:
     """Restore a dual-pixel pair, or a single picture with a model for that.
@@ -61,6 +68,7 @@ def deblur(
         halo_px=halo_px,
         memory_mib=memory_mib,
         scales=scales,
+        passes=passes,
         progress=progress,
     )
 
@@ -100,6 +108,7 @@ class Restorer:
         halo_px: int = DEFAULT_HALO_PX,
         memory_mib: int = DEFAULT_MEMORY_MIB,
         scales: int = MOST_SCALES,
+        passes: int = 1,
         progress: Callable[[int, int], None] | None = None,
     ) -> Image:
         """Restore a dual-pixel pair, or a single picture with a model for that.
@@ -109,13 +118,16 @@ class Restorer:
         surroundings, whose overlaps are blended; ``tile_px`` sets their size instead
         (``plan_tiles`` says more of these three). scales: so many sizes at most, the full one, its
         half, a quarter and so on, are restored by a network that knows how strong the blur is
-        (``k3dn.scales``); 1 restores the full size alone. progress: called with the number of
-        tiles done and of all, after each.
+        (``k3dn.scales``); 1 restores the full size alone. passes: 2 and 4 restore the picture
+        mirrored, and upside down, too, and take the mean: a little better in that many times the
+        time. progress: called with the number of tiles done and of all, after each.
         Raises ValueError for views that do not fit each other or are no pictures, for a setting
         out of range, and for a model whose answer is no picture.
         """
         views = [left] if right is None else [left, right]
         peak = _check(views)
+        if passes not in _FLIPS:
+            raise ValueError(f"passes must be 1, 2 or 4, got {passes}")
         height, width = left.shape[:2]
         scaled = [
             self._scale(
@@ -136,13 +148,13 @@ class Restorer:
         with evaluating(self._answer), self._many_shapes():
             for scale in reversed(scaled[1:]):
                 answer = np.empty((scale.height, scale.width, 4), np.float16)
-                self._tiles(scale, views, peak, smaller, told, answer.__setitem__)
+                self._tiles(scale, views, peak, passes, smaller, told, answer.__setitem__)
                 smaller = SmallerAnswer(answer[..., :3], answer[..., 3])
 
             def keep(rows: slice, sums: NDArray[np.float32]) -> None:
                 image[rows] = _from_unit(sums, peak, left.dtype)
 
-            self._tiles(scaled[0], views, peak, smaller, told, keep)
+            self._tiles(scaled[0], views, peak, passes, smaller, told, keep)
         return image
 
     def _scale(
@@ -179,6 +191,7 @@ class Restorer:
         scale: "_Scale",
         views: Sequence[Image],
         peak: float,
+        passes: int,
         smaller: SmallerAnswer | None,
         told: Callable[[], None],
         finished: Callable[[slice, NDArray[np.float32]], None],
@@ -191,7 +204,7 @@ class Restorer:
         for index, (rows, row_weight) in enumerate(scale.rows):
             band.move_to(rows)
             for columns, column_weight in scale.columns:
-                restored = self._restore(scale.factor, views, rows, columns, peak, smaller)
+                restored = self._restore(scale.factor, views, rows, columns, peak, passes, smaller)
                 band.add(columns, restored, row_weight[:, None] * column_weight)
                 told()
             last = index + 1 == len(scale.rows)
@@ -207,6 +220,7 @@ class Restorer:
         rows: slice,
         columns: slice,
         peak: float,
+        passes: int,
         smaller: SmallerAnswer | None,
     ) -> NDArray[np.float32]:
         """One tile, ``(H, W, 3)``, or of a smaller scale ``(H, W, 4)``."""
@@ -215,7 +229,7 @@ class Restorer:
         covered = tuple(slice(span.start * factor, span.stop * factor) for span in (rows, columns))
         tiles = [_to_tensor(view[covered], peak, device, dtype) for view in views]
         tiles = [shrink(tile, factor) for tile in tiles]
-        restored = _checked(self._answer(*tiles), tiles[0].shape, blur=self._finds_blur)
+        restored = self._answered(tiles, passes)
         if smaller is not None or factor > 1:
             mean = torch.stack(tiles).mean(dim=0)
             if smaller is not None:
@@ -225,6 +239,18 @@ class Restorer:
         if factor == 1:
             restored = restored[:, :3]
         return restored[0].float().movedim(0, -1).cpu().numpy()
+
+    def _answered(self, tiles: Sequence[Tensor], passes: int) -> Tensor:
+        """The network's answer to views ``(1, 3, H, W)``, the mean of several passes."""
+        total: Tensor | None = None
+        for axes in _FLIPS[passes]:
+            # Mirrored, the left view is what a right one is: the parallax changes its sign.
+            given = tiles[::-1] if -1 in axes else tiles
+            answer = self._answer(*(tile.flip(axes) for tile in given))
+            answer = _checked(answer, tiles[0].shape, blur=self._finds_blur).flip(axes)
+            total = answer if total is None else total + answer
+        assert total is not None
+        return total / len(_FLIPS[passes])
 
     def _many_shapes(self) -> AbstractContextManager[object]:
         """Shapes of tiles are few for a picture, but for many pictures more than torch takes for
