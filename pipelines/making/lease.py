@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 
-from pipelines.errors import UserError
+from pipelines.errors import BusyError
 from pipelines.storage import Location
 
 _LASTS_S = 120.0
@@ -50,12 +50,12 @@ class Holder:
 def lease(location: Location, *, work: str) -> Iterator[None]:
     """Hold the lease while the block runs, renewing it; a holder that is gone is replaced.
 
-    work: named in the message. Raises UserError where another process holds it.
+    work: named in the message. Raises BusyError where another process holds it.
     """
     token = secrets.token_hex(8)
     in_the_way = _take(location, token)
     if in_the_way is not None:
-        raise UserError(
+        raise BusyError(
             f"{work} is being done by process {in_the_way.pid} on {in_the_way.host}; wait for "
             f"it, or, where it is dead, try again in {_LASTS_S / 60:.0f} minutes"
         )

@@ -28,7 +28,7 @@ from pipelines.dataset.version import (
     read_manifest,
     set_latest,
 )
-from pipelines.errors import UserError
+from pipelines.errors import BusyError, UserError
 from pipelines.making.plan import LEFT_OUT, Plan, Reject, digest_of
 from pipelines.making.preview import contact_sheet
 from pipelines.making.provenance import describe_code
@@ -206,7 +206,7 @@ def _check_inputs(version: Location, plan: Plan, producer: Producer) -> None:
 
 def _check_ours(version: Location, claim: Claim) -> None:
     if not is_building(version, claim):
-        raise UserError(
+        raise BusyError(
             f"another run with other settings or code took {version} over; "
             "run again with another version, e.g. version=v2"
         )

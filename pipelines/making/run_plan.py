@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from contextlib import closing
 
-from pipelines.errors import UserError
+from pipelines.errors import BusyError, UserError
 from pipelines.making.plan import Plan, PlanItem
 from pipelines.making.shards import Claim, Producer, ShardResult, write_shard
 from pipelines.progress import progress, say
@@ -58,7 +58,7 @@ def _collect(plan: Plan, version: Location, stream: Iterator[ShardResult]) -> li
             number, message = result.error
             raise OSError(number, message, version.child(result.name).url)
         if result.superseded:
-            raise UserError(
+            raise BusyError(
                 f"another run with other settings is making {label} at {version}; "
                 "wait for it, or give another version, e.g. version=v2"
             )
