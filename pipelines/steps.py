@@ -136,7 +136,7 @@ _ROWS = (
         _DATA,
         "pipelines.dataset.config:DatasetsConfig",
         "pipelines.dataset.catalog:run",
-        "List the datasets and their versions, or show one.",
+        "List the datasets and their versions, show one, or compare two.",
         ("read the manifests under {root}; change nothing",),
     ),
     Step(

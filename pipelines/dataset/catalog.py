@@ -1,10 +1,11 @@
-"""The step ``datasets``: list the datasets and their versions, or show one."""
+"""The step ``datasets``: list the datasets and their versions, show one, or compare two."""
 
 import json
 from dataclasses import dataclass
 from typing import Any
 
 from pipelines.dataset.config import DatasetsConfig
+from pipelines.dataset.difference import Difference, difference
 from pipelines.dataset.record import SPLITS
 from pipelines.dataset.version import (
     PREVIEW,
@@ -27,11 +28,15 @@ class DatasetsResult:
     """One entry a version: dataset, version, latest, rows, bytes, rejected, created_utc, ..."""
     detailed: bool
     """True where one version was asked for."""
+    difference: Difference | None = None
+    """What differs from the version that it was to be compared with."""
 
     def describe(self) -> str:
         """Return the text for a human."""
         if not self.versions:
             return f"there are no datasets at {self.root}"
+        if self.difference is not None:
+            return self.difference.describe()
         if self.detailed:
             return "\n".join(_details(entry) for entry in self.versions)
         header = ("dataset@version", *SPLITS, "rejected", "MB", "made (UTC)", "")
@@ -59,7 +64,12 @@ class DatasetsResult:
 def run(config: DatasetsConfig) -> DatasetsResult:
     """List or show. Raises UserError for a name that is not there, or damaged files."""
     root = locate(config.root)
-    if config.name is None:
+    compared: Difference | None = None
+    if config.name is not None and config.against is not None:
+        first, second = (open_version(root, name) for name in (config.name, config.against))
+        found, detailed = [first, second], True
+        compared = difference(first, second)
+    elif config.name is None:
         found = [
             _open(root, n, v) for n in dataset_names(root) for v in published_versions(root, n)
         ]
@@ -77,7 +87,7 @@ def run(config: DatasetsConfig) -> DatasetsResult:
             more = f" and {len(problems) - 1} more" if problems[1:] else ""
             raise UserError(f"{problems[0]}{more}; make the version anew under another name")
     entries = [_entry(root, version, verified=config.verify) for version in found]
-    return DatasetsResult(root=root.url, versions=entries, detailed=detailed)
+    return DatasetsResult(root=root.url, versions=entries, detailed=detailed, difference=compared)
 
 
 def _open(root: Location, name: str, version: str) -> DatasetVersion:

@@ -8,12 +8,19 @@ from pipelines.config import StepConfig
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class DatasetsConfig(StepConfig):
-    """List the datasets and their versions, or show one."""
+    """List the datasets and their versions, show one, or compare two."""
 
     name: str | None = None
     """Dataset or name@version to show; none lists all."""
     verify: bool = False
     """Check every file of the versions shown against its checksum."""
+    against: str | None = None
+    """Dataset or name@version to compare the shown one with, pair by pair."""
+
+    def __post_init__(self) -> None:
+        """Refuse impossible values."""
+        if self.against is not None and self.name is None:
+            raise ValueError("against compares two versions: give name=... with it")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
