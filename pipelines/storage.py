@@ -249,14 +249,14 @@ def locate(url: str) -> Location:
     Raises UserError for a scheme that is not known or lacks its package, and for a bucket that
     does not exist or does not answer.
     """
-    import fsspec
-
     if not url:
         raise UserError("the location is empty; give a folder or a URL such as s3://bucket/prefix")
     location = Location(url)
     path = location.local_path()
     if path is not None:
         return Location(str(Path(os.path.abspath(path.expanduser()))))  # noqa: PTH100 ('..' goes)
+    import fsspec
+
     location = Location(url.rstrip("/"))
     if location.scheme in ("http", "https"):
         raise UserError(
