@@ -12,6 +12,7 @@ import lzma
 import zipfile
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +24,7 @@ _INDEX = "pack.json"
 _FILTERS = [{"id": lzma.FILTER_LZMA2, "preset": 4}]
 _EPOCH = (1980, 1, 1, 0, 0, 0)
 
+_Level = TypeVar("_Level", np.uint8, np.uint16)
 Planes = NDArray[np.uint8] | NDArray[np.uint16]
 
 
@@ -69,7 +71,8 @@ def pack_bytes(pictures: Iterable[PackedScene]) -> bytes:
 
 def read_pack(data: bytes, *, where: str) -> Pack:
     """Return what a pack holds. Raises UserError for what is no whole pack."""
-    scenes, photographs = [], []
+    scenes: list[PackedScene] = []
+    photographs: list[PackedScene] = []
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
             found = json.loads(archive.read(_INDEX))
@@ -77,12 +80,13 @@ def read_pack(data: bytes, *, where: str) -> Pack:
                 raise ValueError(f"it is of version {found['pack']}, read is {PACK_VERSION}")
             for number, entry in enumerate(found["pictures"]):
                 height, width, _ = entry["shape"]
-                planes = _decoded(archive.read(f"{number:05d}.image"), height, width, 3, np.uint8)
+                raw = _decoded(archive.read(f"{number:05d}.image"), 3 * height * width)
+                image = _together(_summed(raw.reshape(3, height, width)))
                 depth = None
                 if entry["depth"]:
-                    stored = archive.read(f"{number:05d}.depth")
-                    depth = _decoded(stored, height, width, 1, np.uint16)[..., 0]
-                image = _together(planes)
+                    raw = _decoded(archive.read(f"{number:05d}.depth"), 2 * height * width)
+                    low, high = raw.reshape(2, 1, height, width).astype(np.uint16)
+                    depth = _summed(low + high * np.uint16(256))[..., 0]
                 of = scenes if entry["depth"] else photographs
                 of.append(PackedScene(str(entry["name"]), str(entry["split"]), image, depth))
     except (ValueError, KeyError, TypeError, OSError, zipfile.BadZipFile, lzma.LZMAError) as error:
@@ -112,21 +116,23 @@ def _coded(planes: Planes) -> bytes:
     difference = planes.copy()
     difference[1:] -= planes[:-1]
     difference[:, 1:] -= difference[:, :-1].copy()
-    bytes_ = np.ascontiguousarray(np.moveaxis(difference, -1, 0))
-    if bytes_.dtype == np.uint16:  # low and high bytes apart: the high ones are nearly all equal
-        bytes_ = np.stack([(bytes_ & 0xFF).astype(np.uint8), (bytes_ >> 8).astype(np.uint8)])
-    return lzma.compress(bytes_.tobytes(), format=lzma.FORMAT_XZ, filters=_FILTERS)
+    moved = np.ascontiguousarray(np.moveaxis(difference, -1, 0))
+    raw = moved.tobytes()
+    if moved.dtype == np.uint16:  # low and high bytes apart: the high ones are nearly all equal
+        wide = moved.astype(np.uint16)
+        raw = (wide & 0xFF).astype(np.uint8).tobytes() + (wide >> 8).astype(np.uint8).tobytes()
+    return lzma.compress(raw, format=lzma.FORMAT_XZ, filters=_FILTERS)
 
 
-def _decoded(data: bytes, height: int, width: int, channels: int, dtype: type) -> Planes:
+def _decoded(data: bytes, count: int) -> NDArray[np.uint8]:
     raw = np.frombuffer(lzma.decompress(data), np.uint8)
-    if raw.size != height * width * channels * np.dtype(dtype).itemsize:
+    if raw.size != count:
         raise ValueError("a picture is too short")
-    if dtype is np.uint16:
-        low, high = raw.reshape(2, channels, height, width).astype(np.uint16)
-        planes: Planes = low | (high << 8)
-    else:
-        planes = raw.reshape(channels, height, width)
-    planes = np.cumsum(planes, axis=2, dtype=dtype)
-    planes = np.cumsum(planes, axis=1, dtype=dtype)
+    return raw
+
+
+def _summed(difference: NDArray[_Level]) -> NDArray[_Level]:
+    """Planes (H, W, C) of differences (C, H, W) between neighbours."""
+    kind = difference.dtype
+    planes = np.cumsum(np.cumsum(difference, axis=2, dtype=kind), axis=1, dtype=kind)
     return np.ascontiguousarray(np.moveaxis(planes, 0, -1))

@@ -93,8 +93,7 @@ class LiveScenes:
         """A scene to cut pairs from: half as high again, and twice as wide."""
         rng = self._stream(name)
         build = place_scene if rng.random() < self._config.places else procedural_scene
-        count = min(_TEXTURES, len(self._textures))
-        chosen = rng.choice(len(self._textures), count, replace=False) if count else []
+        chosen = rng.permutation(len(self._textures))[:_TEXTURES]
         textures = [self._textures[int(number)] for number in chosen]
         whole = size[0] * 3 // 2, size[1] * 2
         return build(rng, scene_id=name, size=whole, textures=textures)

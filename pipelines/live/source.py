@@ -168,7 +168,7 @@ def _made(pairs: LivePairs, positions: Iterable[int], workers: int | None) -> It
     yield from DataLoader(
         pairs,
         batch_size=None,
-        sampler=_Indices(positions),  # type: ignore[arg-type]
+        sampler=_Indices(positions),
         num_workers=count,
         collate_fn=_as_it_is,
         worker_init_fn=_leave_signals_to_the_parent,

@@ -145,7 +145,7 @@ class Tiling:
         shown = shown.unflatten(0, (-1, *self._grid))
         shown = shown * weight[0][:, None, None, None, :, None]
         shown = shown * weight[1][:, None, None, None, :]
-        size = [count * self._core + 2 * self._fade for count in self._grid]
+        size = tuple(count * self._core + 2 * self._fade for count in self._grid)
         columns = shown.permute(0, 3, 4, 5, 6, 1, 2).flatten(5).flatten(1, 4)
         whole = functional.fold(columns, size, self.shown, stride=self._core)
         inner = slice(self._fade, -self._fade or None)
