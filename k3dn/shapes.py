@@ -9,8 +9,9 @@ def check_views(left: Tensor, right: Tensor) -> None:
 
     left, right: ``(B, 3, H, W)``, floating point, H and W at least 16 px.
     Raises ValueError that says what was expected and what came. Values are looked at, so that a
-    GPU waits once a view. Under ``torch.compile`` they are not: a graph would end there, and NaN
-    shows in the answer.
+    GPU waits once a view. Under ``torch.compile`` they are not: a graph would end there; and nor
+    are they in training on a GPU, which would wait in each step. NaN then shows in the answer, and
+    in the loss.
     """
     for name, view in (("left", left), ("right", right)):
         check_picture(name, view)
@@ -35,8 +36,14 @@ def check_picture(name: str, picture: Tensor) -> None:
         )
     if min(picture.shape[-2:]) < 16:
         raise ValueError(f"{name} must be at least 16 x 16 px, got {tuple(picture.shape[-2:])}")
-    # Neither a traced graph nor a meta tensor has values to look at.
-    has_values = not (torch.compiler.is_compiling() or picture.is_meta)
     # The sum tells, many times faster than a look at each value.
-    if has_values and not torch.isfinite(picture.sum(dtype=torch.float32)):
+    if may_look_at(picture) and not torch.isfinite(picture.sum(dtype=torch.float32)):
         raise ValueError(f"{name} has NaN or infinite values")
+
+
+def may_look_at(picture: Tensor) -> bool:
+    """Whether a picture's values can be looked at, and at little cost."""
+    # Neither a traced graph nor a meta tensor has values to look at.
+    if torch.compiler.is_compiling() or picture.is_meta:
+        return False
+    return picture.device.type == "cpu" or not torch.is_grad_enabled()

@@ -14,10 +14,11 @@ import hashlib
 import os
 import posixpath
 import secrets
+import shutil
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, cast
@@ -175,6 +176,14 @@ class Location:
 
     def delete(self) -> None:
         """Delete the file, or the folder with all in it. No error where there is none."""
+        path = self.local_path()
+        if path is not None:
+            with suppress(FileNotFoundError):
+                if path.is_dir() and not path.is_symlink():
+                    shutil.rmtree(path)
+                else:
+                    path.unlink()
+            return
         fs, remote = self._filesystem()
         try:
             fs.rm(remote, recursive=True)
@@ -249,14 +258,14 @@ def locate(url: str) -> Location:
     Raises UserError for a scheme that is not known or lacks its package, and for a bucket that
     does not exist or does not answer.
     """
-    import fsspec
-
     if not url:
         raise UserError("the location is empty; give a folder or a URL such as s3://bucket/prefix")
     location = Location(url)
     path = location.local_path()
     if path is not None:
         return Location(str(Path(os.path.abspath(path.expanduser()))))  # noqa: PTH100 ('..' goes)
+    import fsspec
+
     location = Location(url.rstrip("/"))
     if location.scheme in ("http", "https"):
         raise UserError(

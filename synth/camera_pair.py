@@ -14,6 +14,7 @@ from synth.render.batched import render_batch
 from synth.scene import Scene, SyntheticPair
 from synth.sensor import (
     Exposure,
+    Noise,
     encode,
     expand_highlights,
     read_out,
@@ -56,22 +57,13 @@ def photograph(
     coc_px = torch.from_numpy(np.stack(coc)).to(device)
     srgb = torch.from_numpy(np.stack([scene.image for scene in scenes]).transpose(0, 3, 1, 2))
     srgb = srgb.to(device, torch.float32).clamp(0.0, 1.0)
-    brightest = torch.tensor([shot.brightest for shot in shots], device=device)
-    light = expand_highlights(srgb, srgb_to_linear(srgb), brightest)
-    lenses = [_lens(shot, bank) for shot in shots]
-    views = _render(light, coc_px, lenses)
-    targets = _targets(light, coc_px, lenses, shots)
     pairs = []
-    for view, target, shot, rng, radii in zip(views, targets, shots, rngs, coc, strict=True):
-        factors = _shares_of_light(shot, (view.shape[-2], view.shape[-1]), view.device)
-        seen = read_out(view * factors, shot.sensor, shot.views, rng)
-        sharp = read_out(target[None], shot.target_sensor, shot.target, rng)
-        linear = torch.cat([seen, seen.mean(dim=0, keepdim=True), sharp])
-        encoded = encode(linear, linear.new_full((len(linear),), shot.sensor.contrast))
+    encoded = expose(srgb, coc_px, shots, rngs, bank=bank)
+    for pictures, shot, radii in zip(encoded, shots, coc, strict=True):
         left, right, combined, target_picture = (
             _store(picture, exposure, shot.bit_depth)
             for picture, exposure in zip(
-                encoded, (shot.views, shot.views, shot.views, shot.target), strict=True
+                pictures, (shot.views, shot.views, shot.views, shot.target), strict=True
             )
         )
         pairs.append(
@@ -80,6 +72,41 @@ def photograph(
             )
         )
     return pairs
+
+
+def expose(
+    srgb: Tensor,
+    coc_px: Tensor,
+    shots: Sequence[ShotParameters],
+    rngs: Sequence[Noise],
+    *,
+    bank: MeasuredBank | None = None,
+    together: bool | None = None,
+) -> Tensor:
+    """What `photograph` stores, before it is rounded, and without leaving the device.
+
+    srgb: float32 (B, 3, H, W), sharp pictures in [0, 1]. coc_px: float32 (B, H, W), signed blur
+    radius, near positive. rngs: one for each pair; a generator of torch is of the same device.
+    together: as for `render_batch`. Returns (B, 4, 3, H, W), sRGB in [0, 1]: left, right, combined,
+    target; no JPEG is in them. Raises ValueError as `photograph`.
+    """
+    device = srgb.device
+    brightest = torch.tensor([shot.brightest for shot in shots]).to(device, non_blocking=True)
+    light = expand_highlights(srgb, srgb_to_linear(srgb), brightest)
+    lenses = [_lens(shot, bank) for shot in shots]
+    together = device.type != "cpu" if together is None else together
+    views = _render(light, coc_px, lenses, together=together)
+    targets = _targets(light, coc_px, lenses, shots, together=together)
+    linear = []
+    for view, target, shot, rng in zip(views, targets, shots, rngs, strict=True):
+        factors = _shares_of_light(shot, (view.shape[-2], view.shape[-1]), device)
+        seen = read_out(view * factors, shot.sensor, shot.views, rng)
+        sharp = read_out(target[None], shot.target_sensor, shot.target, rng)
+        linear.append(torch.cat([seen, seen.mean(dim=0, keepdim=True), sharp]))
+    contrast = torch.tensor([shot.sensor.contrast for shot in shots])
+    if device.type != "cpu":
+        return encode(torch.stack(linear), contrast.to(device, non_blocking=True))
+    return torch.stack([encode(p, c.expand(4)) for p, c in zip(linear, contrast, strict=True)])
 
 
 def _lens(shot: ShotParameters, bank: MeasuredBank | None) -> Lens:
@@ -93,7 +120,12 @@ def _lens(shot: ShotParameters, bank: MeasuredBank | None) -> Lens:
 
 
 def _targets(
-    light: Tensor, coc_px: Tensor, lenses: Sequence[Lens], shots: Sequence[ShotParameters]
+    light: Tensor,
+    coc_px: Tensor,
+    lenses: Sequence[Lens],
+    shots: Sequence[ShotParameters],
+    *,
+    together: bool,
 ) -> Tensor:
     """The light of the targets, (B, 3, H, W): through the same lenses, stopped down."""
     stopped = []
@@ -101,22 +133,24 @@ def _targets(
         red, blue = (shot.target_blur * axial for axial in lens.chromatic.axial_px)
         chromatic = replace(lens.chromatic, axial_px=(red, blue))
         stopped.append(replace(lens, chromatic=chromatic, shift_px=shot.target_shift_px))
-    shares = torch.tensor([shot.target_blur for shot in shots], device=coc_px.device)
+    shares = torch.tensor([shot.target_blur for shot in shots])
     moved = any(lens.shift_px != (0.0, 0.0) or any(lens.chromatic.lateral_px) for lens in stopped)
     if not moved and not shares.any():
         return light
-    return _render(light, coc_px * shares[:, None, None], stopped).mean(dim=1)
+    smaller = coc_px * shares.to(coc_px.device, non_blocking=True)[:, None, None]
+    return _render(light, smaller, stopped, together=together).mean(dim=1)
 
 
-def _render(light: Tensor, coc_px: Tensor, lenses: Sequence[Lens]) -> Tensor:
-    """Views of a batch, (B, 2, 3, H, W). On a CPU one by one, which costs nothing there: so the
-    bytes of a pair do not depend on what is photographed with it."""
-    count = 1 if light.device.type == "cpu" else len(lenses)
+def _render(light: Tensor, coc_px: Tensor, lenses: Sequence[Lens], *, together: bool) -> Tensor:
+    """Views of a batch, (B, 2, 3, H, W). Not together, one by one, as on a CPU, where it costs
+    nothing: so the bytes of a pair do not depend on what is photographed with it."""
+    count = len(lenses) if together else 1
     views = [
         render_batch(
             light[start : start + count],
             coc_px[start : start + count],
-            LensKernels(lenses[start : start + count]),
+            LensKernels(lenses[start : start + count], light.device),
+            together=together,
         )
         for start in range(0, len(lenses), count)
     ]
@@ -126,10 +160,10 @@ def _render(light: Tensor, coc_px: Tensor, lenses: Sequence[Lens]) -> Tensor:
 def _shares_of_light(shot: ShotParameters, size: tuple[int, int], device: torch.device) -> Tensor:
     """Factors on the light of the views, (2, 1, H, W)."""
     y, x = (
-        torch.from_numpy(places).float().to(device)
+        torch.from_numpy(places).float().to(device, non_blocking=True)
         for places in _places_in_frame(shot.window, size)
     )
-    gain = torch.tensor(shot.gain, device=device)[:, None, None]
+    gain = torch.tensor(shot.gain).to(device, non_blocking=True)[:, None, None]
     return (shading(shot.shading, y, x) * gain)[:, None]
 
 

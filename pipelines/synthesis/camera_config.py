@@ -2,9 +2,12 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pipelines.config import value_text
+
+if TYPE_CHECKING:  # importing synth's cameras imports torch
+    from synth.shot import ShotRanges
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -130,3 +133,49 @@ def _check(group: str, values: Any, limits: Mapping[str, tuple[float, float]]) -
             raise ValueError(
                 f"{group}.{key} is {form}from {least:g} to {most:g}, not {value_text(value)}"
             )
+
+
+def shot_ranges(
+    optics: OpticsConfig, sensor: SensorConfig, target: TargetConfig, **others: Any
+) -> "ShotRanges":
+    """Return what is drawn for the pairs of preset camera.
+
+    others: families and weights, bit_depth, gain, and the greatest shot_noise and read_noise; what
+    is left out is as the preset has it.
+    """
+    from synth.shot import ShotRanges
+
+    def ends(given: list[float]) -> tuple[float, float]:
+        return given[0], given[-1]
+
+    for noise in ("shot_noise", "read_noise"):
+        if noise in others:
+            others[noise] = (0.0, others[noise])
+    return ShotRanges(
+        blur=ends(optics.blur),
+        near_share=optics.near_share,
+        frame_width_px=None if optics.frame_width is None else float(optics.frame_width),
+        disparity=ends(optics.disparity),
+        rim=ends(optics.rim),
+        softness=ends(optics.softness),
+        softness_px=ends(optics.softness_px),
+        spherical=ends(optics.spherical),
+        cat_eye=ends(optics.cat_eye),
+        swap=ends(optics.swap),
+        lateral=optics.lateral,
+        axial=optics.axial,
+        highlights=ends(sensor.highlights),
+        shading=ends(sensor.shading),
+        mosaic_share=sensor.mosaic_share,
+        balance=ends(sensor.balance),
+        contrast=ends(sensor.contrast),
+        jpeg_share=sensor.jpeg_share,
+        jpeg_quality=ends(sensor.jpeg_quality),
+        target_blur=ends(target.blur),
+        target_exposure=target.exposure,
+        target_noise=target.noise,
+        target_shift_px=target.shift_px,
+        target_mosaic=target.mosaic,
+        target_jpeg=target.jpeg,
+        **others,
+    )

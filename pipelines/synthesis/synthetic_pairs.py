@@ -10,6 +10,7 @@ import numpy as np
 from pipelines.dataset.record import Pair, Provenance, Source
 from pipelines.making.provenance import processor_kind
 from pipelines.making.shards import BadInput, fault_of_input, reason_of
+from pipelines.synthesis.camera_config import shot_ranges
 from pipelines.synthesis.config import CAMERA, MADE, SynthConfig
 from pipelines.synthesis.measured_kernels import LoadedBank
 from pipelines.synthesis.preset_values import published_preset
@@ -172,44 +173,15 @@ def ranges_of(config: SynthConfig) -> "synth.PairRanges":
 
 def shot_ranges_of(config: SynthConfig) -> "synth.ShotRanges":
     """Return what is drawn for the pairs of preset camera."""
-    import synth
-
-    optics, sensor, target = config.optics, config.sensor, config.target
-
-    def ends(given: list[float]) -> tuple[float, float]:
-        return given[0], given[-1]
-
-    return synth.ShotRanges(
-        blur=ends(optics.blur),
-        near_share=optics.near_share,
-        frame_width_px=None if optics.frame_width is None else float(optics.frame_width),
+    return shot_ranges(
+        config.optics,
+        config.sensor,
+        config.target,
         families=tuple(config.kernels),
         weights=_weights_of(config),
-        disparity=ends(optics.disparity),
-        rim=ends(optics.rim),
-        softness=ends(optics.softness),
-        softness_px=ends(optics.softness_px),
-        spherical=ends(optics.spherical),
-        cat_eye=ends(optics.cat_eye),
-        swap=ends(optics.swap),
-        lateral=optics.lateral,
-        axial=optics.axial,
-        highlights=ends(sensor.highlights),
-        shading=ends(sensor.shading),
         gain=config.gain,
-        mosaic_share=sensor.mosaic_share,
-        balance=ends(sensor.balance),
-        contrast=ends(sensor.contrast),
-        shot_noise=(0.0, config.shot_noise),
-        read_noise=(0.0, config.read_noise),
-        jpeg_share=sensor.jpeg_share,
-        jpeg_quality=ends(sensor.jpeg_quality),
-        target_blur=ends(target.blur),
-        target_exposure=target.exposure,
-        target_noise=target.noise,
-        target_shift_px=target.shift_px,
-        target_mosaic=target.mosaic,
-        target_jpeg=target.jpeg,
+        shot_noise=config.shot_noise,
+        read_noise=config.read_noise,
         bit_depth=config.bit_depth,
     )
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from pipelines.config import StepConfig
+from pipelines.live.config import LiveConfig
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -16,11 +17,15 @@ class TrainConfig(StepConfig):
     network: dict[str, Any] = field(default_factory=dict)
     """Options of the network, for example network.width=16."""
     datasets: list[str] = field(default_factory=lambda: ["synth"])
-    """Datasets as name, name@version or name@version*8 (8 times an epoch)."""
+    """Datasets as name, name@version or name@version*8 (8 times an epoch); or synth://PACK alone:
+    pairs made while training, of a pack of scenes, as live says."""
     name: str | None = None
     """Name of the run; the same name goes on where it stopped. None: derived from the rest."""
     steps: int = 2000
     """Optimizer steps."""
+    seconds: float | None = None
+    """Train so long in place of so many steps: the rate falls with the time that went by. A run
+    that is stopped and goes on counts all its attempts."""
     batch_size: int = 4
     """Pairs a step, over all workers."""
     patch: int = 128
@@ -64,6 +69,12 @@ class TrainConfig(StepConfig):
     """Decay of the moving average of the weights, which is then what is kept; 0 has none."""
     seed: int = 0
     """Seed of the first weights, the order of the samples and the augmentation."""
+    live: LiveConfig = field(default_factory=LiveConfig)
+    """Of datasets=synth://PACK: which scenes, lenses and sensors."""
+    pair_workers: int | None = None
+    """Processes that make such pairs for a worker. None: all processors but one; 0: the worker."""
+    pair_device: Literal["auto", "cpu"] = "auto"
+    """Where lens and sensor of such pairs are computed: auto takes the GPU that trains."""
     num_workers: int = 2
     """Training processes. They see one sequence of samples, whatever their number."""
     cpus_per_worker: float = 0.5
@@ -80,8 +91,11 @@ class TrainConfig(StepConfig):
     """Arithmetic of the network in training; the weights themselves stay float32."""
     channels_last: bool | None = None
     """Hold features with their channels together in memory. None: with precision=bf16."""
+    tf32: bool = True
+    """Let a GPU round what it multiplies to 10 bits where precision=fp32."""
     compile: bool = False
-    """Train through torch.compile: the first steps take minutes, the others less; for GPUs."""
+    """Train through torch.compile: the first steps take minutes, the others less; for GPUs. Where
+    it cannot compile, the run goes on without."""
     accumulate: int = 1
     """Parts that a worker's share of a step is made in, one after the other, to save memory. The
     gradient is the same but for a network that normalises over the batch (form=paper)."""
@@ -93,6 +107,11 @@ class TrainConfig(StepConfig):
     """Steps between two validations on whole pictures; there is always one at the end."""
     max_val_pairs: int = 8
     """Pairs of the val splits that a validation takes; 0 has no validation."""
+    val_precision: Literal["fp32", "bf16"] = "fp32"
+    """Arithmetic of validation; bf16 is faster on a GPU, and a little off."""
+    on_nan: Literal["stop", "skip"] = "stop"
+    """What a step whose loss or gradient is not finite does, which changes no weights: end the
+    run, or be left out. Its pairs are written to the run's folder, below nan."""
     stop_grace_s: float = 50.0
     """Seconds that a stop (Ctrl-C, SIGTERM, ray job stop) waits for a checkpoint at most."""
     max_failures: int = 3
@@ -131,6 +150,10 @@ class TrainConfig(StepConfig):
         for key in ("exchange_views", "recolour", "same_views", "noise"):
             if not 0 <= getattr(self, key) <= 1:
                 raise ValueError(f"{key} must be in [0, 1], not {getattr(self, key)}")
+        if self.seconds is not None and not 0 < self.seconds < math.inf:
+            raise ValueError(f"seconds must be greater than 0, not {self.seconds}")
+        if self.pair_workers is not None and self.pair_workers < 0:
+            raise ValueError(f"pair_workers must be at least 0, not {self.pair_workers}")
         if not 0 <= self.ema < 1:
             raise ValueError(f"ema must be in [0, 1), not {self.ema}")
         if not self.datasets:
@@ -151,6 +174,8 @@ NOT_IN_DIGEST = (
     "tracking_uri",
     "ray_address",
     "name",
+    "pair_workers",
+    "pair_device",
     "num_workers",
     "cpus_per_worker",
     "readers_per_worker",
@@ -158,11 +183,14 @@ NOT_IN_DIGEST = (
     "threads_per_worker",
     "use_gpu",
     "channels_last",
+    "tf32",
     "compile",
     "accumulate",
     "log_every",
     "checkpoint_every",
     "val_every",
+    "val_precision",
+    "on_nan",
     "stop_grace_s",
     "max_val_pairs",
     "max_failures",

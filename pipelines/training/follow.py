@@ -16,8 +16,11 @@ _LINE_EVERY_IN_TERMINAL_S = 5.0
 
 
 @contextmanager
-def shown_progress(run: Location, steps: int) -> Iterator[None]:
-    """Print a line about the run every so often while the block runs."""
+def shown_progress(run: Location, steps: int | None) -> Iterator[None]:
+    """Print a line about the run every so often while the block runs.
+
+    steps: of the whole run; None where it ends by the clock.
+    """
     stop = threading.Event()
     follower = _Follower(run, steps)
     thread = threading.Thread(target=follower.run, args=(stop,), name="k3dn-progress", daemon=True)
@@ -30,8 +33,8 @@ def shown_progress(run: Location, steps: int) -> Iterator[None]:
 
 
 class _Follower:
-    def __init__(self, run: Location, steps: int) -> None:
-        self._run, self._steps = run, steps
+    def __init__(self, run: Location, steps: int | None) -> None:
+        self._run, self._of = run, "" if steps is None else f" of {steps}"
         self._seen_ms = int(time.time() * 1000)  # rows of earlier attempts are no news
         self._step = 0
         self._starts = 0
@@ -70,19 +73,18 @@ class _Follower:
         begin = "starting" if row["step"] == 0 else f"going on from step {row['step']}"
         self._starts += 1
         again = ", after the workers had to be started again" if self._starts > 1 else ""
-        say(f"train: {workers}, {begin} of {self._steps}{again}")
+        say(f"train: {workers}, {begin}{self._of}{again}")
 
     def _tell_validation(self, row: Row) -> None:
         say(
-            f"train: step {row['step']} of {self._steps}, validation {row['val_psnr']:.2f} dB "
+            f"train: step {row['step']}{self._of}, validation {row['val_psnr']:.2f} dB "
             f"(input {row['val_psnr_input']:.2f} dB), SSIM {row['val_ssim']:.4f}"
         )
 
     def _tell_losses(self, row: Row) -> None:
-        left_s = (self._steps - row["step"]) * row["s_per_step"]
         say(
-            f"train: step {row['step']} of {self._steps}, loss {row['loss']:.4f} "
-            f"({row['samples_per_s']:.1f} pairs/s, about {_duration(left_s)} left)"
+            f"train: step {row['step']}{self._of}, loss {row['loss']:.4f} "
+            f"({row['samples_per_s']:.1f} pairs/s, about {_duration(row['left_s'])} left)"
         )
 
 

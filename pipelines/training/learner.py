@@ -1,6 +1,7 @@
 """The network with its optimizer and moving average: one optimizer step, and what to save of it."""
 
 import copy
+import logging
 import math
 from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
@@ -11,15 +12,19 @@ from torch import Tensor, nn
 
 from k3dn import Loss, TrainingObjective, build_model
 from k3dn.network.model import as_k3dn
+from pipelines.training.batch import Batch, as_float
 from pipelines.training.checkpoint import State
 from pipelines.training.config import TrainConfig
 from pipelines.training.context import WorkerContext
-from pipelines.training.loader import Batch
 from pipelines.training.order import seed_of
 from pipelines.training.start import freeze_statistics, learning_parts
 
+log = logging.getLogger(__name__)
+
 LOSSES = ("loss", "deblur", "reblur", "disparity")
 """Names in the record for the terms of ``k3dn.Loss``."""
+VALUES = (*LOSSES, "stop", "spent_s", "grad_norm")
+"""What a step gives, in this order."""
 
 
 class Learner:
@@ -39,6 +44,10 @@ class Learner:
     ) -> None:
         """state: what a checkpoint holds. start: weights to begin with where there is none."""
         self._config, self._context = config, context
+        if context.device.type == "cuda":
+            torch.set_float32_matmul_precision("high" if config.tf32 else "highest")
+            torch.backends.cudnn.allow_tf32 = config.tf32
+            torch.backends.cudnn.benchmark = True  # patches have one size
         torch.manual_seed(seed_of(config.seed, "weights"))
         self._model = build_model(config.model, config.network).to(context.device)
         self._format = _memory_format(config)
@@ -56,6 +65,9 @@ class Learner:
             reblur_loss=config.reblur_loss,
             disparity_loss=config.disparity_loss,
         )
+        self._plain = objective
+        # A worker among several has it inside its wrapping, and cannot go back.
+        self._may_go_back = config.compile and context.world_size == 1
         self._objective = context.wrap(
             cast(nn.Module, torch.compile(objective)) if config.compile else objective,
             accumulates=config.accumulate > 1,
@@ -68,6 +80,7 @@ class Learner:
             self._lay_out_moments()
             if self._average is not None:
                 self._average.load_state_dict(state["average"])
+        self._floats, self._others = self._averaged()
 
     @property
     def network(self) -> nn.Module:
@@ -92,12 +105,22 @@ class Learner:
             state["average"] = self._average.state_dict()
         return state
 
-    def step(self, step: int, batch: Batch, *, stop: bool = False) -> dict[str, float]:
+    def step(
+        self,
+        step: int,
+        batch: Batch,
+        *,
+        share: float | None = None,
+        stop: bool = False,
+        spent_s: float = 0.0,
+    ) -> Tensor:
         """Make optimizer step number ``step`` (from 0) on this worker's part of the batch.
 
-        Returns loss, deblur, reblur and disparity of the global batch, the norm of the gradient,
-        the learning rate, and ``stop``: how many workers said so. Where the loss or the norm is not
-        finite, no worker changes its weights.
+        share: how much of the run lies behind it, for the rate; None: ``step / config.steps``.
+        Returns ``VALUES``, on the device, of the global batch: the losses, how many workers said
+        ``stop``, the sum of their ``spent_s``, and the norm of the gradient. A GPU is not waited
+        for, unless somebody reads them. Where loss or norm is not finite, no worker changes its
+        weights.
         """
         config, context = self._config, self._context
         self._objective.train()
@@ -105,16 +128,20 @@ class Learner:
         torch.manual_seed(seed_of(config.seed, "step", step, context.rank))  # e.g. for dropout
         self._optimizer.zero_grad(set_to_none=True)
         losses = self._accumulate(batch, reblur=step % config.reblur_every == 0)
-        sums = context.sum(torch.cat((losses, losses.new_tensor([float(stop)]))))
-        norm = self._clip()
-        rate = learning_rate(step, config)
-        values = dict(zip((*LOSSES, "stop"), sums.tolist(), strict=True))
-        if math.isfinite(values["loss"]) and math.isfinite(norm):
-            for group in self._optimizer.param_groups:
-                group["lr"] = rate
-            self._optimizer.step()
-            self._update_average(step)
-        return values | {"grad_norm": norm, "lr": rate}
+        flags = [losses.new_full((1,), float(flag)) for flag in (stop, spent_s)]
+        sums = context.sum(torch.cat((losses, *flags)))
+        norm: Tensor = nn.utils.clip_grad_norm_(
+            self._model.parameters(), config.grad_clip or math.inf
+        )
+        values = torch.cat((sums, norm.detach().float().reshape(1)))
+        failed = 1.0 - (values[0].isfinite() & values[-1].isfinite()).float()
+        for group in self._optimizer.param_groups:
+            group["lr"] = learning_rate(step, config, share)
+        # The fused optimizer leaves out a step of which this says 1, as for a scaler of gradients.
+        self._optimizer.found_inf = failed  # type: ignore[attr-defined]
+        self._optimizer.step()
+        self._update_average(step, 1.0 - failed)
+        return values
 
     def _accumulate(self, batch: Batch, *, reblur: bool) -> Tensor:
         """Add up the gradient of the worker's pairs by parts; return its share of the losses."""
@@ -127,25 +154,40 @@ class Learner:
             share = (part.stop - part.start) / config.batch_size
             last = number + 1 == parts
             with nullcontext() if last else context.apart(self._objective):
-                with self._precision():
-                    loss: Loss = self._objective(*self._inputs(batch, part), reblur=reblur)
                 # Data-parallel divides by the number of workers.
-                (loss.total * share * context.world_size).backward()
+                weight = share * context.world_size
+                loss = self._backward(self._inputs(batch, part), weight, reblur=reblur)
             total += torch.stack([term.detach().float() for term in loss]) * share
         return total
 
+    def _backward(self, inputs: list[Tensor], weight: float, *, reblur: bool) -> Loss:
+        """Make one pass, and go back to the plain network where the first cannot be compiled."""
+        try:
+            with self._precision():
+                loss: Loss = self._objective(*inputs, reblur=reblur)
+            (loss.total * weight).backward()
+        except Exception as error:
+            if not self._may_go_back:
+                raise
+            line = str(error).strip().partition("\n")[0]
+            log.warning("compile=true does not work here, training goes on without: %s", line)
+            self._objective, self._may_go_back = self._plain.train(), False
+            self._optimizer.zero_grad(set_to_none=True)
+            return self._backward(inputs, weight, reblur=reblur)
+        self._may_go_back = False
+        return loss
+
     def _inputs(self, batch: Batch, part: slice) -> list[Tensor]:
         given = [batch.left, batch.right, batch.target, batch.coc]
-        return [
-            values[part].to(self._context.device, non_blocking=True, memory_format=self._format)
-            for values in given
-            if values is not None
-        ]
+        return [self._on_device(values[part]) for values in given if values is not None]
 
-    def _clip(self) -> float:
-        limit = self._config.grad_clip or math.inf
-        norm: Tensor = nn.utils.clip_grad_norm_(self._model.parameters(), limit)
-        return float(norm)
+    def _on_device(self, values: Tensor) -> Tensor:
+        """Bring pictures to the device as they are, and make floats of them there."""
+        device = self._context.device
+        if device.type == "cuda" and not values.is_cuda:
+            values = values.pin_memory()  # else the copy waits for what the GPU is at
+        values = as_float(values.to(device, non_blocking=True))
+        return values.contiguous(memory_format=self._format)
 
     def _lay_out_moments(self) -> None:
         """Bring what the optimizer remembers into its parameters' layout: its fused form goes
@@ -160,18 +202,34 @@ class Learner:
             return nullcontext()
         return torch.autocast(self._context.device.type, dtype=torch.bfloat16)
 
-    @torch.no_grad()
-    def _update_average(self, step: int) -> None:
+    def _averaged(self) -> tuple[tuple[list[Tensor], list[Tensor]], list[tuple[Tensor, Tensor]]]:
+        """The numbers of the average and of the network, and pairs of what is no number."""
         if self._average is None:
+            return ([], []), []
+        current = self._model.state_dict()
+        pairs = [(kept, current[key]) for key, kept in self._average.state_dict().items()]
+        floats = [pair for pair in pairs if pair[0].is_floating_point()]
+        others = [pair for pair in pairs if not pair[0].is_floating_point()]
+        return ([kept for kept, _ in floats], [now for _, now in floats]), others
+
+    @torch.no_grad()
+    def _update_average(self, step: int, done: Tensor) -> None:
+        """done: 1, or 0 where the step was left out."""
+        kept, current = self._floats
+        if not kept:
             return
         # Shorter at first: the first weights are noise that a long average would keep.
         decay = min(self._config.ema, (1 + step) / (10 + step))
-        current = self._model.state_dict()
-        for key, value in self._average.state_dict().items():
-            if value.is_floating_point():
-                value.lerp_(current[key], 1 - decay)
-            else:
-                value.copy_(current[key])
+        moved = torch._foreach_sub(current, kept)
+        torch._foreach_mul_(moved, done * (1 - decay))
+        torch._foreach_add_(kept, moved)
+        for average, now in self._others:
+            average.copy_(now)
+
+
+def as_values(values: Tensor) -> dict[str, float]:
+    """Return what a step gave by name. Waits for a GPU."""
+    return dict(zip(VALUES, values.tolist(), strict=True))
 
 
 def _memory_format(config: TrainConfig) -> torch.memory_format:
@@ -189,9 +247,15 @@ def _lay_out(model: nn.Module, memory_format: torch.memory_format) -> None:
             layer.weight.data = layer.weight.data.contiguous(memory_format=memory_format)
 
 
-def learning_rate(step: int, config: TrainConfig) -> float:
-    """Return the rate of a step (from 0): a linear rise, then a cosine to zero at the end."""
-    if step < config.warmup_steps:
-        return config.lr * (step + 1) / config.warmup_steps
+def learning_rate(step: int, config: TrainConfig, share: float | None = None) -> float:
+    """Return the rate of a step (from 0): a linear rise, then a cosine to zero at the end.
+
+    share: how much of the run lies behind the step where it ends by the clock, 0 to 1.
+    """
+    rising = min(1.0, (step + 1) / config.warmup_steps) if config.warmup_steps else 1.0
+    if config.seconds is not None and share is not None:
+        return 0.5 * config.lr * rising * (1 + math.cos(math.pi * share))
+    if rising < 1.0 or step < config.warmup_steps:
+        return config.lr * rising
     done = (step - config.warmup_steps) / max(1, config.steps - config.warmup_steps)
     return 0.5 * config.lr * (1 + math.cos(math.pi * done))

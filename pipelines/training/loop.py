@@ -1,5 +1,6 @@
 """The training loop. It knows a worker's context and a source of batches, not Ray."""
 
+import io
 import json
 import logging
 import math
@@ -11,9 +12,13 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Literal
 
+import torch
+from torch import Tensor
+
 from k3dn import K3DN, save_weights
 from pipelines.making.provenance import processor_kind
 from pipelines.storage import Location
+from pipelines.training.batch import Batch, BatchSource
 from pipelines.training.checkpoint import (
     State,
     load_checkpoint,
@@ -21,11 +26,11 @@ from pipelines.training.checkpoint import (
     save_checkpoint,
 )
 from pipelines.training.context import Metrics, WorkerContext
-from pipelines.training.learner import LOSSES, Learner
-from pipelines.training.loader import Batch, BatchSource
-from pipelines.training.order import step_samples
-from pipelines.training.plan import RunPlan
+from pipelines.training.learner import LOSSES, Learner, as_values, learning_rate
+from pipelines.training.order import seed_of, step_samples
+from pipelines.training.plan import RunPlan, steps_of
 from pipelines.training.record import RecordWriter, read_rows, write_samples
+from pipelines.training.spent import Spent
 from pipelines.training.start import read_start, start_has_drifted
 from pipelines.training.stopping import StopWatch
 from pipelines.training.validation import Validation
@@ -39,6 +44,13 @@ BEST = "best.safetensors"
 """The network at the validation with the highest PSNR so far; there while training still runs."""
 BEST_OF = "best.json"
 """Step and validation of ``BEST``, written after it."""
+
+
+NAN = "nan"
+"""Steps whose loss or gradient was not finite: their pairs, seeds and pictures, for torch.load."""
+_MOST_DUMPS = 4
+_MOST_SKIPPED = 20
+"""Steps in a row; a network that gives no number so often has none to give any more."""
 
 
 Status = Literal["done", "diverged", "stopped"]
@@ -95,7 +107,11 @@ class _Fit:
         self._validation = Validation(plan, context)
         self._record = RecordWriter(self._run, self._step) if context.rank == 0 else None
         self._stop_watch = StopWatch(self._run if context.rank == 0 else None)
+        self._spent = Spent(plan.config, state.get("spent_s", 0.0) if state else 0.0)
         self._saved_step = self._step
+        self._pending: list[_Made] = []
+        self._window = _Window()
+        self._skipped = 0
         self._samples: list[tuple[int, str]] = []
         self._losses: Metrics = state["losses"] if state else {}
         self._measured: Metrics = {}
@@ -104,10 +120,11 @@ class _Fit:
     def run(self, batches_of: BatchSource) -> Outcome:
         config, context = self._config, self._context
         device = processor_kind(str(context.device))
-        self._add(event="start", workers=context.world_size, of=config.steps, device=device)
+        of = steps_of(config)
+        self._add(event="start", workers=context.world_size, of=of, device=device)
         if self._record:
             self._record.flush()
-        batches = batches_of(self._plan, context.rank, context.world_size, self._step, config.steps)
+        batches = batches_of(self._plan, context.rank, context.world_size, self._step, of)
         with closing(batches), closing(self._stop_watch):
             ended = self._steps(batches)
         if ended != "done":
@@ -126,32 +143,108 @@ class _Fit:
     def _steps(self, batches: Iterator[Batch]) -> Status:
         """Make the steps that are left; return how that ended."""
         config = self._config
-        window = _Window()
-        while self._step < config.steps:
+        while not self._is_over():
             asked_s = time.perf_counter()
             batch = next(batches)
             waited_s = time.perf_counter() - asked_s
             self._check_due(batch)
-            values = self._learner.step(self._step, batch, stop=self._stop_watch.requested)
-            asked_to_stop = values.pop("stop") > 0
-            if not (math.isfinite(values["loss"]) and math.isfinite(values["grad_norm"])):
-                return "diverged"
+            share = self._spent.share(self._step)
+            values = self._learner.step(
+                self._step,
+                batch,
+                share=share,
+                stop=self._stop_watch.requested,
+                spent_s=self._spent.seconds if self._context.rank == 0 else 0.0,
+            )
+            rate = learning_rate(self._step, config, share)
+            made = _Made(self._step, batch, values, rate, waited_s, asked_s)
+            self._pending.append(made)
             self._step += 1
             self._samples += zip(batch.index, batch.pair_id, strict=True)
-            window.add(values, waited_s, time.perf_counter() - asked_s)
+            # A GPU is waited for where something is to be told or kept, and nowhere else.
+            every = (config.log_every, config.checkpoint_every, config.val_every)
+            looks = self._context.device.type == "cpu" or any(map(self._is_due, every))
+            asked_to_stop = False
+            if looks:
+                done, asked_to_stop = self._read()
+                if not done:
+                    return "diverged"
             if self._is_due(config.log_every):
-                row = window.row(config.batch_size)
-                self._losses = {key: row[key] for key in LOSSES}
-                self._add(**row)
-                window = _Window()
+                self._log()
             if self._is_due(config.checkpoint_every):
                 self._checkpoint()
-            if asked_to_stop and self._step < config.steps:
+            if asked_to_stop and not self._is_over():
                 self._checkpoint()
                 return "stopped"
             if self._is_due(config.val_every):
                 self._measure()
         return "done"
+
+    def _is_over(self) -> bool:
+        return self._spent.share(self._step) >= 1.0
+
+    def _read(self) -> tuple[bool, bool]:
+        """Look at what the last steps gave: whether to go on, and whether somebody said stop."""
+        pending, self._pending = self._pending, []
+        rows = [as_values(made.values) for made in pending]
+        now_s, stop = time.perf_counter(), False
+        for number, (made, values) in enumerate(zip(pending, rows, strict=True)):
+            # When a step ended is known of the last one alone, and of all that are looked at.
+            last = number + 1 == len(pending)
+            until_s = now_s if last else pending[number + 1].asked_s
+            stop = values.pop("stop") > 0 or stop
+            self._spent.agree(values.pop("spent_s"))
+            if not (math.isfinite(values["loss"]) and math.isfinite(values["grad_norm"])):
+                if not self._leave_out(made, values):
+                    self._step = made.step
+                    return False, stop
+                continue
+            self._skipped = 0
+            values["lr"] = made.rate
+            self._window.add(values, made.waited_s, until_s - made.asked_s)
+        if self._context.world_size == 1:
+            self._spent.agree(self._spent.seconds)
+        return True, stop
+
+    def _leave_out(self, made: "_Made", values: Metrics) -> bool:
+        """Keep what a step came from that gave no number; whether the run goes on without it."""
+        self._skipped += 1
+        self._dump(made, values)
+        going_on = self._config.on_nan == "skip" and self._skipped < _MOST_SKIPPED
+        if going_on:
+            self._add(event="skipped", at=made.step)
+            log.warning("step %d gave no finite loss or gradient, and is left out", made.step)
+        return going_on
+
+    def _dump(self, made: "_Made", values: Metrics) -> None:
+        folder, batch, config = self._run.child(NAN), made.batch, self._config
+        name = f"step-{made.step:08d}-{self._context.rank}.pt"
+        if name not in folder.list() and len(folder.list()) >= _MOST_DUMPS:
+            return
+        held = {"left": batch.left, "right": batch.right, "target": batch.target, "coc": batch.coc}
+        found = {
+            "step": made.step,
+            "index": batch.index,
+            "pair_id": batch.pair_id,
+            "seeds": [seed_of(config.seed, "augment", index) for index in batch.index],
+            "values": values,
+            "batch": {k: None if v is None else v.cpu() for k, v in held.items()},
+        }
+        buffer = io.BytesIO()
+        torch.save(found, buffer)
+        try:
+            folder.child(name).write_bytes(buffer.getvalue())
+        except OSError as error:
+            log.warning("what step %d came from cannot be kept: %s", made.step, error)
+
+    def _log(self) -> None:
+        if not self._window.steps:
+            return
+        row = self._window.row(self._config.batch_size)
+        self._losses = {key: row[key] for key in LOSSES}
+        left_s = self._spent.left_s(self._step, row["s_per_step"])
+        self._add(**row, left_s=left_s, spent_s=self._spent.seconds)
+        self._window = _Window()
 
     def _check_due(self, batch: Batch) -> None:
         rank, world_size = self._context.rank, self._context.world_size
@@ -169,7 +262,7 @@ class _Fit:
         return step, found[1] if found else load_checkpoint(self._run, step)
 
     def _is_due(self, every: int) -> bool:
-        return self._step % every == 0 or self._step == self._config.steps
+        return self._step % every == 0 or self._is_over()
 
     def _checkpoint(self) -> None:
         if self._saved_step == self._step:
@@ -183,7 +276,11 @@ class _Fit:
         self._samples, self._saved_step = [], self._step
 
     def _state(self) -> State:
-        return {**self._learner.state(), "losses": self._losses}
+        return {
+            **self._learner.state(),
+            "losses": self._losses,
+            "spent_s": self._spent.seconds,
+        }
 
     def _measure(self) -> None:
         self._measured = self._validation.measure(self._learner.network, self._step)
@@ -240,17 +337,29 @@ class _Fit:
         return self._learner.estimator_learns or start_has_drifted(self._run)
 
 
+@dataclass(frozen=True, slots=True)
+class _Made:
+    """A step that was made and not looked at yet."""
+
+    step: int
+    batch: Batch
+    values: Tensor
+    rate: float
+    waited_s: float
+    asked_s: float
+
+
 class _Window:
     """Means over the steps between two records; validations and checkpoints do not count."""
 
     def __init__(self) -> None:
         self._waited_s = self._elapsed_s = 0.0
         self._sums: Metrics = {}
-        self._steps = 0
+        self.steps = 0
 
     def add(self, values: Metrics, waited_s: float, elapsed_s: float) -> None:
         """Count a step: its values, how long it waited for data, how long it took in all."""
-        self._steps += 1
+        self.steps += 1
         self._waited_s += waited_s
         self._elapsed_s += elapsed_s
         for key, value in values.items():
@@ -258,8 +367,8 @@ class _Window:
 
     def row(self, batch_size: int) -> Metrics:
         """Return the means, the speed and the share of time that data was waited for."""
-        row = {key: value / self._steps for key, value in self._sums.items()}
-        row["s_per_step"] = self._elapsed_s / self._steps
-        row["samples_per_s"] = batch_size * self._steps / self._elapsed_s
+        row = {key: value / self.steps for key, value in self._sums.items()}
+        row["s_per_step"] = self._elapsed_s / self.steps
+        row["samples_per_s"] = batch_size * self.steps / self._elapsed_s
         row["waiting_for_data"] = self._waited_s / self._elapsed_s
         return row

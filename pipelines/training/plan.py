@@ -7,13 +7,14 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 
 from pipelines.config import as_dict
-from pipelines.dataset.version import open_version
 from pipelines.errors import UserError
 from pipelines.storage import Location, locate
 from pipelines.training.config import NOT_IN_DIGEST, TrainConfig
 from pipelines.training.order import Source
 
 RUNS = "_runs"
+LIVE = "synth://"
+"""Begins the one entry of ``datasets`` that names a pack, whose pairs are made in training."""
 PLAN = "plan.json"
 _REFERENCE = re.compile(r"(?P<version>[^*]+?)(?:\*(?P<repeat>[1-9]\d*))?")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
@@ -38,6 +39,11 @@ class RunPlan:
         """Where everything of this run lies."""
         return self.root.child(RUNS, self.name)
 
+    @property
+    def makes_pairs(self) -> bool:
+        """Whether pairs are made while it trains, not read from versions."""
+        return pack_of(self.config) is not None
+
     def check_arrived(self) -> None:
         """Raise RuntimeError unless this process reads the plan as the driver wrote it.
 
@@ -61,7 +67,10 @@ def plan_run(config: TrainConfig) -> RunPlan:
     if root.scheme == "memory":
         raise UserError("root memory:// lives in one process; training has several: use a folder")
     sources, val_sources = [], []
-    for reference in config.datasets:
+    pack = pack_of(config)
+    if pack is not None:
+        sources = val_sources = [_live_source(pack)]
+    for reference in () if pack is not None else config.datasets:
         train, val = _sources_of(root, reference)
         sources.append(train)
         if val.rows:
@@ -81,6 +90,25 @@ def plan_run(config: TrainConfig) -> RunPlan:
         sources=tuple(sources),
         val_sources=tuple(val_sources),
     )
+
+
+def pack_of(config: TrainConfig) -> str | None:
+    """Return the path of the pack whose scenes a run makes its pairs of; None where it reads them.
+
+    Raises UserError where versions are named beside it.
+    """
+    if not any(reference.startswith(LIVE) for reference in config.datasets):
+        return None
+    if len(config.datasets) > 1:
+        raise UserError(
+            f"datasets: {LIVE}PACK stands alone; train on pairs made in the loop or on versions"
+        )
+    return config.datasets[0].removeprefix(LIVE)
+
+
+def steps_of(config: TrainConfig) -> int | None:
+    """Return how many steps a run has; None where it ends by the clock."""
+    return config.steps if config.seconds is None else None
 
 
 def claim(plan: RunPlan) -> None:
@@ -115,10 +143,28 @@ def claim(plan: RunPlan) -> None:
 def _digest(config: TrainConfig, sources: Sequence[Source]) -> str:
     decides = {k: v for k, v in as_dict(config).items() if k not in NOT_IN_DIGEST}
     decides["datasets"] = [asdict(source) for source in sources]
+    if pack_of(config) is None:
+        del decides["live"]
+    if config.seconds is None:
+        del decides["seconds"]
     return hashlib.sha256(json.dumps(decides, sort_keys=True, default=str).encode()).hexdigest()
 
 
+def _live_source(pack: str) -> Source:
+    location = locate(pack)
+    try:
+        digest = location.sha256()
+    except OSError as error:
+        raise UserError(
+            f"datasets: there is no pack of scenes at {location.url}; "
+            "python -m pipelines.live.make_pack makes one"
+        ) from error
+    return Source(name="synth", version=f"live-{digest[:10]}", digest=digest, rows=0)
+
+
 def _sources_of(root: Location, reference: str) -> tuple[Source, Source]:
+    from pipelines.dataset.version import open_version
+
     match = _REFERENCE.fullmatch(reference.strip())
     if match is None:
         raise UserError(f"datasets: {reference!r} is not name, name@version or name@version*repeat")

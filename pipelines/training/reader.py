@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pipelines.dataset.images import Pixels, decode_image
+from pipelines.dataset.images import Pixels, as_16_bit, decode_image
 from pipelines.dataset.record import COLUMNS, decode_coc
 from pipelines.dataset.version import DatasetVersion, open_version, read_row
 from pipelines.errors import UserError
@@ -128,13 +128,6 @@ def read_training_pair(
     else:
         coc = decode_coc(record["coc"], height=height, width=width, where=where)
     return pair_id, Patch(left, right, target, coc)
-
-
-def as_16_bit(picture: Pixels) -> NDArray[np.uint16]:
-    """Return uint16 as it is and uint8 on the same scale: v / 255 = 257 v / 65535."""
-    if picture.dtype == np.uint8:
-        return picture.astype(np.uint16) * np.uint16(257)
-    return picture.astype(np.uint16, copy=False)
 
 
 def _bytes_of(pair: tuple[str, Patch]) -> int:

@@ -4,6 +4,7 @@ Without the check a run that leaves no CPU to its readers would wait for data fo
 """
 
 from pipelines.errors import UserError
+from pipelines.progress import say
 from pipelines.training.config import TrainConfig
 
 
@@ -11,6 +12,11 @@ def wants_gpu(config: TrainConfig) -> bool:
     """Return whether workers take a GPU each. Raises UserError where there are too few."""
     gpus = most("GPU")
     if config.use_gpu is None:
+        if 0 < gpus < config.num_workers:
+            say(
+                f"train: WARNING: {config.num_workers} workers share no {gpus:g} GPU(s), so this "
+                f"trains on the CPU; num_workers={gpus:g} trains on the GPU(s)"
+            )
         return gpus >= config.num_workers
     if config.use_gpu and gpus < config.num_workers:
         raise UserError(

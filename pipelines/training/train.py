@@ -23,7 +23,7 @@ from pipelines.training.config import TrainConfig
 from pipelines.training.failure import mendable_reason
 from pipelines.training.follow import shown_progress
 from pipelines.training.loop import OUTCOME, WEIGHTS, Outcome, read_outcome
-from pipelines.training.plan import RunPlan, claim, plan_run
+from pipelines.training.plan import RunPlan, claim, plan_run, steps_of
 from pipelines.training.record import read_rows
 from pipelines.training.start import bring_start, learning_parts
 from pipelines.training.stopping import stopping_in_order
@@ -141,7 +141,7 @@ def _train(plan: RunPlan) -> Outcome:
         trainer = _trainer(plan, ())
         try:
             with (
-                shown_progress(plan.folder, plan.config.steps),
+                shown_progress(plan.folder, steps_of(plan.config)),
                 stopping_in_order(plan.folder, plan.config.stop_grace_s) as stopper,
             ):
                 trainer.fit()
@@ -302,7 +302,11 @@ def _data_line(plan: RunPlan) -> str:
         f"{s.reference} ({s.rows} pairs{f' x {s.repeat}' if s.repeat > 1 else ''})"
         for s in plan.sources
     )
-    return f"{plan.config.steps} steps of {plan.config.batch_size} pairs from {names}"
+    length = steps_of(plan.config)
+    told = f"{plan.config.seconds:g} s of steps" if length is None else f"{length} steps"
+    if plan.makes_pairs:
+        names = f"{plan.config.datasets[0]}, made as they are needed"
+    return f"{told} of {plan.config.batch_size} pairs from {names}"
 
 
 def _newest(folder: Location) -> str:

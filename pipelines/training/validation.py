@@ -1,7 +1,8 @@
 """Validation in training: a few whole pictures of the val splits, shared out to the workers."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -9,13 +10,11 @@ from torch import nn
 
 import k3dn
 from k3dn import metrics
-from pipelines.dataset.images import encode_image
-from pipelines.dataset.version import open_version
+from pipelines.dataset.images import Pixels, as_16_bit, encode_image
 from pipelines.storage import Location
 from pipelines.training.context import Metrics, WorkerContext
 from pipelines.training.order import Source
 from pipelines.training.plan import RunPlan
-from pipelines.training.reader import as_16_bit, read_training_pair
 
 PICTURES = "pictures"
 _STRIP_PX = 256
@@ -45,18 +44,57 @@ def held_out(sources: Sequence[Source], most: int) -> list[Held]:
     ]
 
 
+class HeldOutPairs(Protocol):
+    """The held-out pairs of a run."""
+
+    count: int
+
+    def pairs(self, numbers: Sequence[int]) -> Iterator[tuple[Pixels, Pixels, Pixels]]:
+        """Yield left, right and target of some of the pairs, by number from 0."""
+        ...
+
+
+class VersionPairs:
+    """Held-out pairs of dataset versions."""
+
+    def __init__(self, plan: RunPlan) -> None:
+        from pipelines.dataset.version import open_version
+
+        self._pairs = held_out(plan.val_sources, plan.config.max_val_pairs)
+        self.count = len(self._pairs)
+        self._versions = (
+            [open_version(plan.root, source.reference) for source in plan.val_sources]
+            if self._pairs
+            else []
+        )
+
+    def pairs(self, numbers: Sequence[int]) -> Iterator[tuple[Pixels, Pixels, Pixels]]:
+        """Read them."""
+        from pipelines.training.reader import read_training_pair
+
+        for number in numbers:
+            held = self._pairs[number]
+            _, pair = read_training_pair(self._versions[held.source], held.row, "val")
+            yield pair.left, pair.right, pair.target
+
+
+def held_out_pairs(plan: RunPlan) -> HeldOutPairs:
+    """Return the held-out pairs of a run, read or made as its training pairs are."""
+    if plan.makes_pairs:
+        from pipelines.live.source import LiveHeldOut
+
+        return LiveHeldOut(plan)
+    return VersionPairs(plan)
+
+
 class Validation:
     """The held-out pairs of a run and what a network makes of them."""
 
     def __init__(self, plan: RunPlan, context: WorkerContext) -> None:
         self._context = context
         self._run = plan.folder
-        self._pairs = held_out(plan.val_sources, plan.config.max_val_pairs)
-        self._versions = (
-            [open_version(plan.root, source.reference) for source in plan.val_sources]
-            if self._pairs
-            else []
-        )
+        self._precision = plan.config.val_precision
+        self._pairs = held_out_pairs(plan)
 
     def measure(self, network: nn.Module, step: int) -> Metrics:
         """Return means over the pictures, equal on all workers; empty where there are none.
@@ -67,11 +105,10 @@ class Validation:
         mine: list[Metrics] = []
         rank, world_size = self._context.rank, self._context.world_size
         training = network.training
-        restorer = k3dn.Restorer(network, precision="fp32")
-        for number in range(rank, len(self._pairs), world_size):
-            held = self._pairs[number]
-            _, pair = read_training_pair(self._versions[held.source], held.row, "val")
-            left, right, target = (_as_float(p) for p in (pair.left, pair.right, pair.target))
+        restorer = k3dn.Restorer(network, precision=self._precision)
+        numbers = range(rank, self._pairs.count, world_size)
+        for number, pictures in zip(numbers, self._pairs.pairs(numbers), strict=True):
+            left, right, target = (_as_float(p) for p in pictures)
             restored = np.asarray(restorer(left, right), np.float32)
             mean = 0.5 * (left + right)
             mine.append(

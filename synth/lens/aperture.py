@@ -92,6 +92,7 @@ class DrawnApertures:
         }
         self._of: dict[str, Tensor] = columns
         self._of["ramp"] = torch.tensor([ramp_of(lens) for lens in lenses])
+        self._moved: dict[str, dict[str, Tensor]] = {"cpu": self._of}
         self.varies = bool((columns["cat_eye"].abs() + columns["swap"].abs() > 0.0).any())
 
     def reach_px(self, coc_px: Tensor) -> Tensor:
@@ -104,7 +105,7 @@ class DrawnApertures:
     def __call__(self, lens: Tensor, coc_px: Tensor, field: Tensor) -> tuple[Tensor, Tensor]:
         """See `ViewLight`."""
         spherical, extent, scale = self._rings(lens, coc_px)
-        fine = coc_px.numel() > 0 and float(coc_px.abs().max()) > _FINE_FROM_PX
+        fine = coc_px.numel() > 0 and self._any_large(coc_px)
         count = _FINE_CELLS if fine else CELLS
         axis = (torch.arange(count, device=coc_px.device) - 0.5 * (count - 1)) * (2.0 / count)
         places = axis * extent[:, None]
@@ -125,8 +126,17 @@ class DrawnApertures:
         views = torch.stack([light * (1.0 + split), light * (1.0 - split)], dim=1)
         return views, (places * scale[:, None])[:, None].expand(-1, 2, -1)
 
+    def _any_large(self, coc_px: Tensor) -> bool:
+        """Whether fine cells are due. To ask a GPU would wait for it, and they cost it little."""
+        return coc_px.device.type != "cpu" or float(coc_px.abs().max()) > _FINE_FROM_PX
+
     def _get(self, name: str, lens: Tensor) -> Tensor:
-        return self._of[name].to(lens.device)[lens]
+        where = str(lens.device)
+        if where not in self._moved:
+            self._moved[where] = {
+                key: column.to(lens.device, non_blocking=True) for key, column in self._of.items()
+            }
+        return self._moved[where][name][lens]
 
     def _softness(self, lens: Tensor, coc_px: Tensor) -> Tensor:
         grown = self._get("softness_px", lens) / coc_px.abs().clamp_min(1e-3)

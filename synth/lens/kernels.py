@@ -14,8 +14,9 @@ from synth.psf.family import Aperture
 from synth.psf.measured import MeasuredBank
 
 _TABLE_STEP_PX = 0.25
-_CHUNK = 512
+_CHUNK = {"cpu": 512}
 """Kernels made at once: what they need then stays in the cache."""
+_ANY_CHUNK = 8192
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -59,14 +60,12 @@ class FrameWindow:
         height, width = (0.5 * side / self.half_diagonal_px for side in self.frame_px)
         return height, width
 
-    def field(self, place: Tensor) -> Tensor:
-        """Places (..., 2) of the picture, borders -1 and 1, in halves of the frame's diagonal."""
-        middle = place.new_tensor(
-            [m * half for m, half in zip(self.middle, self.half_frame, strict=True)]
-        )
-        return middle + place * place.new_tensor(
-            [0.5 * side / self.half_diagonal_px for side in self.size_px]
-        )
+    @property
+    def in_field(self) -> tuple[list[float], list[float]]:
+        """The picture's middle, and half its sides, both (y, x) in halves of the frame's diagonal:
+        what its places, borders -1 and 1, are scaled by to be places of the field."""
+        middle = [m * half for m, half in zip(self.middle, self.half_frame, strict=True)]
+        return middle, [0.5 * side / self.half_diagonal_px for side in self.size_px]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -90,51 +89,66 @@ class LensKernels:
     radius but for that, and the views' distance is off by less than 0.05 px.
     """
 
-    def __init__(self, lenses: Sequence[Lens]) -> None:
-        """lenses: one for each picture of the batch. Raises ValueError where there is none."""
+    def __init__(self, lenses: Sequence[Lens], device: torch.device | str = "cpu") -> None:
+        """lenses: one for each picture of the batch. device: where kernels will be asked for.
+
+        Raises ValueError where there is none.
+        """
         if not lenses:
             raise ValueError("there must be at least one lens")
-        self._windows = [lens.window for lens in lenses]
+        middle, size = zip(*(lens.window.in_field for lens in lenses), strict=True)
+        self._middle, self._size = torch.tensor(middle), torch.tensor(size)
         self._groups = _groups(lenses)
         self._lateral = torch.tensor([_of_colours(lens.chromatic.lateral_px) for lens in lenses])
         self._axial = torch.tensor([_of_colours(lens.chromatic.axial_px) for lens in lenses])
         self._shift = torch.tensor([lens.shift_px for lens in lenses], dtype=torch.float32)
         self._coloured = bool((self._lateral.abs() + self._axial.abs() > 0.0).any())
+        self._bends = bool((self._lateral != 0.0).any())
+        self._most_axial = float(self._axial.abs().max())
+        self._most_shift = float(self._lateral.abs().max() + self._shift.abs().max())
         self._halves = [1]
+        for name in ("_middle", "_size", "_lateral", "_axial", "_shift"):
+            # Without waiting for what the device is at; there all of it stays.
+            setattr(self, name, getattr(self, name).to(device, non_blocking=True))
+        self._numbers = [n.to(device, non_blocking=True) for _, n in self._groups]
 
     @property
     def varies(self) -> bool:
         """Whether kernels vary over the field of a picture."""
-        lateral = bool((self._lateral != 0.0).any())
-        return lateral or any(light.varies for light, _ in self._groups)
+        return self._bends or any(light.varies for light, _ in self._groups)
 
     def half_px(self, coc_px: float) -> int:
         """How far kernels reach; not less for a larger radius."""
         step = math.ceil(abs(coc_px) / _TABLE_STEP_PX)
         if step >= len(self._halves):
-            radii = torch.arange(2 * step + 1) * _TABLE_STEP_PX + float(self._axial.abs().max())
+            radii = torch.arange(2 * step + 1) * _TABLE_STEP_PX + self._most_axial
             reach = torch.stack([torch.zeros_like(radii)])
             for light, _ in self._groups:
                 reach = torch.cat([reach, light.reach_px(radii), light.reach_px(-radii)])
             most = reach.max(dim=0).values.cummax(dim=0).values
-            shift = float(self._lateral.abs().max() + self._shift.abs().max())
-            self._halves = torch.ceil(most + shift + REACH_PX - 1.0).int().clamp_min(1).tolist()
+            self._halves = (
+                torch.ceil(most + self._most_shift + REACH_PX - 1.0).int().clamp_min(1).tolist()
+            )
         return int(self._halves[step])
 
     def __call__(self, picture: Tensor, coc_px: Tensor, place: Tensor, half_px: int) -> Tensor:
         """See `BatchKernels`."""
         side = 2 * half_px + 1
         kernels = coc_px.new_empty(len(coc_px), 2, 3, side, side)
-        field = torch.empty_like(place)
-        for number in picture.unique().tolist():
-            of_it = picture == number
-            field[of_it] = self._windows[number].field(place[of_it])
-        for light, numbers in self._groups:
-            own = numbers.to(picture.device)[picture]
-            chosen = torch.nonzero(own >= 0)[:, 0]
-            for part in chosen.split(_CHUNK):
-                kernels[part] = self._of_group(
-                    light, own[part], picture[part], coc_px[part], field[part], half_px
+        field = self._middle[picture] + place * self._size[picture]
+        most = _CHUNK.get(coc_px.device.type, _ANY_CHUNK)
+        for (light, _), numbers in zip(self._groups, self._numbers, strict=True):
+            own = numbers[picture]
+            if len(self._groups) == 1:
+                for start in range(0, len(own), most):
+                    part = slice(start, start + most)
+                    kernels[part] = self._of_group(
+                        light, own[part], picture[part], coc_px[part], field[part], half_px
+                    )
+                continue
+            for chosen in torch.nonzero(own >= 0)[:, 0].split(most):
+                kernels[chosen] = self._of_group(
+                    light, own[chosen], picture[chosen], coc_px[chosen], field[chosen], half_px
                 )
         return kernels
 
@@ -148,10 +162,10 @@ class LensKernels:
         half_px: int,
     ) -> Tensor:
         cells, places = light(lens, coc_px, field)
-        radius, shift = coc_px[:, None], self._shift.to(coc_px.device)[picture][:, None]
+        radius, shift = coc_px[:, None], self._shift[picture][:, None]
         if self._coloured:
-            radius = radius + self._axial.to(coc_px.device)[picture]
-            shift = shift + self._lateral.to(coc_px.device)[picture][:, :, None] * field[:, None]
+            radius = radius + self._axial[picture]
+            shift = shift + self._lateral[picture][:, :, None] * field[:, None]
         # (N, colours, axis, n): where each cell falls.
         fallen = places[:, None] * radius[:, :, None, None] + shift[..., None]
         shares = pixel_shares(fallen, half_px)

@@ -139,6 +139,29 @@ class Tiling:
                     values.narrow(axis - 2, start, 2 * self._fade).mul_(1.0 - ramp[along])
             views[picture, :, :, target[0], target[1]] += values[:, :, source[0], source[1]]
 
+    def joined(self, shown: Tensor) -> Tensor:
+        """Whole pictures (B, 2, 3, H', W') of what all their tiles show, (B tiles, 2, 3, S, S)."""
+        weight = [self._fading(count, shown.device) for count in self._grid]
+        shown = shown.unflatten(0, (-1, *self._grid))
+        shown = shown * weight[0][:, None, None, None, :, None]
+        shown = shown * weight[1][:, None, None, None, :]
+        size = tuple(count * self._core + 2 * self._fade for count in self._grid)
+        columns = shown.permute(0, 3, 4, 5, 6, 1, 2).flatten(5).flatten(1, 4)
+        whole = functional.fold(columns, size, self.shown, stride=self._core)
+        inner = slice(self._fade, -self._fade or None)
+        return whole.unflatten(1, (2, 3))[..., inner, inner]
+
+    def _fading(self, count: int, device: torch.device) -> Tensor:
+        """Weights (count, S) of a row of tiles along it: they fade into each other, and not into
+        what lies beyond the picture."""
+        weight = torch.ones(count, self.shown)
+        if self._fade:
+            wide = 2 * self._fade
+            ramp = (torch.arange(wide) + 0.5) / wide
+            weight[1:, :wide] *= ramp
+            weight[:-1, -wide:] *= 1.0 - ramp
+        return weight.to(device, non_blocking=True)
+
 
 @dataclass(frozen=True, slots=True)
 class Group:

@@ -72,7 +72,7 @@ def demosaic(seen: Tensor, phase: Phase, how: Demosaicing) -> Tensor:
         raise ValueError(f"unknown demosaicing {how!r}: choose from {', '.join(_FILTERS)}")
     size = seen.shape[-2:]
     flat = seen.reshape(-1, 1, *size)
-    filters = _FILTERS[how].to(seen.device)
+    filters = _FILTERS[how].to(seen.device, non_blocking=True)
     # Mirrored without the border's own pixels, which keeps the order of the colours.
     padded = functional.pad(flat, (filters.shape[-1] // 2,) * 4, mode="reflect")
     green, row, column, diagonal = functional.conv2d(padded, filters).unbind(1)

@@ -55,7 +55,11 @@ class Exposure:
             )
 
 
-def read_out(light: Tensor, sensor: Sensor, exposure: Exposure, rng: np.random.Generator) -> Tensor:
+Noise = np.random.Generator | torch.Generator
+"""Where noise comes from. torch's draws where its device is, and other numbers than numpy's."""
+
+
+def read_out(light: Tensor, sensor: Sensor, exposure: Exposure, rng: Noise) -> Tensor:
     """The linear picture that a sensor gives of light.
 
     light: (V, 3, H, W), white is 1, more is allowed. rng: for the noise. Pixels see up to their
@@ -63,15 +67,22 @@ def read_out(light: Tensor, sensor: Sensor, exposure: Exposure, rng: np.random.G
     there are filters), and red and blue are balanced after it. Returns (V, 3, H, W), around [0, 1];
     noise below black stays, as black levels keep it.
     """
-    balance = light.new_tensor([sensor.balance[0], 1.0, sensor.balance[1]])[:, None, None]
+    balance = torch.tensor([sensor.balance[0], 1.0, sensor.balance[1]])[:, None, None]
+    balance = balance.to(light.device, non_blocking=True)
     seen = light * (exposure.brightness / balance)
     if sensor.demosaicing != "none":
         seen = mosaic(seen, sensor.phase)
     seen = seen.clamp_(max=1.0)
     if exposure.shot_noise > 0.0 or exposure.read_noise > 0.0:
-        noise = torch.from_numpy(rng.standard_normal(tuple(seen.shape), dtype=np.float32))
+        noise = _normal(tuple(seen.shape), rng).to(seen.device, non_blocking=True)
         deviation = seen.clamp_min(0.0).mul_(exposure.shot_noise**2).add_(exposure.read_noise**2)
-        seen = seen.addcmul_(noise.to(seen.device), deviation.sqrt_()).clamp_(max=1.0)
+        seen = seen.addcmul_(noise, deviation.sqrt_()).clamp_(max=1.0)
     if sensor.demosaicing != "none":
         seen = demosaic(seen, sensor.phase, sensor.demosaicing)
     return seen.mul_(balance)
+
+
+def _normal(shape: tuple[int, ...], rng: Noise) -> Tensor:
+    if isinstance(rng, torch.Generator):
+        return torch.randn(shape, generator=rng, device=rng.device)
+    return torch.from_numpy(rng.standard_normal(shape, dtype=np.float32))

@@ -22,10 +22,11 @@ from mlflow import MlflowClient
 import k3dn
 from pipelines.errors import UserError
 from pipelines.tracking import EXPERIMENT, resolve_tracking_uri
+from pipelines.training.batch import Batch, BatchSource
 from pipelines.training.checkpoint import complete_steps, load_checkpoint
 from pipelines.training.config import TrainConfig
 from pipelines.training.context import ProcessContext
-from pipelines.training.loader import Batch, BatchSource, local_batches
+from pipelines.training.loader import local_batches
 from pipelines.training.loop import WEIGHTS, fit
 from pipelines.training.plan import RunPlan, plan_run
 from pipelines.training.record import read_rows, read_samples

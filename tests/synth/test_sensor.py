@@ -1,11 +1,13 @@
 """The sensor path, each effect against a formula of its own."""
 
 import io
+import math
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
+from torch.nn import functional
 
 from synth.color import linear_to_srgb
 from synth.color import srgb_to_linear as numpy_srgb_to_linear
@@ -16,6 +18,7 @@ from synth.sensor import (
     draw_shading,
     encode,
     expand_highlights,
+    jpeg_levels,
     mosaic,
     read_out,
     shading,
@@ -168,3 +171,37 @@ def test_jpeg_is_that_of_pillow_and_goes_with_its_quality():
 def test_impossible_sensors(make, words):
     with pytest.raises(ValueError, match=words):
         make()
+
+
+def test_jpeg_in_torch_is_that_of_a_coder():
+    """Smooth pictures with edges, any size and quality: what Pillow decodes, within rounding."""
+    rng = np.random.default_rng(5)
+    pictures, qualities = [], [30, 85, 92, 98]
+    for _ in qualities:
+        coarse = torch.from_numpy(rng.random((1, 3, 5, 6))).float() * 255
+        picture = functional.interpolate(coarse, (37, 50), mode="bicubic").clamp(0, 255)[0]
+        picture[:, 10:20, 8:30] = torch.from_numpy(rng.random((3, 1, 1))).float() * 255
+        pictures.append(picture.round())
+    found = jpeg_levels(torch.stack(pictures), qualities)
+    for picture, quality, ours in zip(pictures, qualities, found, strict=True):
+        stored = picture.permute(1, 2, 0).to(torch.uint8).numpy()
+        theirs = through_jpeg(stored, quality).astype(float)
+        lost = np.sqrt(np.mean((theirs - stored) ** 2))
+        apart = np.sqrt(np.mean((ours.permute(1, 2, 0).numpy() - theirs) ** 2))
+        assert apart < max(0.25 * lost, 0.6), quality
+    alone = jpeg_levels(pictures[1][None], qualities[1:2])
+    assert torch.equal(alone[0], found[1])
+    with pytest.raises(ValueError, match="quality from 1 to 100"):
+        jpeg_levels(torch.stack(pictures), [0, 1, 2, 3])
+
+
+def test_noise_of_torch_has_the_same_spread():
+    light = torch.full((1, 3, 64, 64), 0.25)
+    exposure = Exposure(shot_noise=0.04, read_noise=0.01)
+    rng = torch.Generator().manual_seed(3)
+    seen = read_out(light, Sensor(), exposure, rng)
+    expected = math.sqrt(0.04**2 * 0.25 + 0.01**2)
+    assert float(seen.std()) == pytest.approx(expected, rel=0.03)
+    assert float(seen.mean()) == pytest.approx(0.25, abs=1e-3)
+    again = read_out(light, Sensor(), exposure, torch.Generator().manual_seed(3))
+    assert torch.equal(seen, again)

@@ -42,16 +42,17 @@ class GatedNetwork(TinyNetwork):
 
 
 class UnstableNetwork(TinyNetwork):
-    """Returns infinite values after some steps."""
+    """Returns infinite values from one step on, to the end or to another one; counted from 1."""
 
-    def __init__(self, at: int) -> None:
+    def __init__(self, at: int, until: int | None = None) -> None:
         super().__init__()
-        self._at, self._calls = at, 0
+        self._at, self._until, self._calls = at, until, 0
 
     def forward(self, left: Tensor, right: Tensor) -> Tensor:
         restored = super().forward(left, right)
         self._calls += self.training
-        return restored * float("inf") if self._calls >= self._at else restored
+        unstable = self._at <= self._calls and (self._until is None or self._calls <= self._until)
+        return restored * float("inf") if unstable else restored
 
 
 def tiny(width: int = 4) -> nn.Module:
@@ -62,5 +63,5 @@ def gated(gate: str, at: int) -> nn.Module:
     return GatedNetwork(gate, at)
 
 
-def unstable(at: int) -> nn.Module:
-    return UnstableNetwork(at)
+def unstable(at: int, until: int | None = None) -> nn.Module:
+    return UnstableNetwork(at, until)

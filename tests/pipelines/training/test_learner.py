@@ -12,10 +12,10 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
+from pipelines.training.batch import Batch
 from pipelines.training.config import TrainConfig
 from pipelines.training.context import ProcessContext
-from pipelines.training.learner import LOSSES, Learner
-from pipelines.training.loader import Batch
+from pipelines.training.learner import LOSSES, Learner, as_values
 from pipelines.training.order import rank_slice
 from tests.pipelines.training.conftest import NETWORKS
 
@@ -55,7 +55,7 @@ def two_steps(config: TrainConfig) -> list[Step]:
     batch = share_of(whole_batch(), context.rank, context.world_size)
     steps = []
     for number in range(2):
-        losses = learner.step(number, batch)
+        losses = as_values(learner.step(number, batch))
         grads = {n: p.grad.clone() for n, p in learner.network.named_parameters()}  # type: ignore[union-attr]
         steps.append((losses, grads))
     return steps
@@ -103,7 +103,7 @@ def test_layout_and_bfloat16_leave_the_weights_what_they_are() -> None:
     plain = two_steps(SMALL)
     check_equal(two_steps(replace(SMALL, channels_last=True)), plain)
     learner = Learner(replace(SMALL, precision="bf16"), ProcessContext(), None)
-    losses = learner.step(0, whole_batch())
+    losses = as_values(learner.step(0, whole_batch()))
     parameters = dict(learner.network.named_parameters())
     assert {p.dtype for p in parameters.values()} == {torch.float32}
     assert parameters["decoder.to_image.weight"].is_contiguous(memory_format=torch.channels_last)
@@ -139,3 +139,21 @@ def test_compiled_steps_are_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
     config = replace(SMALL, model=f"{NETWORKS}:tiny", network={}, precision="bf16")
     check_equal(two_steps(replace(config, compile=True)), two_steps(config))
     assert traced
+
+
+def test_where_nothing_can_be_compiled_it_trains_without(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def broken(module: torch.nn.Module) -> torch.nn.Module:
+        class Broken(torch.nn.Module):
+            def forward(self, *inputs: Tensor, **keys: Any) -> Any:
+                raise RuntimeError("no compiler\nand a long story")
+
+        return Broken()
+
+    monkeypatch.setattr(torch, "compile", broken)
+    config = replace(SMALL, model=f"{NETWORKS}:tiny", network={})
+    check_equal(two_steps(replace(config, compile=True, accumulate=2)), two_steps(config))
+    assert [r.getMessage() for r in caplog.records] == [
+        "compile=true does not work here, training goes on without: no compiler"
+    ]

@@ -10,10 +10,11 @@ import torch
 
 import k3dn
 from pipelines.dataset.version import open_version
+from pipelines.training.batch import Batch, as_float
 from pipelines.training.config import TrainConfig
 from pipelines.training.context import ProcessContext
-from pipelines.training.learner import Learner, learning_rate
-from pipelines.training.loader import Batch, local_batches
+from pipelines.training.learner import Learner, as_values, learning_rate
+from pipelines.training.loader import local_batches
 from pipelines.training.loop import BEST, OUTCOME, WEIGHTS, Outcome, fit, read_best, read_outcome
 from pipelines.training.plan import RunPlan, plan_run
 from pipelines.training.record import read_rows, read_samples
@@ -99,8 +100,9 @@ def test_an_optimizer_step_that_is_not_finite_changes_nothing(small: Small) -> N
     learner = Learner(config, ProcessContext(), None)
     batch = next(local_batches(plan_run(config), 0, 1, 0, 1))
     before = {key: value.clone() for key, value in learner.network.state_dict().items()}
-    large = Batch(batch.index, batch.pair_id, batch.left, batch.right, batch.target * 1e30)
-    values = learner.step(0, large)
+    target = as_float(batch.target) * 1e30
+    large = Batch(batch.index, batch.pair_id, batch.left, batch.right, target)
+    values = as_values(learner.step(0, large))
     assert not (math.isfinite(values["loss"]) and math.isfinite(values["grad_norm"]))
     assert all(
         torch.equal(value, before[key]) for key, value in learner.network.state_dict().items()

@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 
 from pipelines.errors import UserError
+from pipelines.live.config import LiveConfig
 from pipelines.training.config import TrainConfig
 from pipelines.training.plan import claim, plan_run
 from tests.pipelines.training.versions import make_pair, write_version
@@ -33,6 +34,11 @@ def test_what_decides_the_result_decides_the_name(small: Small) -> None:
         channels_last=True,
         compile=True,
         accumulate=2,
+        tf32=False,
+        val_precision="bf16",
+        on_nan="skip",
+        pair_workers=3,
+        live=LiveConfig(made=0.1),  # of no pair here
     )
     assert plan_run(same).name == base.name
     for changes in (
@@ -46,6 +52,7 @@ def test_what_decides_the_result_decides_the_name(small: Small) -> None:
         {"recolour": 0.1},
         {"same_views": 0.1},
         {"noise": 0.01},
+        {"seconds": 60.0},
     ):
         assert plan_run(small(**changes)).name != base.name
 
@@ -119,6 +126,9 @@ def test_a_dataset_without_training_pairs_is_refused(small: Small) -> None:
         ({"lambda_1": -0.1}, "lambda_1 must be finite and at least 0"),
         ({"lambda_1": math.inf}, "lambda_1 must be finite and at least 0"),
         ({"lr": math.nan}, "lr must be greater than 0"),
+        ({"seconds": 0.0}, "seconds must be greater than 0"),
+        ({"seconds": math.nan}, "seconds must be greater than 0"),
+        ({"pair_workers": -1}, "pair_workers must be at least 0"),
         ({"weight_decay": math.nan}, "weight_decay must be at least 0"),
     ],
 )

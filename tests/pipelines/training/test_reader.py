@@ -7,14 +7,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from pipelines.dataset.images import as_16_bit
 from pipelines.dataset.version import open_version
 from pipelines.errors import UserError
 from pipelines.storage import locate
 from pipelines.training import reader as reader_module
+from pipelines.training.batch import as_float
 from pipelines.training.config import TrainConfig
 from pipelines.training.loader import local_batches
 from pipelines.training.plan import plan_run
-from pipelines.training.reader import SampleReader, as_16_bit, read_training_pair
+from pipelines.training.reader import SampleReader, read_training_pair
 from tests.pipelines.training.versions import make_pair, write_version
 
 Small = Callable[..., TrainConfig]
@@ -65,7 +67,7 @@ def test_the_radius_comes_with_its_patch_where_it_is_known_and_only_when_asked_f
     batch = next(local_batches(plan, 0, 1, 0, 1))
     assert batch.coc is not None and batch.coc.shape == (6, 1, 32, 32)
     signs = set()
-    for name, target, coc in zip(batch.pair_id, batch.target, batch.coc, strict=True):
+    for name, target, coc in zip(batch.pair_id, as_float(batch.target), batch.coc, strict=True):
         if name.startswith("soft"):
             assert coc.isnan().all()
             continue
@@ -108,7 +110,7 @@ def test_batches_are_pictures_in_0_1(small: Small) -> None:
     assert batch.index == [21]
     assert batch.left.shape == (1, 3, 32, 32)
     columns = SampleReader(plan, 1, 3)({"step": np.array([5])})
-    for view, tensor in enumerate((batch.left, batch.right, batch.target)):
+    for view, tensor in enumerate(map(as_float, (batch.left, batch.right, batch.target))):
         expected = columns["pictures"][0, view].transpose(2, 0, 1) / 65535.0
         np.testing.assert_allclose(tensor[0].numpy(), expected, atol=1e-7)
 

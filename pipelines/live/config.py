@@ -1,0 +1,46 @@
+"""Keys of pairs that are made while training. Imports nothing heavy: help is printed from it."""
+
+from dataclasses import dataclass, field
+
+from pipelines.synthesis.camera_config import OpticsConfig, SensorConfig, TargetConfig
+
+
+def _optics() -> OpticsConfig:
+    return OpticsConfig(blur=[0.005, 0.018], frame_width=1000)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LiveConfig:
+    """Pairs of datasets=synth://PACK: preset camera, of scenes in the pack and scenes made up."""
+
+    made: float = 0.5
+    """Share of the pairs whose scene is made up; the others are of the pack's RGB-D scenes."""
+    places: float = 0.5
+    """Share of the made-up scenes that are places; the others are layered collages."""
+    reuse: int = 16
+    """How many pairs in turn look at a scene that is made up, which takes longer than a pair."""
+    recolour: float = 0.5
+    """How strongly scenes of the pack change their light and colours, 0 to 1."""
+    optics: OpticsConfig = field(default_factory=_optics)
+    """The lens."""
+    sensor: SensorConfig = field(default_factory=SensorConfig)
+    """The sensor."""
+    target: TargetConfig = field(default_factory=TargetConfig)
+    """The target."""
+    shot_noise: float = 0.015
+    """Greatest standard deviation of photon noise at white, linear light."""
+    read_noise: float = 0.002
+    """Greatest standard deviation of the noise in the dark, linear light."""
+    gain: float = 0.003
+    """Greatest share by which one view is brighter and the other darker than their mean."""
+
+    def __post_init__(self) -> None:
+        """Refuse impossible values. Raises ValueError that names the key."""
+        for key in ("made", "places", "recolour"):
+            if not 0.0 <= getattr(self, key) <= 1.0:
+                raise ValueError(f"live.{key} must be in [0, 1], not {getattr(self, key)}")
+        if self.reuse < 1:
+            raise ValueError(f"live.reuse must be at least 1, not {self.reuse}")
+        for key in ("shot_noise", "read_noise", "gain"):
+            if not 0.0 <= getattr(self, key) < 1.0:
+                raise ValueError(f"live.{key} must be in [0, 1), not {getattr(self, key)}")

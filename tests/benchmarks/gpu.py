@@ -1,0 +1,240 @@
+"""What a lent GPU gives: docs/gpu.md.
+
+    python -m tests.benchmarks.gpu [--pack k3dn-data/pack] [--device cuda] [--compile] [--quick]
+
+Pairs a second of the renderer, of the processes that make scenes, and of training; milliseconds
+and memory of inference at 1120 x 1680. Each figure is the median of several rounds by the wall
+clock, which a GPU's end is waited for, after two to warm up. --quick: small sizes, to try the
+command out. A figure that fails is said, and the others go on.
+"""
+
+import argparse
+import os
+import statistics
+import time
+import traceback
+import warnings
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import torch
+
+import k3dn
+from k3dn.inference import prepare
+from pipelines.live.config import LiveConfig
+from pipelines.live.pack import read_pack
+from pipelines.live.pairs import make_pairs
+from pipelines.live.scenes import LiveScenes, Unexposed
+from pipelines.live.vary import Variation
+from pipelines.training.batch import Batch
+from pipelines.training.config import TrainConfig
+from pipelines.training.context import ProcessContext
+from pipelines.training.learner import Learner
+
+PLAIN = Variation((0, 1, 2), np.eye(3, dtype=np.float32), 1.0)
+
+
+def seconds_of(work: Callable[[], object], device: torch.device, rounds: int) -> float:
+    """Median of several rounds, after two to warm up."""
+    times = []
+    for number in range(rounds + 2):
+        start = time.perf_counter()
+        work()
+        if device.type == "cuda":
+            torch.cuda.synchronize()
+        if number >= 2:
+            times.append(time.perf_counter() - start)
+    return statistics.median(times)
+
+
+def waits_of(work: Callable[[], object]) -> int:
+    """How often a piece of work waits for the GPU, as torch sees it."""
+    torch.cuda.synchronize()
+    torch.cuda.set_sync_debug_mode("warn")
+    try:
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            work()
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+    return sum("synchroniz" in str(warning.message) for warning in caught)
+
+
+def peak_mib(work: Callable[[], object], device: torch.device) -> str:
+    """Memory of a GPU above what lay there before, MiB."""
+    if device.type != "cuda":
+        return ""
+    before = torch.cuda.memory_allocated()
+    torch.cuda.reset_peak_memory_stats()
+    work()
+    torch.cuda.synchronize()
+    return f"{(torch.cuda.max_memory_allocated() - before) / 2**20:.0f}"
+
+
+def scenes(pack: str, size: int, count: int, rounds: int) -> list[Unexposed]:
+    """What pairs are made of; tells how fast it comes."""
+    found = read_pack(Path(pack).read_bytes(), where=pack)
+    print(f"\npack: {len(found.scenes)} scenes, {len(found.photographs)} photographs", flush=True)
+    for name, made, places in (("of the pack", 0.0, 0.0), ("places", 1.0, 1.0), ("collages", 1, 0)):
+        config = LiveConfig(made=made, places=places, reuse=1)
+        source = LiveScenes(found, config, seed=0, split="train")
+        source.take(0, (size, size))
+        start = time.process_time()
+        for position in range(1, rounds + 1):
+            source.take(position, (size, size))
+        each = (time.process_time() - start) / rounds
+        print(f"scenes {name}: {1e3 * each:.0f} ms of a processor each at {size} px", flush=True)
+    source = LiveScenes(found, LiveConfig(made=0.0), seed=0, split="train")
+    return [source.take(position, (size, size)) for position in range(count)]
+
+
+def renderer(
+    items: Sequence[Unexposed], batches: Sequence[int], device: torch.device, rounds: int
+) -> None:
+    """Pairs a second of lens and sensor."""
+    print("\n| renderer, pairs at once | pairs a second | waits for the GPU a batch | MiB |")
+    print("|---|---|---|---|")
+    for batch in batches:
+        chosen = [items[n % len(items)] for n in range(batch)]
+
+        def work(chosen: Sequence[Unexposed] = chosen) -> object:
+            return make_pairs(chosen, [PLAIN] * len(chosen), device)
+
+        seconds = seconds_of(work, device, rounds)
+        waits = str(waits_of(work)) if device.type == "cuda" else ""
+        print(
+            f"| {batch} | {batch / seconds:.1f} | {waits} | {peak_mib(work, device)} |", flush=True
+        )
+
+
+def training(
+    models: Sequence[str],
+    sizes: Sequence[tuple[int, int]],
+    device: torch.device,
+    rounds: int,
+    *,
+    compiled: bool,
+) -> None:
+    """Pairs a second of a step, in each way of making it."""
+    print("\n| training | patch x batch | way | pairs a second | waits a step | MiB |")
+    print("|---|---|---|---|---|---|")
+    ways: dict[str, dict[str, object]] = {
+        "fp32, TF32": {},
+        "bf16": {"precision": "bf16", "channels_last": False},
+        "bf16, channels_last": {"precision": "bf16"},
+        "bf16, channels_last, compiled": {"precision": "bf16", "compile": True},
+    }
+    if not compiled:
+        ways.popitem()
+    for model in models:
+        for patch, count in sizes:
+            views = torch.rand(3, count, 3, patch, patch, device=device)
+            coc = torch.zeros(count, 1, patch, patch, device=device)
+            names = [str(n) for n in range(count)]
+            batch = Batch(list(range(count)), names, *views.unbind(0), coc)
+            for name, keys in ways.items():
+                config = TrainConfig(
+                    model=model,
+                    batch_size=count,
+                    patch=patch,
+                    num_workers=1,
+                    lambda_1=0.0,
+                    ema=0.999,
+                    lr=1e-5,
+                )
+                try:
+                    learner = Learner(replace(config, **keys), ProcessContext(device), None)
+
+                    def work(learner: Learner = learner, batch: Batch = batch) -> object:
+                        return learner.step(3, batch)
+
+                    seconds = seconds_of(work, device, rounds)
+                    waits = str(waits_of(work)) if device.type == "cuda" else ""
+                    cells = f"{count / seconds:.1f} | {waits} | {peak_mib(work, device)}"
+                except Exception as error:
+                    cells = f"failed: {str(error).partition(chr(10))[0][:80]} | |"
+                print(f"| {model} | {patch} x {count} | {name} | {cells} |", flush=True)
+
+
+def inference(
+    models: Sequence[str],
+    size: tuple[int, int],
+    device: torch.device,
+    rounds: int,
+    *,
+    compiled: bool,
+) -> None:
+    """Milliseconds and memory of one pair, whole."""
+    print(f"\n| inference {size[0]} x {size[1]} | way | ms | MiB |\n|---|---|---|---|")
+    left, right = torch.rand(2, 1, 3, *size, device=device).unbind(0)
+    for name in models:
+        model = k3dn.build_model(name).to(device).eval()
+        for way, dtype, with_compiler in (
+            ("float32", torch.float32, False),
+            ("bfloat16, channels_last", torch.bfloat16, False),
+            ("bfloat16, channels_last, compiled", torch.bfloat16, True),
+        ):
+            if with_compiler and not compiled:
+                continue
+            try:
+                ready = prepare(model, dtype, compiled=with_compiler)
+                layout = torch.channels_last
+                given = [v.to(dtype).contiguous(memory_format=layout) for v in (left, right)]
+
+                def work(ready: torch.nn.Module = ready, given: list = given) -> object:  # type: ignore[type-arg]
+                    with torch.inference_mode():
+                        return ready(*given)
+
+                seconds = seconds_of(work, device, rounds)
+                cells = f"{1e3 * seconds:.1f} | {peak_mib(work, device)}"
+            except Exception as error:
+                cells = f"failed: {str(error).partition(chr(10))[0][:80]} |"
+            print(f"| {name} | {way} | {cells} |", flush=True)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--pack", default="k3dn-data/pack")
+    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    parser.add_argument("--quick", action="store_true", help="small, to try the command out")
+    parser.add_argument("--compile", action="store_true", help="compiled as well: minutes more")
+    parser.add_argument("--rounds", type=int, default=10)
+    parser.add_argument("--only", nargs="+", default=["renderer", "training", "inference"])
+    arguments = parser.parse_args()
+    device, quick, rounds = torch.device(arguments.device), arguments.quick, arguments.rounds
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else "CPU"
+    print(f"{name}, torch {torch.__version__}, {os.cpu_count()} processors", flush=True)
+    torch.set_float32_matmul_precision("high")
+    parts: dict[str, Callable[[], None]] = {
+        "renderer": lambda: renderer(
+            scenes(arguments.pack, 32 if quick else 256, 4 if quick else 64, 1 if quick else 8),
+            (2,) if quick else (16, 32, 64),
+            device,
+            rounds,
+        ),
+        "training": lambda: training(
+            ("nano",) if quick else ("nano", "tiny", "lightweight"),
+            ((32, 2),) if quick else ((128, 32), (256, 16)),
+            device,
+            rounds,
+            compiled=arguments.compile,
+        ),
+        "inference": lambda: inference(
+            ("nano",) if quick else ("tiny", "lightweight", "large"),
+            (64, 96) if quick else (1120, 1680),
+            device,
+            rounds,
+            compiled=arguments.compile,
+        ),
+    }
+    for part in arguments.only:
+        try:
+            parts[part]()
+        except Exception:
+            print(f"{part} failed:\n{traceback.format_exc()}", flush=True)
+
+
+if __name__ == "__main__":
+    main()
