@@ -31,12 +31,19 @@ BLOCKED = (
 BARE = f"""
 import runpy, sys
 
-class Blocked:
+class Without:
+    def __init__(self, finder):
+        self.finder = finder
+
+    def __getattr__(self, name):
+        return getattr(self.finder, name)
+
     def find_spec(self, name, path=None, target=None):
         if name.partition(".")[0] in {BLOCKED}:
-            raise ImportError(f"{{name}} is not on this machine")
+            return None
+        return self.finder.find_spec(name, path, target)
 
-sys.meta_path.insert(0, Blocked())
+sys.meta_path[:] = [Without(finder) for finder in sys.meta_path]
 sys.argv[0] = "bare"
 runpy.run_module("pipelines.training.bare", run_name="__main__")
 """
