@@ -64,3 +64,8 @@ def gated(gate: str, at: int) -> nn.Module:
 
 def unstable(at: int) -> nn.Module:
     return UnstableNetwork(at)
+
+
+def doubled(width: int = 2) -> nn.Module:
+    """In double precision, so that two ways to one gradient agree to many digits."""
+    return TinyNetwork(width).double()
