@@ -19,6 +19,8 @@ class Settings(TypedDict, total=False):
     halo_px: int
     precision: Precision
     memory_mib: int
+    scales: int
+    passes: int
     progress: Callable[[int, int], None] | None
 
 
@@ -56,7 +58,7 @@ def deblur(
     device. They are read once a process and run on a GPU where there is one.
     With a network of one's own it is ``k3dn.deblur(model, left, right)``, on the device that the
     network is on; one for single pictures takes ``left`` alone.
-    tile_px, halo_px, precision, memory_mib, progress: as in ``k3dn.tiling.deblur``.
+    tile_px, halo_px, precision, memory_mib, scales, passes, progress: as in ``k3dn.tiling.deblur``.
     Raises ValueError for views that are no pair, for a setting out of range, and for a name that
     the box does not hold.
     """

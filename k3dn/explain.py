@@ -4,13 +4,10 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from k3dn.modes import evaluating
-from k3dn.network.config import K3DNConfig
-from k3dn.network.fitting import fitted_size
 from k3dn.network.model import K3DN, as_k3dn
 from k3dn.network.psf import SparsePSFBlock
 
@@ -65,13 +62,13 @@ def explain(
             return Explanation(_picture(found.image), None, False, None, None, None)
         kernels, kernels_deblur = _weighted_kernels(network)
         coc_px = None
-        if found.coc_px is not None and _is_taught(network):
-            coc_px = _enlarge(found.coc_px, network.config, height, width)
+        if found.coc_px is not None and network.knows_coc:
+            coc_px = network.enlarge(found.coc_px, height, width)[0, 0]
             in_focus = contrast_left(coc_px)
         else:
             change = (found.deblurred_features - found.features).float().norm(dim=1, keepdim=True)
             change = change / (found.features.float().norm(dim=1, keepdim=True) + 1e-6)
-            in_focus = _enlarge(1.0 / (1.0 + change), network.config, height, width).clamp(0, 1)
+            in_focus = network.enlarge(1.0 / (1.0 + change), height, width)[0, 0].clamp(0, 1)
         return Explanation(
             image=_picture(found.image),
             kernels=_to_array(kernels),
@@ -101,22 +98,6 @@ def _weighted_kernels(network: K3DN) -> tuple[Tensor, bool]:
     if isinstance(block, SparsePSFBlock):
         return block.kernel_set.deblurring_kernels(), True
     return block.blur_kernels(), False
-
-
-def _is_taught(network: K3DN) -> bool:
-    """Whether the readout has left its start, at which every radius is zero, and fits its R."""
-    readout = network.coc_readout
-    started = readout is not None and any(bool(p.any()) for p in readout.parameters())
-    return started and not network.coc_drifted
-
-
-def _enlarge(values_11hw: Tensor, config: K3DNConfig, height: int, width: int) -> Tensor:
-    """Bring a map over the fitted picture to the picture's size, ``(H, W)``."""
-    if config.pad_to_grid:
-        fitted = fitted_size((height, width), config.grid_px, config.smallest_px)
-    else:
-        fitted = (height, width)
-    return F.interpolate(values_11hw, size=fitted, mode="bilinear")[0, 0, :height, :width]
 
 
 def _to_tensor(view: NDArray[np.float32]) -> Tensor:

@@ -107,21 +107,24 @@ def plan_tiles(
     return TilePlan(tile, halo)
 
 
-def prepare(model: nn.Module, dtype: torch.dtype | None, *, compiled: bool = False) -> nn.Module:
+def prepare(model: nn.Module, dtype: torch.dtype | None) -> nn.Module:
     """The network as it runs in a type; a K3DN is copied, and the model itself stays as it is.
 
     The copy has channels together (channels_last), the type, and kernels and mixing weights in
     place of the spectra and factors that they are made of. dtype None: the model itself.
-    compiled: ``torch.compile`` makes a graph of each shape of tile, on CUDA one that is recorded
-    whole (a CUDA graph): its answer is to be taken away before the next call.
     """
-    if isinstance(model, K3DN) and dtype is not None:
-        model = _frozen(model, dtype)
-    if not compiled:
-        return model
-    on_cuda = next(model.parameters(), torch.empty(0)).device.type == "cuda"
+    return _frozen(model, dtype) if isinstance(model, K3DN) and dtype is not None else model
+
+
+def compile_shapes(network: nn.Module) -> nn.Module:
+    """``torch.compile`` a network, a graph for each shape of tile.
+
+    On CUDA a graph is recorded whole (a CUDA graph): its answer is to be taken away before the
+    next call.
+    """
+    on_cuda = next(network.parameters(), torch.empty(0)).device.type == "cuda"
     mode = "reduce-overhead" if on_cuda else "default"
-    return torch.compile(model, dynamic=False, mode=mode)  # type: ignore[return-value]
+    return torch.compile(network, dynamic=False, mode=mode)  # type: ignore[return-value]
 
 
 @functools.cache

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from pipelines.environment import prepare_environment
-from pipelines.errors import UserError
+from pipelines.errors import UnavailableError
 
 
 @contextmanager
@@ -16,7 +16,7 @@ def ray_cluster(address: str | None = None) -> Iterator[None]:
 
     address: ``None`` takes ``RAY_ADDRESS`` (set inside a Ray job) and else starts a private
     loopback cluster that ends with the block; an existing connection is used as it is.
-    Raises UserError when the named cluster does not answer.
+    Raises UnavailableError when Ray does not start, or the named cluster does not answer.
     """
     prepare_environment()
     address = address or os.environ.get("RAY_ADDRESS") or None
@@ -37,11 +37,11 @@ def ray_cluster(address: str | None = None) -> Iterator[None]:
     except Exception as error:  # Ray raises a bare Exception when a start takes too long
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         if address is None:
-            raise UserError(
+            raise UnavailableError(
                 f"Ray did not start on this machine: {reason}; free some memory and processor "
                 "time, then run the same command again"
             ) from error
-        raise UserError(
+        raise UnavailableError(
             f"no Ray cluster answers at {address}: {reason}; start one with 'ray start --head', "
             "or leave ray_address and RAY_ADDRESS unset for a private one"
         ) from error

@@ -172,3 +172,15 @@ def value_text(value: Any) -> str:
         inner = ", ".join(f"{key}: {value_text(item)}" for key, item in value.items())
         return "{" + inner + "}"
     return str(value)
+
+
+def at_least(value: int, least: int, key: str) -> None:
+    """Raise ValueError unless the value of a key is that much."""
+    if value < least:
+        raise ValueError(f"{key} is at least {least}, not {value}")
+
+
+def fraction(value: float, key: str) -> None:
+    """Raise ValueError unless the value of a key lies in [0, 1]."""
+    if not 0 <= value <= 1:
+        raise ValueError(f"{key} is from 0 to 1, not {value:g}")

@@ -11,3 +11,11 @@ class UserError(Exception):
 
 class GateRefused(UserError):
     """The promotion gate decided against a model version. Exit code 3."""
+
+
+class BusyError(UserError):
+    """Another process is at the same work: wait for it. Exit code 4."""
+
+
+class UnavailableError(UserError):
+    """The machine or a service gives out: Ray, storage, MLflow, a full disk. Exit code 5."""

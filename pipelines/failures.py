@@ -1,7 +1,8 @@
 """Turn an exception into one line and an exit code.
 
-Exit codes: 0 done, 1 a failure that nobody foresaw, 2 something that the user can mend,
-3 the gate refused, 130 and 143 interrupted.
+Exit codes: 0 done, 1 a failure that nobody foresaw, 2 a mistake that the user can mend, 3 the gate
+refused, 4 another process is at the same work, 5 the machine or a service gives out, 130 and 143
+interrupted.
 """
 
 import errno
@@ -11,9 +12,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from pipelines.errors import GateRefused, UserError
+from pipelines.errors import BusyError, GateRefused, UnavailableError, UserError
 
-EXIT_FAILURE, EXIT_USER, EXIT_REFUSED, EXIT_INTERRUPTED, EXIT_TERMINATED = 1, 2, 3, 130, 143
+EXIT_FAILURE, EXIT_USER, EXIT_REFUSED, EXIT_BUSY, EXIT_UNAVAILABLE = 1, 2, 3, 4, 5
+EXIT_INTERRUPTED, EXIT_TERMINATED = 130, 143
+
+_EXITS = ((GateRefused, EXIT_REFUSED), (BusyError, EXIT_BUSY), (UnavailableError, EXIT_UNAVAILABLE))
 
 _FULL_DISK = (errno.ENOSPC, errno.EDQUOT)
 # Where an error crossed a library or a process as text (SQLite, safetensors, Ray).
@@ -27,6 +31,9 @@ _HOLDERS = (
     "__cause__",
     "__context__",
 )
+# Clients of services with exceptions of their own, and what these call a service that is away.
+_CLIENTS = ("aiohttp", "botocore", "requests", "urllib3")
+_AWAY = ("ClientConnectionError", "ConnectionError", "HTTPClientError", "MaxRetryError", "Timeout")
 _NOT_WRITABLE = (PermissionError, NotADirectoryError, IsADirectoryError, FileExistsError)
 
 
@@ -56,7 +63,7 @@ def explain_failure(error: BaseException) -> Failure:
     chain = list(unwrap(error))
     for inner in chain:
         if isinstance(inner, UserError) and not _is_ray_wrapper(inner):
-            code = EXIT_REFUSED if isinstance(inner, GateRefused) else EXIT_USER
+            code = next((code for kind, code in _EXITS if isinstance(inner, kind)), EXIT_USER)
             return Failure(one_line(str(inner)), code)
     full = [inner for inner in chain if _is_full_disk(inner)]
     if full:  # a wrapper quotes the message and has lost the name of the file
@@ -64,12 +71,20 @@ def explain_failure(error: BaseException) -> Failure:
         return Failure(
             f"no space left on the disk{f' at {where}' if where else ''}; free some or give "
             "another root=..., then run the same command again: what was written is kept",
-            EXIT_USER,
+            EXIT_UNAVAILABLE,
         )
     for inner in chain:
         if isinstance(inner, _NOT_WRITABLE) and inner.filename:
             reason = (inner.strerror or type(inner).__name__).lower()
             return Failure(f"cannot use {inner.filename}: {reason}; check the path", EXIT_USER)
+    away = next((inner for inner in chain if _is_service_away(inner)), None)
+    if away is not None:
+        text = one_line(str(away)) or type(away).__name__
+        return Failure(
+            f"a service does not answer: {text}; check the storage and the MLflow store, then run "
+            "the same command again: what was written is kept",
+            EXIT_UNAVAILABLE,
+        )
     innermost = chain[-1] if _is_ray_wrapper(error) or len(chain) == 1 else error
     text = one_line(str(innermost)) or "no message"
     return Failure(f"{type(innermost).__name__}: {text}", EXIT_FAILURE)
@@ -101,6 +116,16 @@ def _is_full_disk(error: BaseException) -> bool:
     if isinstance(error, OSError) and error.errno in _FULL_DISK:
         return True
     return any(text in str(error) for text in _FULL_DISK_TEXTS)
+
+
+def _is_service_away(error: BaseException) -> bool:
+    """A connection that was refused, lost or timed out, as Python and the storages' clients say."""
+    if isinstance(error, ConnectionError | TimeoutError):
+        return not _is_ray_wrapper(error)  # Ray's own say that a worker or an object is late
+    library = type(error).__module__.split(".")[0]
+    return library in _CLIENTS and any(
+        base.__name__ in _AWAY for base in type(error).__mro__ if base is not object
+    )
 
 
 def unwrap(error: BaseException) -> Iterator[BaseException]:

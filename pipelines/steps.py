@@ -100,20 +100,20 @@ _ROWS = (
     Step(
         "ingest",
         _DATA,
-        "pipelines.dataset.config:IngestConfig",
-        "pipelines.dataset.ingest:run",
+        "pipelines.ingest.config:IngestConfig",
+        "pipelines.ingest.ingest:run",
         "Turn a folder of real dual-pixel pairs into a dataset version.",
         (
             "read dual-pixel pairs (layout {layout}) from {source}",
             "write {root}/{dataset}/{version}; shards that exist and match are kept",
         ),
-        looks="pipelines.dataset.ingest:look",
+        looks="pipelines.ingest.ingest:look",
     ),
     Step(
         "synth",
         _DATA,
-        "pipelines.dataset.config:SynthConfig",
-        "pipelines.dataset.synthesize:run",
+        "pipelines.synthesis.config:SynthConfig",
+        "pipelines.synthesis.synthesize:run",
         "Synthesise dual-pixel pairs from RGB-D scenes into a dataset version.",
         (
             "synthesise {pairs} pairs from {source}: kernels {kernels}, renderer {renderer}",
@@ -123,8 +123,8 @@ _ROWS = (
     Step(
         "regenerate",
         _DATA,
-        "pipelines.dataset.config:RegenerateConfig",
-        "pipelines.dataset.regenerate:run",
+        "pipelines.synthesis.config:RegenerateConfig",
+        "pipelines.synthesis.regenerate:run",
         "Make the next synthetic version, verify it, then move 'latest' to it.",
         (
             "make the next version of {dataset} from its stored recipe, and verify it",

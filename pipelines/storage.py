@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
-from pipelines.errors import UserError
+from pipelines.errors import UnavailableError, UserError
 
 _LOCAL_SCHEMES = ("", "file", "local")
 _CHUNK_BYTES = 1 << 20
@@ -288,7 +288,7 @@ def _probe(location: Location) -> None:
         ) from error
     except Exception as error:  # each backend has its own classes for "cannot connect"
         reason = " ".join(str(error).split())[:200] or type(error).__name__
-        raise UserError(
+        raise UnavailableError(
             f"{location.url}: the storage does not answer ({reason}); check its address "
             "(AWS_ENDPOINT_URL for S3), the keys and the network"
         ) from error

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from pipelines.config import StepConfig
 from pipelines.environment import prepare_environment
-from pipelines.errors import UserError
+from pipelines.errors import UnavailableError, UserError
 from pipelines.failures import one_line
 from pipelines.ray_job import is_ray_job, refuse_lost_store
 from pipelines.storage import locate
@@ -76,7 +76,7 @@ def ensure_store(tracking_uri: str) -> None:
         try:
             ensure_experiment(tracking_uri)
         except Exception as error:
-            raise UserError(_does_not_answer(tracking_uri, error)) from error
+            raise UnavailableError(_does_not_answer(tracking_uri, error)) from error
 
 
 def ensure_experiment(tracking_uri: str, name: str = EXPERIMENT) -> str:
@@ -150,7 +150,7 @@ class Tracker:
             self._open(parameters, tags, datasets)
         except Exception as error:  # MLflow's own, and those of the database or the network
             reason = one_line(str(error)) or type(error).__name__
-            raise UserError(
+            raise UnavailableError(
                 f"the MLflow store {self._uri} does not take run {self._name}: {reason}; check "
                 "the store, tracking_uri and MLFLOW_TRACKING_URI, then run the same command again"
             ) from error
@@ -213,7 +213,7 @@ class Tracker:
             self._client.set_terminated(self.run_id, "FINISHED")
         except Exception as error:
             self._away = True
-            raise UserError(
+            raise UnavailableError(
                 f"{_does_not_answer(self._uri, error)}; nothing is lost: the same command sends "
                 "the records when the store is back"
             ) from error
@@ -300,7 +300,7 @@ def _check_answers(tracking_uri: str) -> None:
     except urllib.error.HTTPError:
         return  # something answers; what it refuses, the client words better
     except (OSError, sqlite3.Error) as error:
-        raise UserError(_does_not_answer(tracking_uri, error)) from error
+        raise UnavailableError(_does_not_answer(tracking_uri, error)) from error
 
 
 def _does_not_answer(tracking_uri: str, error: Exception) -> str:

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, replace
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from k3dn.network.authors_disparity import (
@@ -15,7 +16,7 @@ from k3dn.network.decoder import Decoder
 from k3dn.network.dense import DensePSFBlock
 from k3dn.network.disparity import DisparityEstimator, SinglePictureEstimator
 from k3dn.network.encoder import Encoder
-from k3dn.network.fitting import fit_to_grid, unfit
+from k3dn.network.fitting import fit_to_grid, fitted_size, unfit
 from k3dn.network.precision import at_least_float32, autocasts, full_precision
 from k3dn.network.psf import PSFBlock, SparsePSFBlock
 from k3dn.network.query import KernelQuery
@@ -143,6 +144,21 @@ class K3DN(nn.Module):
         blurred = self._through_blocks(features, kernel_weights, reblur=True)
         quarter, half = self._through_skips((quarter, half), kernel_weights, reblur=True)
         return self._unfit(self._decode(blurred, quarter, half, views), height, width)
+
+    @property
+    def knows_coc(self) -> bool:
+        """Whether ``Restoration.coc_px`` can be believed: the readout has left its start, at which
+        every radius is zero, and fits its R (``coc_drifted``)."""
+        readout = self.coc_readout
+        taught = readout is not None and any(bool(p.any()) for p in readout.parameters())
+        return taught and not self.coc_drifted
+
+    def enlarge(self, found_BChw: Tensor, height: int, width: int) -> Tensor:
+        """Bring what was found in each window to the picture's size, ``(B, C, height, width)``."""
+        config, fitted = self.config, (height, width)
+        if config.pad_to_grid:
+            fitted = fitted_size(fitted, config.grid_px, config.smallest_px)
+        return F.interpolate(found_BChw, size=fitted, mode="bilinear")[..., :height, :width]
 
     def _views(self, left: Tensor, right: Tensor | None) -> tuple[Tensor, Tensor]:
         if right is None and not self.config.single_picture:

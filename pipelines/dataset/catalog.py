@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from pipelines.dataset.config import DatasetsConfig
-from pipelines.dataset.publish import PREVIEW
 from pipelines.dataset.record import SPLITS
 from pipelines.dataset.version import (
+    PREVIEW,
     DatasetVersion,
     dataset_names,
     open_version,

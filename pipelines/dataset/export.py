@@ -15,11 +15,11 @@ from numpy.typing import NDArray
 from pipelines.cluster import ray_cluster
 from pipelines.dataset.config import ExportConfig
 from pipelines.dataset.images import encode_image
-from pipelines.dataset.ray_tasks import each_on_ray
 from pipelines.dataset.record import Pair, decode_pair
 from pipelines.dataset.version import ShardInfo, open_version, read_row
 from pipelines.errors import UserError
 from pipelines.progress import progress
+from pipelines.ray_tasks import each_on_ray
 from pipelines.storage import Location, locate
 
 _DPD_BLUR = {

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from synth.pictures import MAX_PIXELS, decode
-from synth.pictures.decode import MIRRORED
+from synth.pictures.picture import MIRRORED
 
 Pixels = NDArray[np.uint8] | NDArray[np.uint16]
 

@@ -18,6 +18,7 @@ from pipelines.storage import Location
 
 MANIFEST = "_manifest.json"
 LATEST = "_latest.json"
+PREVIEW = "preview.png"
 SCHEMA_VERSION = "k3dn.dataset/1"
 _NAME = re.compile(r"[a-z0-9][a-z0-9.-]*")
 

@@ -5,11 +5,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from pipelines.config import config_digest
-from pipelines.dataset import ingest, synthesize
-from pipelines.dataset.config import IngestConfig, SynthConfig
 from pipelines.demo.config import DemoConfig
 from pipelines.errors import UserError
+from pipelines.ingest import ingest
+from pipelines.ingest.config import IngestConfig
 from pipelines.progress import say
+from pipelines.synthesis import synthesize
+from pipelines.synthesis.config import SynthConfig
 
 REAL_SET = "dpd-blur-mini"
 NO_SAMPLES = (

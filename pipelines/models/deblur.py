@@ -19,7 +19,7 @@ from pipelines.models.registry import open_store
 from pipelines.progress import told_progress
 from pipelines.ray_job import refuse_lost_path
 from pipelines.storage import Location, locate
-from synth.pictures.decode import upright
+from synth.pictures.picture import upright
 
 _LOSSLESS = (".png", ".tif", ".tiff")
 _LOSSY = (".jpg", ".jpeg")

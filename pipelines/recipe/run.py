@@ -7,11 +7,9 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from pipelines.config import SHARED_KEYS, as_dict
-from pipelines.dataset import synthesize
-from pipelines.dataset.config import CAMERA, PROCEDURAL, OpticsConfig, SynthConfig
-from pipelines.dataset.provenance import code_fingerprint, processor_kind
 from pipelines.dataset.version import open_version
 from pipelines.errors import UserError
+from pipelines.making.provenance import code_fingerprint, processor_kind
 from pipelines.progress import say
 from pipelines.recipe.config import RecipeConfig
 from pipelines.recipe.stages import (
@@ -24,6 +22,8 @@ from pipelines.recipe.stages import (
     stages_of,
 )
 from pipelines.storage import Location, locate
+from pipelines.synthesis import synthesize
+from pipelines.synthesis.config import CAMERA, PROCEDURAL, OpticsConfig, SynthConfig
 from pipelines.training import train
 from pipelines.training.bare import train_here
 from pipelines.training.config import TrainConfig

@@ -40,6 +40,9 @@ class Augmentation:
     same_views: probability that both views of a patch are one picture, which is also the target:
     half of those its sharp target, half its left view. What is sharp comes back as it is, and blur
     that no disparity tells of stays.
+    noise: greatest standard deviation, of values in [0, 1], of noise that half of all patches get,
+    each view its own. It lies in sRGB values; every second time neighbouring pixels share it, as
+    after demosaicing. The target stays clean, and so do views that are one picture.
     """
 
     def __init__(
@@ -49,12 +52,14 @@ class Augmentation:
         *,
         recolour: float = 0.0,
         same_views: float = 0.0,
+        noise: float = 0.0,
     ) -> None:
         prepare_environment()  # else the import asks the network for a newer version
         import albumentations
         import cv2
 
         self._exchange_views, self._same_views = exchange_views, same_views
+        self._noise = noise
         # Grey or shuffled, each with half of the probability; the second is asked after the first.
         colours = [
             albumentations.ToGray(p=recolour / 2),
@@ -109,13 +114,34 @@ class Augmentation:
     def _made_same(self, patch: Patch, seed: int) -> Patch:
         drawn = np.random.default_rng((seed, 2)).random()
         if drawn >= self._same_views:
-            return patch
+            return self._made_noisy(patch, seed)
         sharp = drawn < self._same_views / 2
         picture = patch.target if sharp else patch.left
         coc = patch.coc
         if coc is not None:
             coc = np.full_like(coc, 0.0 if sharp else np.nan)
         return Patch(picture, picture, picture, coc)
+
+    def _made_noisy(self, patch: Patch, seed: int) -> Patch:
+        rng = np.random.default_rng((seed, 3))
+        strength = self._noise * max(2.0 * rng.random() - 1.0, 0.0)
+        shared = rng.random() < 0.5
+        if not strength:
+            return patch
+        left, right = (_noisy(view, strength, shared, rng) for view in (patch.left, patch.right))
+        return Patch(left, right, patch.target, patch.coc)
+
+
+def _noisy(view: Pixels, strength: float, shared: bool, rng: np.random.Generator) -> Pixels:
+    """Add noise of a standard deviation. shared: each pixel's reaches its neighbours."""
+    noise = rng.standard_normal(view.shape, np.float32)
+    if shared:
+        for axis in (0, 1):
+            noise = 2.0 * noise + np.roll(noise, 1, axis) + np.roll(noise, -1, axis)
+        noise /= 6.0  # the root of 4 + 1 + 1, the squared weights, for each axis
+    white = np.iinfo(view.dtype).max
+    noisy = np.rint(view + np.float32(strength * white) * noise).clip(0, white)
+    return noisy.astype(np.uint8) if view.dtype == np.uint8 else noisy.astype(np.uint16)
 
 
 def _was_flipped_horizontally(replay: dict[str, Any]) -> bool:

@@ -48,6 +48,9 @@ class TrainConfig(StepConfig):
     same_views: float = 0.0
     """Probability that a patch's views are one picture that is to come back unchanged: its target,
     or its left view, of whose blur no disparity tells."""
+    noise: float = 0.0
+    """Greatest standard deviation of noise added to the views of half of the patches; white is
+    1."""
     start_from: str | None = None
     """Weights to begin with: models:/NAME@ALIAS, models:/NAME/VERSION, box:NAME or a .safetensors
     file."""
@@ -125,7 +128,7 @@ class TrainConfig(StepConfig):
         for key in ("lambda_1", "disparity_loss"):
             if not 0 <= getattr(self, key) < math.inf:
                 raise ValueError(f"{key} must be finite and at least 0, not {getattr(self, key)}")
-        for key in ("exchange_views", "recolour", "same_views"):
+        for key in ("exchange_views", "recolour", "same_views", "noise"):
             if not 0 <= getattr(self, key) <= 1:
                 raise ValueError(f"{key} must be in [0, 1], not {getattr(self, key)}")
         if not 0 <= self.ema < 1:

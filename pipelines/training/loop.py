@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Literal
 
 from k3dn import K3DN, save_weights
-from pipelines.dataset.provenance import processor_kind
+from pipelines.making.provenance import processor_kind
 from pipelines.storage import Location
 from pipelines.training.checkpoint import (
     State,

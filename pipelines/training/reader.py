@@ -47,6 +47,7 @@ class SampleReader:
             plan.config.exchange_views,
             recolour=plan.config.recolour,
             same_views=plan.config.same_views,
+            noise=plan.config.noise,
         )
         self._with_coc = with_coc
         self._versions = [open_version(plan.root, source.reference) for source in plan.sources]

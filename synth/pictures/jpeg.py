@@ -4,8 +4,8 @@ import re
 
 import numpy as np
 
-from synth.pictures.decode import Picture, check_size
 from synth.pictures.exif import check_exif_is_srgb, orientation_of, read_exif
+from synth.pictures.picture import Picture, check_size
 from synth.pictures.profile import check_is_srgb
 
 # A marker, as against a stuffed byte (00), a restart (D0 to D7) and padding (FF) in a scan.

@@ -5,8 +5,8 @@ import zlib
 
 import numpy as np
 
-from synth.pictures.decode import Picture, check_size, with_channels
 from synth.pictures.exif import check_exif_is_srgb, orientation_of, read_exif
+from synth.pictures.picture import Picture, check_size, with_channels
 from synth.pictures.profile import check_is_srgb
 
 _MAX_PROFILE_BYTES = 1 << 24

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from synth.pictures.decode import Picture, check_size, with_channels
 from synth.pictures.exif import check_exif_is_srgb, check_orientation, read_exif
+from synth.pictures.picture import Picture, check_size, with_channels
 from synth.pictures.profile import check_is_srgb
 
 _MIN_IS_WHITE, _MIN_IS_BLACK, _RGB, _YCBCR = 0, 1, 2, 6

@@ -5,6 +5,7 @@
 Gains are in PSNR over the mean of the two views, in dB, mean and worst scene, with the views as
 they are and exchanged (which shows near for far). Pixel 4 scenes are registered to their truth
 block by block, at half resolution unless `--scale 1`: truth and views do not lie on each other.
+`--scales 1` restores the full size alone (`k3dn.scales`), `--passes 4` the mean of four passes.
 What must come back unchanged is said as PSNR against the input: sharp photographs given as both
 views, and a blurred view given twice, which says nothing of its blur.
 """
@@ -24,6 +25,7 @@ from numpy.typing import NDArray
 
 import k3dn
 from k3dn.metrics import psnr
+from k3dn.scales import MOST_SCALES
 from pipelines.dataset.images import decode_image
 
 Pixels = NDArray[Any]
@@ -99,12 +101,15 @@ def plain_gain(answer: Pixels, scene: Scene) -> float:
 class Judge:
     """Scores one network on everything."""
 
-    def __init__(self, model: torch.nn.Module, scale: float) -> None:
-        self.model, self.scale = model, scale
+    def __init__(
+        self, model: torch.nn.Module, scale: float, *, scales: int = MOST_SCALES, passes: int = 1
+    ) -> None:
+        self.restorer, self.scale = k3dn.Restorer(model), scale
+        self.scales, self.passes = scales, passes
         self.pixel4 = pixel4_tool()
 
     def restore(self, left: Pixels, right: Pixels) -> Pixels:
-        return np.asarray(k3dn.deblur(self.model, left, right))
+        return np.asarray(self.restorer(left, right, scales=self.scales, passes=self.passes))
 
     def gains(self) -> dict[str, dict[str, float]]:
         """By set and name of the scene, dB."""
@@ -159,13 +164,17 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
     parser.add_argument("weights", nargs="+", help="weights files")
     parser.add_argument("--scale", type=float, default=0.5, help="of the Pixel 4 scenes")
+    parser.add_argument("--scales", type=int, default=MOST_SCALES, help="sizes that are restored")
+    parser.add_argument("--passes", type=int, default=1, help="1, 2 or 4")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--json", type=Path)
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     results = {}
     for path in arguments.weights:
-        judge = Judge(k3dn.load_weights(path), arguments.scale)
+        network = k3dn.load_weights(path)
+        scales, passes = arguments.scales, arguments.passes
+        judge = Judge(network, arguments.scale, scales=scales, passes=passes)
         results[Path(path).stem] = judge.gains() | judge.unchanged()
         if arguments.json:
             arguments.json.write_text(json.dumps(results, indent=1))

@@ -22,9 +22,9 @@ from typing import Any
 import numpy as np
 
 import k3dn
-from pipelines.dataset import synthesize
-from pipelines.dataset.config import PROCEDURAL, OpticsConfig, SensorConfig, SynthConfig
 from pipelines.recipe.stages import EMA, GRAD_CLIP
+from pipelines.synthesis import synthesize
+from pipelines.synthesis.config import PROCEDURAL, OpticsConfig, SensorConfig, SynthConfig
 from pipelines.training.bare import train_here
 from pipelines.training.config import TrainConfig
 from tests.benchmarks.readings import score

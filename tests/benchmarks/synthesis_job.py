@@ -20,14 +20,14 @@ from dataclasses import replace
 from pathlib import Path
 
 from pipelines.cluster import ray_cluster
-from pipelines.dataset.config import SynthConfig
-from pipelines.dataset.plan import Plan, PlanItem, make_plan
-from pipelines.dataset.run_plan import run_plan
-from pipelines.dataset.scene_sources import open_scenes
-from pipelines.dataset.scenes import plan_scenes
-from pipelines.dataset.shards import PLAN, Claim, write_shard
-from pipelines.dataset.synthetic_pairs import SyntheticPairs
+from pipelines.making.plan import Plan, PlanItem, make_plan
+from pipelines.making.run_plan import run_plan
+from pipelines.making.shards import PLAN, Claim, write_shard
 from pipelines.storage import Location, locate
+from pipelines.synthesis.config import SynthConfig
+from pipelines.synthesis.scene_sources import open_scenes
+from pipelines.synthesis.scenes import plan_scenes
+from pipelines.synthesis.synthetic_pairs import SyntheticPairs
 
 CLAIM: Claim = {"plan": "bench", "code": "bench"}
 Work = tuple[Location, PlanItem, SyntheticPairs]

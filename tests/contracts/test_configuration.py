@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 
 from pipelines.config import StepConfig, config_digest, describe_keys
 from pipelines.config_loader import Loaded, load_config
-from pipelines.dataset.config import RegenerateConfig, SynthConfig
 from pipelines.errors import UserError
 from pipelines.steps import STEPS
+from pipelines.synthesis.config import RegenerateConfig, SynthConfig
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -7,9 +7,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import aiohttp
+import botocore.exceptions
 import pytest
+import requests
 
-from pipelines.errors import GateRefused, UserError
+from pipelines.errors import BusyError, GateRefused, UnavailableError, UserError
 from pipelines.failures import Terminated, explain_failure
 
 REPOSITORY = Path(__file__).parents[2]
@@ -32,6 +35,38 @@ def test_a_refusal_of_the_gate_has_its_own_code() -> None:
     assert explain_failure(GateRefused("gains -0.1 dB")).exit_code == 3
 
 
+def test_a_scheduler_can_tell_a_mistake_from_what_passes() -> None:
+    """Trying again helps where somebody else was at it or a service was away."""
+    assert explain_failure(UserError("no such dataset")).exit_code == 2
+    assert explain_failure(BusyError("being done by process 7")).exit_code == 4
+    assert explain_failure(UnavailableError("the storage does not answer")).exit_code == 5
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        ConnectionRefusedError(errno.ECONNREFUSED, "Connection refused"),
+        TimeoutError("timed out"),
+        botocore.exceptions.EndpointConnectionError(endpoint_url="http://localhost:1"),
+        botocore.exceptions.ReadTimeoutError(endpoint_url="http://localhost:1"),
+        aiohttp.ServerDisconnectedError("gone"),
+        requests.exceptions.ConnectTimeout("late"),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+def test_a_service_that_is_away_is_one_line_wherever_it_was_noticed(error: Exception) -> None:
+    for wrapped in (error, _raised(ValueError("could not write"), error)):
+        failure = explain_failure(wrapped)
+        assert failure.exit_code == 5
+        assert failure.message.startswith("a service does not answer: ")
+        assert "run the same command again" in failure.message
+
+
+def test_a_client_that_refuses_is_no_service_that_is_away() -> None:
+    refused = botocore.exceptions.NoCredentialsError()
+    assert explain_failure(refused).exit_code == 1
+
+
 def test_an_interruption_says_how_to_go_on() -> None:
     for error, code in ((KeyboardInterrupt(), 130), (Terminated(), 143)):
         failure = explain_failure(error)
@@ -51,7 +86,7 @@ def test_an_interruption_says_how_to_go_on() -> None:
 def test_a_full_disk_is_one_line_wherever_it_was_noticed(error: Exception) -> None:
     for wrapped in (error, _raised(ValueError("could not write"), error)):
         failure = explain_failure(wrapped)
-        assert failure.exit_code == 2
+        assert failure.exit_code == 5
         assert failure.message.startswith("no space left on the disk")
         assert "\n" not in failure.message
 
@@ -98,7 +133,7 @@ def test_a_mistake_inside_a_ray_task_keeps_its_words(ray_cluster: None) -> None:
     assert failure_of("mistake") == ("pair 7 of /data is truncated; remove it", 2)
     assert failure_of("refusal") == ("not better", 3)
     message, code = failure_of("disk")
-    assert (message.split(";")[0], code) == ("no space left on the disk at /data/x", 2)
+    assert (message.split(";")[0], code) == ("no space left on the disk at /data/x", 5)
     assert failure_of("other")[1] == 1
 
 

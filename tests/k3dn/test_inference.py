@@ -247,7 +247,7 @@ def test_features_stay_laid_out_as_convolutions_want_them(precision, monkeypatch
 
         return hook
 
-    def watched(model, dtype, *, compiled):
+    def watched(model, dtype):
         network = prepare(model, dtype)
         for name, module in (*network.encoder.named_modules(), *network.decoder.named_modules()):
             if isinstance(module, torch.nn.Conv2d | ResidualBlock | inference._FirstLayer):

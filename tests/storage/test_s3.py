@@ -12,15 +12,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pipelines.dataset.config import BankConfig, IngestConfig, SynthConfig
 from pipelines.dataset.images import encode_image
-from pipelines.dataset.ingest import make as ingest
-from pipelines.dataset.scene_sources.nyu import nyu_scenes
-from pipelines.dataset.synthesize import make as synth
 from pipelines.dataset.version import open_version, read_row
 from pipelines.errors import UserError
+from pipelines.ingest.config import IngestConfig
+from pipelines.ingest.ingest import make as ingest
 from pipelines.storage import locate
-from tests.pipelines.dataset.test_scene_sources import write_nyu
+from pipelines.synthesis.config import BankConfig, SynthConfig
+from pipelines.synthesis.scene_sources.nyu import nyu_scenes
+from pipelines.synthesis.synthesize import make as synth
+from tests.pipelines.synthesis.test_scene_sources import write_nyu
 
 pytestmark = pytest.mark.usefixtures("s3")
 

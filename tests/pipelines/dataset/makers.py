@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 
 from pipelines.dataset.images import encode_image
-from pipelines.dataset.plan import Plan, make_plan
-from pipelines.dataset.provenance import processor_kind
 from pipelines.dataset.record import Pair, Provenance, Source
-from pipelines.dataset.shards import BadInput
+from pipelines.making.plan import Plan, make_plan
+from pipelines.making.provenance import processor_kind
+from pipelines.making.shards import BadInput
 from pipelines.storage import Location
 
 

@@ -6,15 +6,17 @@ import cv2
 import numpy as np
 import pytest
 
-from pipelines.dataset.config import ExportConfig, IngestConfig, SynthConfig
+from pipelines.dataset.config import ExportConfig
 from pipelines.dataset.export import encode_pfm, run
-from pipelines.dataset.ingest import make as ingest
 from pipelines.dataset.record import SPLITS
-from pipelines.dataset.synthesize import make
 from pipelines.dataset.version import open_version
 from pipelines.errors import UserError
+from pipelines.ingest.config import IngestConfig
+from pipelines.ingest.ingest import make as ingest
 from pipelines.storage import locate
-from tests.pipelines.dataset.test_scene_sources import write_nyu
+from pipelines.synthesis.config import SynthConfig
+from pipelines.synthesis.synthesize import make
+from tests.pipelines.synthesis.test_scene_sources import write_nyu
 
 pytestmark = pytest.mark.usefixtures("ray_cluster")
 

@@ -16,8 +16,8 @@ def loaded_by(module: str) -> set[str]:
     ("module", "unwanted"),
     [
         ("pipelines.dataset.config", {"numpy", "pyarrow", "torch", "ray", "mlflow", "cv2"}),
-        ("pipelines.dataset.synthetic_pairs", {"ray", "mlflow", "torch", "pydantic"}),
-        ("pipelines.dataset.ingest", {"ray", "mlflow", "torch", "pydantic", "scipy"}),
+        ("pipelines.synthesis.synthetic_pairs", {"ray", "mlflow", "torch", "pydantic"}),
+        ("pipelines.ingest.ingest", {"ray", "mlflow", "torch", "pydantic", "scipy"}),
         ("pipelines.dataset.version", {"ray", "mlflow", "torch", "cv2"}),
         ("pipelines.storage", {"ray", "mlflow", "torch", "numpy", "s3fs", "fsspec"}),
     ],

@@ -17,7 +17,7 @@ from pipelines.dataset.version import (
 from pipelines.errors import UserError
 from pipelines.storage import Location
 from tests.pipelines.dataset.makers import NoisePairs, noise_plan
-from tests.pipelines.dataset.test_publish import make, memory
+from tests.pipelines.making.test_publish import make, memory
 
 
 @pytest.fixture

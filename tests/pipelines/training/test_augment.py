@@ -214,3 +214,43 @@ def test_equal_views_are_their_own_target() -> None:
             assert np.array_equal(after.left, before.left)
             assert np.isnan(after.coc).all()
     assert 110 < seen["pair"] < 190 and min(seen.values()) > 45
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_feature_half_of_the_patches_get_noise_in_their_views_alone(dtype):
+    """Of every strength up to the greatest; each view its own; white or shared by neighbours."""
+    white = np.iinfo(dtype).max
+    grey = np.full((64, 64, 3), white // 2, dtype)
+    some = Augmentation(64, noise=0.1)
+    deviations, shared = [], []
+    for seed in range(200):
+        patch = some(grey, grey, grey, seed=seed)
+        assert np.array_equal(patch.target, grey)
+        noise = [(view.astype(float) - white // 2) / white for view in patch[:2]]
+        if np.array_equal(patch.left, grey):
+            assert np.array_equal(patch.right, grey)
+            continue
+        deviations.append([np.std(one) for one in noise])
+        beside = np.mean(noise[0][:, 1:] * noise[0][:, :-1]) / np.var(noise[0])
+        if deviations[-1][0] > 0.02:  # else rounding to 8 bit counts
+            shared.append(beside)
+        assert abs(np.corrcoef(noise[0].ravel(), noise[1].ravel())[0, 1]) < 0.2
+    assert 70 < len(deviations) < 130
+    left, right = np.array(deviations).T
+    np.testing.assert_allclose(left, right, rtol=0.15, atol=1e-3)
+    assert 0.085 < left.max() < 0.115
+    assert 0.04 < left.mean() < 0.06
+    # The binomial's neighbours have a correlation of 2/3.
+    white_noise = [one for one in shared if abs(one) < 0.15]
+    smooth_noise = [one for one in shared if abs(one - 2 / 3) < 0.15]
+    assert len(white_noise) + len(smooth_noise) == len(shared)
+    assert min(len(white_noise), len(smooth_noise)) > len(shared) / 4
+
+
+def test_views_that_are_one_picture_get_no_noise():
+    pair = [picture(offset) for offset in (0, 3000, 6000)]
+    some = Augmentation(PATCH, same_views=1.0, noise=0.5)
+    for seed in range(20):
+        patch = some(*pair, seed=seed)
+        assert np.array_equal(patch.left, patch.right)
+        assert np.array_equal(patch.left, patch.target)

@@ -45,6 +45,7 @@ def test_what_decides_the_result_decides_the_name(small: Small) -> None:
         {"exchange_views": 0.25},
         {"recolour": 0.1},
         {"same_views": 0.1},
+        {"noise": 0.01},
     ):
         assert plan_run(small(**changes)).name != base.name
 
@@ -113,6 +114,7 @@ def test_a_dataset_without_training_pairs_is_refused(small: Small) -> None:
         ({"exchange_views": 1.5}, r"exchange_views must be in \[0, 1\]"),
         ({"recolour": -0.1}, r"recolour must be in \[0, 1\]"),
         ({"same_views": 1.1}, r"same_views must be in \[0, 1\]"),
+        ({"noise": -0.1}, r"noise must be in \[0, 1\]"),
         ({"exchange_views": math.nan}, r"exchange_views must be in \[0, 1\]"),
         ({"lambda_1": -0.1}, "lambda_1 must be finite and at least 0"),
         ({"lambda_1": math.inf}, "lambda_1 must be finite and at least 0"),

@@ -1,0 +1,1 @@
+"""Real dual-pixel sets into versions."""

@@ -1,0 +1,129 @@
+"""Layouts of published dual-pixel sets: how left, right and target files are found.
+
+A layout is a module with a function from a file's name to its place in a pair, and a row in
+LAYOUTS.
+"""
+
+import difflib
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import PurePosixPath
+from types import MappingProxyType
+
+from pipelines.dataset.names import escaped
+from pipelines.errors import UserError
+from pipelines.ingest.layouts import (
+    canon_r6ii,
+    ddd_syn,
+    dpd_blur,
+    left_right_sharp,
+    pixel4,
+    rdpd,
+    restormer,
+    suffixes,
+)
+from pipelines.ingest.layouts.assemble import Seen, assemble, place_files
+from pipelines.ingest.layouts.files import Discovery, Layout, Role
+from pipelines.ingest.layouts.pattern import pattern_layout
+
+_ROWS = (
+    dpd_blur.LAYOUT,
+    restormer.LAYOUT,
+    restormer.CROPS,
+    rdpd.LAYOUT,
+    ddd_syn.LAYOUT,
+    suffixes.NTIRE,
+    suffixes.DPD_DISP,
+    canon_r6ii.LAYOUT,
+    left_right_sharp.LAYOUT,
+    pixel4.LAYOUT,
+)
+
+LAYOUTS: Mapping[str, Layout] = MappingProxyType({layout.name: layout for layout in _ROWS})
+
+
+def discover(
+    files: Mapping[str, int],
+    *,
+    layout: str,
+    source: str,
+    offsets: Sequence[int] | None = None,
+    fractions: Mapping[str, float] | None = None,
+    patterns: Mapping[Role, str] | None = None,
+) -> tuple[str, Discovery]:
+    """Return the layout's name and the pairs that it finds; ``auto`` looks which one it is.
+
+    files: names below the source, with sizes in bytes. source: named in messages. offsets: allowed
+    differences of number between source and target. fractions: val_fraction and test_fraction, for
+    sets without splits. patterns: by role, for a layout of the user's own. Raises UserError for an
+    unknown layout and where nothing is found, more than one set, or names that can be read in two
+    ways.
+    """
+    if not files:
+        raise UserError(f"there are no files at {source}; check the path")
+    if patterns:
+        layouts: list[Layout] = [pattern_layout(patterns)]
+    elif layout == "auto":
+        layouts = list(_ROWS)
+    elif layout in LAYOUTS:
+        layouts = [LAYOUTS[layout]]
+    else:
+        near = difflib.get_close_matches(layout, LAYOUTS, 1)
+        hint = f"did you mean '{near[0]}'?" if near else f"there is {', '.join(LAYOUTS)}"
+        raise UserError(f"layout '{layout}' is not known; {hint}")
+    chosen, seen = _choose(files, layouts, source)
+    if chosen.refusal is not None:
+        raise UserError(f"{source} is a set in the layout {chosen.name}: {chosen.refusal}")
+    return chosen.name, assemble(
+        seen,
+        chosen,
+        source=source,
+        offsets=offsets,
+        fractions=fractions or {"val_fraction": 0.1, "test_fraction": 0.1},
+    )
+
+
+def _choose(
+    files: Mapping[str, int], layouts: Sequence[Layout], source: str
+) -> tuple[Layout, Seen]:
+    """Return the layout that the files are in: the one that has a place for the most of them."""
+    views = [(layout, place_files(files, layout)) for layout in layouts]
+    fitting = [v for v in views if v[1].has("left", "right")] or [
+        v for v in views if v[1].has("left") or v[1].has("right")
+    ]
+    if not fitting:
+        raise UserError(_nothing_fits(files, views, source))
+    best = max(fitting, key=lambda view: len(view[1].placed))
+    paths = best[1].paths
+    for layout, seen in fitting:
+        if not seen.paths <= paths:
+            raise UserError(
+                f"{source} holds sets in the layouts {best[0].name} ({len(paths)} pictures) and "
+                f"{layout.name} ({len(seen.placed)}); name one with layout=, or a folder below"
+            )
+    return best
+
+
+def _nothing_fits(
+    files: Mapping[str, int], views: Sequence[tuple[Layout, Seen]], source: str
+) -> str:
+    """Say what was seen, and which layouts come nearest."""
+    folders = Counter(
+        (str(PurePosixPath(path).parent), PurePosixPath(path).suffix.lower()) for path in files
+    )
+    seen = ", ".join(
+        f"{count} {suffix or 'without suffix'} in {escaped(folder)}/"
+        for (folder, suffix), count in folders.most_common(4)
+    )
+    near = sorted(views, key=lambda view: -len(view[1].placed))[:2]
+    if not near[0][1].placed:  # nothing has a place: by the look of the names
+        example = min(files)
+        near = sorted(
+            views,
+            key=lambda view: -difflib.SequenceMatcher(None, example, view[0].form).ratio(),
+        )[:2]
+    forms = "; ".join(f"{layout.name} is {layout.form}" for layout, _ in near)
+    return (
+        f"no dual-pixel pairs found at {source}: there are {seen}. The nearest layouts: {forms}. "
+        "State your own with left='l/*.png' right='r/*.png' target='t/*.png'"
+    )

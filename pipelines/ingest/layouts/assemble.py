@@ -1,0 +1,274 @@
+"""From the places of files to pairs: one set, each file once, nothing merged or lost in silence."""
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import PurePosixPath
+
+from pipelines.dataset.names import escaped
+from pipelines.dataset.record import SPLITS
+from pipelines.errors import UserError
+from pipelines.ingest.layouts.files import Discovery, Layout, PairFiles, Place
+from pipelines.ingest.layouts.targets import in_natural_order, match_targets, natural_key
+from pipelines.making.plan import LEFT_OUT, Reject
+from pipelines.making.splits import assign_splits
+
+READ = (".png", ".tif", ".tiff", ".jpg", ".jpeg")
+OTHER_PICTURES = tuple(
+    f".{name}"
+    for name in (
+        *("arw", "avif", "bmp", "cr2", "cr3", "dng", "exr", "gif", "heic", "heif"),
+        *("jp2", "jxl", "nef", "pfm", "pgm", "ppm", "webp"),
+    )
+)
+
+_Entry = tuple[str, int]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PlacedFile:
+    """A file and its place in a layout."""
+
+    path: str
+    size: int
+    place: Place
+
+
+@dataclass(slots=True)
+class Seen:
+    """The files of a source as one layout sees them."""
+
+    placed: list[PlacedFile] = field(default_factory=list)
+    left_out: list[Reject] = field(default_factory=list)
+    strangers: list[str] = field(default_factory=list)
+    """Files that are no part of the layout."""
+
+    @property
+    def paths(self) -> set[str]:
+        """Return the files that have a place."""
+        return {file.path for file in self.placed}
+
+    def has(self, *roles: str) -> bool:
+        """Tell whether there is a file of each role."""
+        return {file.place.role for file in self.placed}.issuperset(roles)
+
+
+def place_files(files: Mapping[str, int], layout: Layout) -> Seen:
+    """Give each file its place; hidden ones and those that are no pictures are left out."""
+    seen = Seen()
+    for path, size in sorted(files.items()):
+        pure = PurePosixPath(path)
+        suffix, hidden = pure.suffix.lower(), is_hidden(path)
+        place = None if hidden else layout.place(pure.parts[:-1], pure.stem)
+        if hidden and suffix in READ:
+            seen.left_out.append(_left_out(path, "hidden file (macOS or an editor made it)"))
+        elif place is not None and suffix in (*READ, *OTHER_PICTURES):
+            seen.placed.append(PlacedFile(path=path, size=size, place=place))
+        elif place is not None:
+            seen.left_out.append(_left_out(path, f"no picture ({suffix or 'no suffix'})"))
+        elif not hidden:
+            seen.strangers.append(path)
+    return seen
+
+
+def is_hidden(path: str) -> bool:
+    """Tell whether a file or a folder above it is hidden, or one that macOS adds to archives."""
+    return any(part.startswith(".") or part == "__MACOSX" for part in path.split("/"))
+
+
+def assemble(
+    seen: Seen,
+    layout: Layout,
+    *,
+    source: str,
+    offsets: Sequence[int] | None = None,
+    fractions: Mapping[str, float] | None = None,
+) -> Discovery:
+    """Make pairs of the files that have a place.
+
+    fractions: val_fraction and test_fraction, for a set without splits of its own.
+    Raises UserError: more than one set, names that can be read in two ways.
+    """
+    _check_one_tree(seen.placed, layout, source)
+    keyed: dict[str | None, dict[str, _Files]] = defaultdict(lambda: defaultdict(_Files))
+    targets: dict[str | None, dict[str, _Files]] = defaultdict(lambda: defaultdict(_Files))
+    for file in seen.placed:
+        place = file.place
+        if place.role == "other":
+            continue
+        is_target = place.role in ("target", "target_right")
+        files = (targets if is_target else keyed)[place.split][place.key]
+        files.scene = place.scene or place.key
+        files.roles[place.role].append((file.path, file.size))
+
+    found = _Found(rejects=list(seen.left_out))
+    # A set of views alone is one; a set with some targets wants one for each pair.
+    wants_target = any(targets.values()) and layout.has_targets
+    # Test and validation first: a scene that stands in two splits stays out of training.
+    for split in (*reversed(SPLITS), None):
+        sources, theirs = keyed.get(split, {}), targets.get(split, {})
+        target_of, why_not = _targets_of(
+            split, sources, theirs, layout, offsets, found, source=source
+        )
+        for key in in_natural_order(sources):
+            files = sources[key]
+            target = theirs.get(target_of.get(key, ""))
+            reason, path = _why_not(files, target)
+            if reason is None and wants_target and target is None:
+                reason = why_not.get(key, "missing target: this split has none")
+            found.add(key, split, files, target, reason, path)
+    return found.discovery(fractions or {})
+
+
+@dataclass(slots=True)
+class _Files:
+    """The files of one pair, or of one target, by role; more than one of a role is a question."""
+
+    roles: dict[str, list[_Entry]] = field(default_factory=lambda: defaultdict(list))
+    scene: str = ""
+
+    def first(self, role: str) -> _Entry | None:
+        return self.roles[role][0] if self.roles.get(role) else None
+
+    @property
+    def any_path(self) -> str:
+        order = ("left", "right", "combined", "target", "target_right")
+        return next(self.roles[role][0][0] for role in order if self.roles.get(role))
+
+
+@dataclass(slots=True)
+class _Found:
+    """Pairs and rejects as they come, and which scenes are held out already."""
+
+    rejects: list[Reject]
+    pairs: list[tuple[str | None, PairFiles]] = field(default_factory=list)
+    offsets: dict[str, Counter[int]] = field(default_factory=dict)
+    taken: dict[str, tuple[str, tuple[int, int]]] = field(default_factory=dict)
+    """Scene to its split and the sizes of the views of one of its pairs."""
+
+    def reject(self, key: str, split: str | None, path: str, reason: str) -> None:
+        self.rejects.append(
+            Reject(pair_id=key, split=split or "", path=path, reason=reason, stage="discover")
+        )
+
+    def add(
+        self,
+        key: str,
+        split: str | None,
+        files: _Files,
+        target: _Files | None,
+        reason: str | None,
+        path: str,
+    ) -> None:
+        left, right = files.first("left"), files.first("right")
+        pair_id, scene_id = key, files.scene
+        if reason is None and left is not None and right is not None:
+            held = self.taken.get(scene_id)
+            sizes = (left[1], right[1])
+            if held is not None and held[0] != split:
+                if not scene_id.isdigit() or held[1] == sizes:
+                    reason = f"the same scene stands in the {held[0]} split"
+                else:  # numbering that begins anew in each split, and other pictures
+                    pair_id = scene_id = f"{split}/{key}"
+        if reason is not None or left is None or right is None:
+            self.reject(key, split, path, reason or "missing view")
+            return
+        self.taken.setdefault(scene_id, (split or "", (left[1], right[1])))
+        pair = PairFiles(
+            pair_id=escaped(pair_id),
+            scene_id=escaped(scene_id),
+            split=split or "",
+            left=left,
+            right=right,
+            target=None if target is None else target.first("target"),
+            combined=files.first("combined"),
+            target_right=None if target is None else target.first("target_right"),
+        )
+        self.pairs.append((split, pair))
+
+    def discovery(self, fractions: Mapping[str, float]) -> Discovery:
+        homeless = {pair.scene_id for split, pair in self.pairs if split is None}
+        split_of = assign_splits(sorted(homeless), **fractions) if homeless else {}
+        pairs = [_in_split(pair, split or split_of[pair.scene_id]) for split, pair in self.pairs]
+        pairs.sort(key=lambda pair: (SPLITS.index(pair.split), natural_key(pair.pair_id)))
+        return Discovery(
+            pairs=tuple(pairs), rejects=tuple(self.rejects), offsets=dict(self.offsets)
+        )
+
+
+def _in_split(pair: PairFiles, split: str) -> PairFiles:
+    return PairFiles(
+        pair_id=pair.pair_id,
+        scene_id=pair.scene_id,
+        split=split,
+        left=pair.left,
+        right=pair.right,
+        target=pair.target,
+        combined=pair.combined,
+        target_right=pair.target_right,
+    )
+
+
+def _targets_of(
+    split: str | None,
+    sources: Mapping[str, _Files],
+    targets: Mapping[str, _Files],
+    layout: Layout,
+    offsets: Sequence[int] | None,
+    found: _Found,
+    *,
+    source: str,
+) -> tuple[dict[str, str], dict[str, str]]:
+    """Return source key to target key, and to the reason where it has none; reject lone targets."""
+    matching = match_targets(
+        sources,
+        targets,
+        where=f"{source}, {split}" if split else source,
+        offsets=offsets if layout.by_number else (0,),
+    )
+    for key in matching.alone:
+        path = targets[key].any_path
+        found.reject(key, split, path, "missing views: no left or right picture belongs to it")
+    if matching.offsets:
+        found.offsets[split or "all"] = matching.offsets
+    return matching.target_of, matching.why_not
+
+
+def _why_not(files: _Files, target: _Files | None) -> tuple[str | None, str]:
+    """Return why these files make no pair, or None, and the path to name."""
+    roles = [(role, files.roles.get(role, [])) for role in ("left", "right", "combined")]
+    if target is not None:
+        roles += [(role, target.roles.get(role, [])) for role in ("target", "target_right")]
+    for role, entries in roles:
+        if len(entries) > 1:
+            names = " and ".join(escaped(path) for path, _ in entries)
+            return f"two files are its {role} picture: {names}", entries[0][0]
+        for path, _ in entries:
+            suffix = PurePosixPath(path).suffix.lower()
+            if suffix not in READ:
+                return f"{suffix} is not read; PNG, TIFF and JPEG are", path
+    if target is not None and not target.roles.get("target"):
+        return "missing target: it has a right view alone", target.any_path
+    missing = [role for role in ("left", "right") if not files.roles.get(role)]
+    if len(missing) == 2:
+        return "missing views: there is neither a left nor a right picture", files.any_path
+    if missing:
+        return f"missing view: there is no {missing[0]} picture", files.any_path
+    return None, files.roles["left"][0][0]
+
+
+def _check_one_tree(placed: Iterable[PlacedFile], layout: Layout, source: str) -> None:
+    trees = Counter(file.place.tree for file in placed)
+    if len(trees) > 1:
+        named = [
+            f"{escaped(tree) or '.'} ({count} pictures)" for tree, count in trees.most_common()
+        ]
+        below = next(escaped(tree) for tree, _ in trees.most_common() if tree)
+        raise UserError(
+            f"{source} holds {len(trees)} sets in the layout {layout.name}: {', '.join(named[:4])}"
+            f"{' ...' if len(named) > 4 else ''}; name one, e.g. source={source}/{below}"
+        )
+
+
+def _left_out(path: str, reason: str) -> Reject:
+    return Reject(pair_id="", split="", path=path, reason=reason, stage=LEFT_OUT)

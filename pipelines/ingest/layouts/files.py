@@ -1,0 +1,67 @@
+"""What a layout is, and what it answers with: the files of each pair."""
+
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from pipelines.ingest.config import Role
+from pipelines.making.plan import Reject
+
+__all__ = ["Discovery", "Layout", "PairFiles", "Place", "Role"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PairFiles:
+    """The files of one pair, by path below the source folder, with their sizes in bytes."""
+
+    pair_id: str
+    scene_id: str
+    split: str
+    left: tuple[str, int]
+    right: tuple[str, int]
+    target: tuple[str, int] | None = None
+    combined: tuple[str, int] | None = None
+    target_right: tuple[str, int] | None = None
+    """Where the target has two views: its right one; the target is their mean."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Discovery:
+    """What a layout found."""
+
+    pairs: tuple[PairFiles, ...]
+    rejects: tuple[Reject, ...]
+    offsets: dict[str, Counter[int]] = field(default_factory=dict)
+    """Of each split whose targets were found by number: target number minus source number."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Place:
+    """Where a file stands in a set."""
+
+    role: Role
+    key: str
+    """What the files of one pair have in common; the pair's id."""
+    split: str | None = None
+    """train, val or test; None where the set has no splits."""
+    tree: str = ""
+    """The folder of the set: two of them are two sets."""
+    scene: str | None = None
+    """What must not straddle splits; None: the key."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Layout:
+    """How a published set lies in its folders."""
+
+    name: str
+    form: str
+    """Its files in one line, for messages."""
+    place: Callable[[tuple[str, ...], str], Place | None]
+    """The folders of a file and its name less the suffix to its place; None: no part of it."""
+    by_number: bool = False
+    """Targets may have other numbers than their sources."""
+    has_targets: bool = True
+    """False for a set that never has any."""
+    refusal: str | None = None
+    """Why such a set is recognised and not taken in."""

@@ -1,0 +1,36 @@
+"""Folders of left, right and sharp pictures, one name a scene: ``[split/]left/<S>.png``.
+
+The folders may be called as sets in circulation call them; MDP's ``{train,val}/{l,r,c}`` is one,
+without sharp targets.
+"""
+
+from pipelines.ingest.layouts.files import Layout, Place, Role
+
+_ROLES: dict[str, Role] = {
+    **dict.fromkeys(("left", "l", "left_view"), "left"),
+    **dict.fromkeys(("right", "r", "right_view"), "right"),
+    **dict.fromkeys(("center", "centre", "combined", "c"), "combined"),
+    **dict.fromkeys(("sharp", "target", "gt", "ground_truth", "all_in_focus"), "target"),
+}
+_SPLITS = {"train": "train", "val": "val", "validation": "val", "test": "test"}
+
+
+def place(folders: tuple[str, ...], stem: str) -> Place | None:
+    """Return the place of a file; the split may stand above or below the role."""
+    lower = [folder.lower() for folder in folders]
+    if lower and lower[-1] in _ROLES:
+        split = _SPLITS.get(lower[-2]) if len(lower) > 1 else None
+        rest = folders[: -2 if split else -1]
+        return Place(role=_ROLES[lower[-1]], key=stem, split=split, tree="/".join(rest))
+    if len(lower) > 1 and lower[-1] in _SPLITS and lower[-2] in _ROLES:
+        tree = "/".join(folders[:-2])
+        return Place(role=_ROLES[lower[-2]], key=stem, split=_SPLITS[lower[-1]], tree=tree)
+    return None
+
+
+LAYOUT = Layout(
+    name="left-right-sharp",
+    form="left/X.png, right/X.png, sharp/X.png, in folders train, val, test or without",
+    place=place,
+    by_number=True,
+)

@@ -1,0 +1,39 @@
+"""Sets in one folder that tell files of a pair apart by a suffix.
+
+NTIRE 2021: ``0500_l.png, 0500_r.png, 0500_g.png``. DPD-disp (ICCP 2020): ``001_L.jpg``,
+``001_R.jpg``, ``001_B.jpg`` (combined) and ``001_D.TIF``, a disparity map; it has no sharp target.
+"""
+
+from collections.abc import Callable, Mapping
+
+from pipelines.ingest.layouts.files import Layout, Place, Role
+
+_SPLITS = {"train": "train", "val": "val", "validation": "val", "test": "test"}
+
+
+def by_suffix(suffixes: Mapping[str, Role]) -> Callable[[tuple[str, ...], str], Place | None]:
+    """Return the function that places a file by the end of its name."""
+
+    def place(folders: tuple[str, ...], stem: str) -> Place | None:
+        key, line, suffix = stem.rpartition("_")
+        role = suffixes.get(line + suffix)
+        if role is None or not key:
+            return None
+        split = _SPLITS.get(folders[-1].lower()) if folders else None
+        tree = folders[:-1] if split else folders
+        return Place(role=role, key=key, split=split, tree="/".join(tree))
+
+    return place
+
+
+NTIRE = Layout(
+    name="ntire",
+    form="0500_l.png, 0500_r.png, 0500_g.png in one folder",
+    place=by_suffix({"_l": "left", "_r": "right", "_g": "target", "_c": "combined"}),
+)
+DPD_DISP = Layout(
+    name="dpd-disp",
+    form="001_L.jpg, 001_R.jpg, 001_B.jpg, 001_D.TIF in one folder",
+    place=by_suffix({"_L": "left", "_R": "right", "_B": "combined", "_D": "other"}),
+    has_targets=False,
+)

@@ -1,0 +1,52 @@
+"""The files of a source: a folder or a bucket. Picklable; a task opens it anew."""
+
+import hashlib
+from dataclasses import dataclass
+
+from pipelines.dataset.record import Source
+from pipelines.errors import UserError
+from pipelines.making.shards import file_source
+from pipelines.storage import Location, locate
+
+_CHEAP_BYTES = 4 << 30  # local files: seconds
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SourceFiles:
+    """A folder or bucket with pictures."""
+
+    location: Location
+
+    @property
+    def url(self) -> str:
+        """Where it is, for messages and the manifest."""
+        return self.location.url
+
+    def walk(self) -> dict[str, int]:
+        """Return each file by its path, with its size in bytes; links are followed."""
+        return self.location.walk(follow_links=True)
+
+    def read(self, path: str) -> bytes:
+        """Return a file's content. Raises OSError."""
+        return self.location.child(path).read_bytes()
+
+    def source(self, role: str, path: str) -> Source:
+        """Return a file with its checksum, '' for one that is gone or cannot be read."""
+        return file_source(role, path, self.location.child(path))
+
+    def is_cheap(self, files: dict[str, int]) -> bool:
+        """Tell whether all files can be read again without thinking twice."""
+        return self.location.local_path() is not None and sum(files.values()) <= _CHEAP_BYTES
+
+
+def open_source(url: str) -> SourceFiles:
+    """Return the files at a URL. Raises UserError where there is nothing."""
+    location = locate(url)
+    if not location.exists():
+        raise UserError(f"there is nothing at {url}; source names the folder with the pictures")
+    return SourceFiles(location=location)
+
+
+def checked_source(role: str, path: str, data: bytes) -> Source:
+    """Return a file that was read, with its checksum."""
+    return Source(role=role, file=path, sha256=hashlib.sha256(data).hexdigest())

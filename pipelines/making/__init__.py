@@ -1,0 +1,1 @@
+"""Making a version: the plan, its shards, publishing them."""

@@ -1,0 +1,69 @@
+"""Carry a plan out: one Ray Data row is one item is one task is one whole shard."""
+
+from collections.abc import Iterator
+from contextlib import closing
+
+from pipelines.errors import BusyError, UserError
+from pipelines.making.plan import Plan, PlanItem
+from pipelines.making.shards import Claim, Producer, ShardResult, write_shard
+from pipelines.progress import progress, say
+from pipelines.ray_tasks import each_on_ray
+from pipelines.storage import Location
+
+
+def run_plan(
+    plan: Plan,
+    version: Location,
+    producer: Producer,
+    ray_address: str | None,
+    *,
+    claim: Claim,
+    device: str = "cpu",
+) -> list[ShardResult]:
+    """Write every shard of the plan that is not there yet; results in the order of the plan.
+
+    device: what a task needs, torch's name of it: with cuda each task has a GPU to itself.
+    Raises OSError where storage refuses a write and UserError where another run has taken the
+    version over; the shards that were written stay.
+    """
+    if version.scheme == "memory":  # other processes would not see this one's memory
+        here = (write_shard(version, i, producer, claim=claim) for i in plan.items)
+        return _collect(plan, version, here)
+    from pipelines.cluster import ray_cluster
+
+    with ray_cluster(ray_address):
+        gpus = 0 if device == "cpu" else 1
+        if gpus:
+            _check_gpu()
+
+        def work(item: PlanItem) -> ShardResult:
+            return write_shard(version, item, producer, claim=claim)
+
+        with closing(each_on_ray(plan.items, work, gpus=gpus)) as stream:
+            return _collect(plan, version, stream)
+
+
+def _check_gpu() -> None:
+    import ray
+
+    if not ray.cluster_resources().get("GPU"):  # Ray would wait for one for ever
+        raise UserError("device=cuda: no node of the Ray cluster has a GPU; take device=cpu")
+
+
+def _collect(plan: Plan, version: Location, stream: Iterator[ShardResult]) -> list[ShardResult]:
+    results: dict[str, ShardResult] = {}
+    label = f"{plan.dataset}@{plan.version}"
+    for result in progress(stream, total=len(plan.items), label=label, unit="shards"):
+        if result.error is not None:
+            number, message = result.error
+            raise OSError(number, message, version.child(result.name).url)
+        if result.superseded:
+            raise BusyError(
+                f"another run with other settings is making {label} at {version}; "
+                "wait for it, or give another version, e.g. version=v2"
+            )
+        results[result.name] = result
+    skipped = sum(result.skipped for result in results.values())
+    if skipped:
+        say(f"{label}: {skipped} of {len(plan.items)} shards were there already")
+    return [results[item.name] for item in plan.items]

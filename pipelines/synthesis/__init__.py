@@ -1,0 +1,1 @@
+"""Synthetic dual-pixel pairs into versions."""

@@ -1,0 +1,381 @@
+"""Configuration of the steps that make synthetic pairs. Imports nothing heavy: help is printed
+from it."""
+
+import math
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import MISSING, dataclass, field, fields
+from typing import Any, Literal
+
+from pipelines.config import StepConfig, at_least, fraction, value_text
+from pipelines.synthesis.camera_config import OpticsConfig, SensorConfig, TargetConfig
+
+CAMERA = "camera"
+"""The preset that photographs scenes as real cameras do."""
+APERTURE = "aperture"
+"""Its own kernel family."""
+
+KERNEL_FAMILIES = ("butterworth", "integral", "translating_disk", "measured")
+PUBLISHED_PRESETS = ("ddd-syn", "rdpd")
+PRESETS = (*PUBLISHED_PRESETS, "k3dn", CAMERA)
+DEPTH_UNITS = ("m", "dm", "cm", "mm")
+PROCEDURAL, PLACES, MOTORCYCLE = "procedural", "places", "motorcycle"
+"""The sources that are no place in storage."""
+MADE = (PROCEDURAL, PLACES)
+"""Those whose scenes are made, one for each pair, of the size asked for."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class BankConfig:
+    """Measured kernels over the field, for the kernel family measured."""
+
+    file: str | None = None
+    """File or URL, .npy or .npz, of an array (rows, columns, 2, k, k): left view first."""
+    array: str | None = None
+    """Name of the array in an .npz; none takes the only one of that form."""
+    side: Literal["far", "near"] = "far"
+    """Side of focus that the kernels were measured on."""
+    radius_px: float | None = None
+    """Blur radius that they were measured at, in pixels; none measures it on the kernels."""
+    recentred: bool = False
+    """Move the mean of each place's two centroids onto the point."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LensConfig:
+    """A lens, from which blur follows; one number, or the least and the greatest of a range."""
+
+    focal_length_mm: list[float] | None = None
+    """Focal length, e.g. 50 or 24,85; none draws the blur instead, and the lens follows from it."""
+    f_number: list[float] | None = None
+    """F-number, e.g. 2; none draws 1.4 to 8."""
+    focus_distance_m: list[float] | None = None
+    """Distance that is sharp; none draws one within the scene."""
+    sensor_width_mm: float = 36.0
+    """Width of the sensor, which a pair fills whole, also one that is part of a larger picture."""
+
+    def __post_init__(self) -> None:
+        """Refuse impossible values."""
+        for key in ("focal_length_mm", "f_number", "focus_distance_m"):
+            given = getattr(self, key)
+            if given is not None and not (
+                len(given) in (1, 2) and 0 < given[0] <= given[-1] < math.inf
+            ):
+                raise ValueError(
+                    f"lens.{key} is one positive number, or the least and the greatest, "
+                    f"not {value_text(given)}"
+                )
+        if self.focal_length_mm and self.focus_distance_m:
+            nearest_mm = 1e3 * self.focus_distance_m[0]
+            if nearest_mm <= self.focal_length_mm[-1]:
+                raise ValueError(
+                    f"lens.focus_distance_m={self.focus_distance_m[0]:g} lies within the focal "
+                    f"length of {self.focal_length_mm[-1]:g} mm: nothing can be in focus"
+                )
+        if not 0 < self.sensor_width_mm < math.inf:
+            raise ValueError(f"lens.sensor_width_mm is positive, not {self.sensor_width_mm:g}")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SynthConfig(StepConfig):
+    """Synthesise dual-pixel pairs from RGB-D scenes into a dataset version."""
+
+    preset: str | None = None
+    """camera: as real cameras; k3dn: wide ranges, 16 bit; ddd-syn, rdpd: as published."""
+    dataset: str = "synth"
+    """Name of the dataset."""
+    version: str = "v1"
+    """Version to make; a published one never changes."""
+    source: str = "procedural"
+    """places, procedural, motorcycle, a folder (NNN_image, NNN_depth; SYNTHIA-SF), NYU's .mat."""
+    textures: str = "skimage"
+    """Photographs on the surfaces of places and procedural: skimage, none, a folder or URL."""
+    mirror: float = 0.5
+    """Share of pairs whose RGB-D scene is mirrored, left for right, before it is photographed."""
+    recolour: float = 0.5
+    """How far the colours of RGB-D scenes are varied, 0 (not) to 1."""
+    kernels: list[str] = field(default_factory=lambda: ["butterworth", "integral"])
+    """Families to draw from: butterworth, integral, translating_disk, measured (with bank.file);
+    preset camera: aperture."""
+    kernel_weights: list[float] | None = None
+    """How often each of the families is drawn, e.g. 3,1; none: all alike."""
+    bank: BankConfig = field(default_factory=BankConfig)
+    """Measured kernels."""
+    lens: LensConfig = field(default_factory=LensConfig)
+    """A real lens, in place of blur that is drawn."""
+    optics: OpticsConfig = field(default_factory=OpticsConfig)
+    """The lens of preset camera."""
+    sensor: SensorConfig = field(default_factory=SensorConfig)
+    """The sensor of preset camera."""
+    target: TargetConfig = field(default_factory=TargetConfig)
+    """The target of preset camera."""
+    renderer: Literal["layered", "gather", "scatter"] = "layered"
+    """layered, with occlusion; gather, as RDPD; scatter, as DDD-syn."""
+    composite: Literal["over", "sum"] = "over"
+    """How layered puts layers together: over, or sum, the paper's Eq. 5."""
+    light: Literal["linear", "srgb"] = "linear"
+    """What is blurred: linear light, or srgb values as the published sets have it."""
+    pairs: int = 200
+    """Number of pairs."""
+    size: str | None = "256x256"
+    """Height x width of a pair in pixels; none keeps the source's own size."""
+    min_coc_px: float | None = None
+    """Least radius of a pair's most blurred part, in pixels; none is 0.4 max_coc_px."""
+    max_coc_px: float | None = 8.0
+    """Largest radius of the blur disc in pixels, which a lens is clipped to; none in ddd-syn."""
+    radial_distortion: float = 0.0
+    """Largest lens distortion, 0.02 moves a corner of 480x640 by 4%; preset rdpd: 1 is its own."""
+    gain: float = 0.0
+    """Largest share by which one view is brighter and the other darker."""
+    shot_noise: float = 0.012
+    """Largest standard deviation of photon noise at white, linear light."""
+    read_noise: float = 0.002
+    """Largest standard deviation of noise in the dark, linear light."""
+    bit_depth: int = 8
+    """8 or 16."""
+    val_fraction: float = 0.1
+    """Share of scenes, and of photographs, kept for validation."""
+    test_fraction: float = 0.1
+    """Share of scenes, and of photographs, kept for the test."""
+    seed: int = 0
+    """Every random number follows from it and the pair_id."""
+    scene_of: Literal["folder", "picture"] = "folder"
+    """What is one scene, in one split, of a source with sub-folders: folder, or picture."""
+    depth_unit: str = "mm"
+    """Unit of a folder's depth files: mm, cm, dm, m, or the metres of one step, e.g. 0.0002."""
+    device: Literal["cpu", "cuda"] = "cpu"
+    """Where kernels are applied: cpu or cuda; a version is of one device."""
+    pairs_per_shard: int = 16
+    """Pairs in one Parquet file; one task makes one file."""
+    max_rejected: float = 0.1
+    """Largest share of unusable inputs, 0 to 1; with more the run fails."""
+    set_latest: bool = True
+    """Let 'latest' point to this version when it is published."""
+
+    def __post_init__(self) -> None:
+        """Refuse impossible values."""
+        at_least(self.pairs, 1, "pairs")
+        at_least(self.pairs_per_shard, 1, "pairs_per_shard")
+        fraction(self.max_rejected, "max_rejected")
+        fraction(self.mirror, "mirror")
+        fraction(self.recolour, "recolour")
+        fraction(self.val_fraction, "val_fraction")
+        fraction(self.test_fraction, "test_fraction")
+        if self.val_fraction + self.test_fraction > 1:
+            raise ValueError("val_fraction and test_fraction together are more than 1")
+        if self.bit_depth not in (8, 16):
+            raise ValueError(f"bit_depth is 8 or 16, not {self.bit_depth}")
+        if not 0 <= self.seed < 1 << 63:
+            raise ValueError(f"seed is at least 0 and below 2**63, not {self.seed}")
+        if self.depth_unit not in DEPTH_UNITS and not _is_positive(self.depth_unit):
+            raise ValueError(
+                f"depth_unit is {', '.join(DEPTH_UNITS)}, or the metres of one step, "
+                f"not '{self.depth_unit}'"
+            )
+        if self.device not in ("cpu", "cuda"):
+            raise ValueError(f"device is cpu or cuda, not '{self.device}'")
+        if self.preset is not None and self.preset not in PRESETS:
+            raise ValueError(f"preset is one of {', '.join(PRESETS)}, not '{self.preset}'")
+        if self.preset in PUBLISHED_PRESETS:
+            self._check_published(self.preset)
+        elif self.preset == CAMERA:
+            self._check_camera()
+        else:
+            self._check_own()
+        self._check_idle()
+
+    def _check_own(self) -> None:
+        if self.max_coc_px is None:
+            raise ValueError("max_coc_px: none is for preset ddd-syn alone")
+        if not 0 < self.max_coc_px <= 128:
+            raise ValueError(f"max_coc_px is above 0 and at most 128, not {self.max_coc_px:g}")
+        if self.min_coc_px is not None and not 0 < self.min_coc_px <= self.max_coc_px:
+            raise ValueError(
+                f"min_coc_px is above 0 and at most max_coc_px, not {self.min_coc_px:g}"
+            )
+        self._check_amounts()
+        if APERTURE in self.kernels:
+            raise ValueError(f"kernels={APERTURE} are those of preset={CAMERA}: give it with them")
+        self._check_families(KERNEL_FAMILIES)
+        if self.renderer == "scatter" and self.kernels != ["integral"]:
+            raise ValueError("renderer=scatter spreads over windows: give kernels=integral with it")
+        if self.composite == "sum" and self.renderer != "layered":
+            raise ValueError(f"composite=sum goes with renderer=layered, not {self.renderer}")
+        self._check_size()
+        if self.height_width is not None:
+            _folds_nothing(self.radial_distortion, *self.height_width)
+
+    def _check_camera(self) -> None:
+        from pipelines.synthesis.preset_values import CAMERA_FIXED
+
+        for key, value in CAMERA_FIXED.items():
+            if getattr(self, key) != value:
+                raise ValueError(
+                    f"preset {CAMERA} has {key}={value_text(value)}, "
+                    f"not {value_text(getattr(self, key))}; leave {key} out"
+                )
+        self._check_amounts()
+        self._check_families((APERTURE, *KERNEL_FAMILIES))
+        self._check_size()
+
+    def _check_amounts(self) -> None:
+        for key, most in (
+            ("radial_distortion", 0.2),
+            ("gain", 0.9),
+            ("shot_noise", 1.0),
+            ("read_noise", 1.0),
+        ):
+            if not 0 <= getattr(self, key) <= most:
+                raise ValueError(f"{key} is from 0 to {most:g}, not {getattr(self, key):g}")
+
+    def _check_families(self, known: Sequence[str]) -> None:
+        if not self.kernels:
+            raise ValueError(f"kernels names at least one of {', '.join(known)}")
+        for family in self.kernels:
+            if family not in known:
+                raise ValueError(f"kernels: '{family}' is none of {', '.join(known)}")
+        if ("measured" in self.kernels) != (self.bank.file is not None):
+            raise ValueError(
+                "measured kernels come from a file: give kernels=measured and bank.file=... "
+                "together"
+            )
+        weights = self.kernel_weights
+        if weights is not None and not (
+            len(weights) == len(self.kernels)
+            and all(0 <= weight < math.inf for weight in weights)
+            and sum(weights) > 0
+        ):
+            raise ValueError(
+                f"kernel_weights has a number for each of kernels={value_text(self.kernels)}, 0 or "
+                f"more and not all 0, not {value_text(weights)}"
+            )
+
+    def _check_size(self) -> None:
+        if self.size is None and self.source in MADE:
+            raise ValueError(
+                f"size: {self.source} scenes have no size of their own; give e.g. 256x256"
+            )
+
+    def _check_published(self, name: str) -> None:
+        from pipelines.synthesis.preset_values import fixed_values, source_of
+
+        if self.source in (*MADE, MOTORCYCLE):
+            raise ValueError(f"preset {name} is made from {source_of(name)}; give source=...")
+        for key, value in fixed_values(name).items():
+            if getattr(self, key) != value:
+                raise ValueError(
+                    f"preset {name} has {key}={value_text(value)}, "
+                    f"not {value_text(getattr(self, key))}; leave {key} out"
+                )
+        if self.radial_distortion not in (0.0, 1.0):
+            raise ValueError(
+                f"radial_distortion in preset {name} is 0, or 1 for that of its cameras, "
+                f"not {self.radial_distortion:g}"
+            )
+
+    def _check_idle(self) -> None:
+        """Refuse what would change nothing, so that nobody believes that it did."""
+        published, camera = self.preset in PUBLISHED_PRESETS, self.preset == CAMERA
+        no_folder = self.source in (*MADE, MOTORCYCLE) or self.source.lower().endswith(".mat")
+        for idle, keys, why in (
+            (published, ("val_fraction", "test_fraction"), f"preset {self.preset} has its splits"),
+            (published, ("seed",), f"in preset {self.preset} nothing is drawn"),
+            (published, ("bank",), f"preset {self.preset} has its kernels"),
+            (self.bank.file is None, ("bank",), "there is no bank.file"),
+            (published or camera, ("lens",), f"preset {self.preset} has its cameras"),
+            (published, ("kernel_weights",), f"preset {self.preset} has its kernels"),
+            (not camera, ("optics", "sensor", "target"), f"it is for preset={CAMERA}"),
+            (self.lens.focal_length_mm is None, ("lens",), "there is no lens.focal_length_mm"),
+            (
+                self.source not in MADE,
+                ("textures",),
+                "textures are for source=places or procedural",
+            ),
+            (
+                self.source in MADE,
+                ("mirror", "recolour"),
+                f"every scene of source={self.source} is another one",
+            ),
+            (published or no_folder, ("depth_unit",), "depth_unit is for a folder of scenes"),
+            (published or no_folder, ("scene_of",), "scene_of is for a folder of scenes"),
+        ):
+            given = [name for key in keys for name in self._given(key)] if idle else []
+            if given:
+                raise ValueError(f"{', '.join(given)} would change nothing: {why}; leave it out")
+        filled_in = self.fill_in({"preset": self.preset}) if self.lens.focal_length_mm else {}
+        if self.lens.focal_length_mm and self.min_coc_px != filled_in.get("min_coc_px"):
+            raise ValueError(
+                "min_coc_px would change nothing: blur follows from the lens; leave it out"
+            )
+
+    def _given(self, key: str) -> list[str]:
+        """Return the key, or those below it, that have another value than their default."""
+        value = getattr(self, key)
+        if isinstance(value, BankConfig | LensConfig | OpticsConfig | SensorConfig | TargetConfig):
+            plain = type(value)()
+            names = [below.name for below in fields(value)]
+            return [f"{key}.{n}" for n in names if getattr(value, n) != getattr(plain, n)]
+        default = next(f.default for f in fields(self) if f.name == key)
+        assert default is not MISSING
+        return [key] if value != default else []
+
+    @classmethod
+    def fill_in(cls, values: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the keys that the preset among the values sets, if there is one."""
+        if values.get("preset") not in PRESETS:
+            return {}
+        from pipelines.synthesis.preset_values import preset_values
+
+        return preset_values(values["preset"])
+
+    @classmethod
+    def of_preset(cls, preset: str, **keys: Any) -> "SynthConfig":
+        """Return the configuration of a preset; ``keys`` stand above it, as on a command line."""
+        return cls(**(cls.fill_in({"preset": preset}) | {"preset": preset} | keys))
+
+    @property
+    def height_width(self) -> tuple[int, int] | None:
+        """``size`` as numbers; None for the source's own."""
+        if self.size is None:
+            return None
+        match = re.fullmatch(r"(\d+)x(\d+)", self.size)
+        if match is None:
+            raise ValueError(f"size is height x width such as 256x384, not '{self.size}'")
+        height, width = int(match[1]), int(match[2])
+        if not (16 <= height <= 16384 and 16 <= width <= 16384):
+            raise ValueError(f"size is from 16 to 16384 pixels a side, not '{self.size}'")
+        return height, width
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RegenerateConfig(StepConfig):
+    """Make the next version of a synthetic dataset from its stored settings."""
+
+    dataset: str = "synth"
+    """Name of the dataset."""
+    synth: SynthConfig | None = None
+    """Settings, kept as the recipe once they made a version; none takes the kept ones."""
+    stamp: str | None = None
+    """Name of the version, e.g. a date: run twice, it is made once. None: the next number."""
+    new_seed: bool = True
+    """Draw fresh pairs: the seed then follows from the recipe's and the version's name.
+    Published presets draw nothing."""
+
+
+def _is_positive(text: str) -> bool:
+    try:
+        return 0.0 < float(text) < math.inf
+    except ValueError:
+        return False
+
+
+def _folds_nothing(radial_distortion: float, height: int, width: int) -> None:
+    """Refuse distortion of which the strongest drawn would show a place twice."""
+    # r (1 + B - B r^2) has to grow up to the corner: B (3 r^2 - 1) < 1, r in half the short side.
+    corner = (height**2 + width**2) / min(height, width) ** 2
+    most = 1.0 / (3.0 * corner - 1.0)
+    if radial_distortion >= most:
+        raise ValueError(
+            f"radial_distortion at size {height}x{width} is below {most:.3f}, where the corners "
+            f"fold, not {radial_distortion:g}"
+        )
