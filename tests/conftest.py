@@ -67,7 +67,7 @@ def demo() -> None:
 
 @pytest.fixture(autouse=True)
 def _ray_is_asked_for(request: pytest.FixtureRequest) -> Iterator[None]:
-    """Fail a test that starts Ray without a fixture that says so: ``make quick`` must not run it."""
+    """Fail a test that starts Ray and has no fixture that says so: ``make quick`` runs it."""
     before = _ray_runs()
     yield
     marked = request.node.get_closest_marker("ray") is not None

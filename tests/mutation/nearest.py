@@ -30,7 +30,7 @@ class TestMap:
         for test, imported in self._test_imports.items():
             near = [away[found] for found in imported if found in away]
             named = bool(words) and words <= _words(test)
-            if not near and not named or test.parts[-2] in _WHOLE:
+            if (not near and not named) or test.parts[-2] in _WHOLE:
                 continue
             beside = test.parent.name == module.parent.name
             same = module.parts[0] in test.parts

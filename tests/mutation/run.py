@@ -35,8 +35,8 @@ CPU_S, WALL_S = 200, 1500
 """What the tests of a mutant may take; one that takes more hangs."""
 LOG = "pytest.log"
 _PRELOADED = (
-    "torch", "torch.export", "numpy", "scipy.ndimage", "cv2", "pyarrow", "pyarrow.parquet", "pandas",
-    "pydantic", "fsspec", "typer", "rich.console", "yaml", "hypothesis", "safetensors.torch",
+    "torch", "torch.export", "numpy", "scipy.ndimage", "cv2", "pyarrow", "pyarrow.parquet",
+    "pandas",     "pydantic", "fsspec", "typer", "rich.console", "yaml", "hypothesis", "safetensors.torch",
     "skimage", "PIL.Image", "tifffile", "imagecodecs", "simplejpeg", "pytest",
 )  # fmt: skip
 
