@@ -36,8 +36,8 @@ CPU_S, WALL_S = 200, 1500
 LOG = "pytest.log"
 _PRELOADED = (
     "torch", "torch.export", "numpy", "scipy.ndimage", "cv2", "pyarrow", "pyarrow.parquet",
-    "pandas",     "pydantic", "fsspec", "typer", "rich.console", "yaml", "hypothesis", "safetensors.torch",
-    "skimage", "PIL.Image", "tifffile", "imagecodecs", "simplejpeg", "pytest",
+    "pandas", "pydantic", "fsspec", "typer", "rich.console", "yaml", "hypothesis", "pytest",
+    "safetensors.torch", "skimage", "PIL.Image", "tifffile", "imagecodecs", "simplejpeg",
 )  # fmt: skip
 
 
@@ -150,6 +150,8 @@ def _tried(
 
 def _run(copy: Path, arguments: list[str]) -> str:
     """Run test files in a child; return killed (and by which test), hung or alive."""
+    import pytest
+
     child = os.fork()
     if child == 0:
         _in_child(copy, arguments)
@@ -161,6 +163,8 @@ def _run(copy: Path, arguments: list[str]) -> str:
             code = os.waitstatus_to_exitcode(status)
             if code in (0, 5):
                 return "alive"
+            if code == pytest.ExitCode.USAGE_ERROR:
+                raise RuntimeError(f"pytest refused: {' '.join(arguments)}")
             return "hung" if code == -signal.SIGXCPU else f"killed by {_failed(copy / LOG)}"
         time.sleep(0.05)
     _end_group(child)

@@ -6,8 +6,8 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from pipelines.dataset.shards import PLAN, write_shard
 from pipelines.dataset.version import ShardInfo, read_row
+from pipelines.making.shards import PLAN, write_shard
 from pipelines.storage import Location, locate
 from tests.pipelines.dataset.makers import NoisePairs, noise_plan
 

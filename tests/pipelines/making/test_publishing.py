@@ -8,7 +8,7 @@ from pipelines.dataset.version import LATEST, MANIFEST, read_latest, read_manife
 from pipelines.errors import UserError
 from pipelines.storage import Location
 from tests.pipelines.dataset.makers import NoisePairs, noise_plan
-from tests.pipelines.dataset.test_publish import make, memory
+from tests.pipelines.making.test_publish import make, memory
 
 
 def test_as_many_rejects_as_are_allowed_are_allowed(tmp_path: Path) -> None:
