@@ -84,7 +84,7 @@ def plain_loop(network: nn.Module, config: TrainConfig) -> tuple[Rows, Weights, 
             with torch.no_grad():
                 weight -= rate * (config.weight_decay * weight + mean / (spread + 1e-8))
             average[name] = kept * average[name] + (1 - kept) * weight.detach()
-        rows.append({"loss": float(loss), "grad_norm": norm, "lr": rate})
+        rows.append({"loss": float(loss), "grad_norm": norm})
     return rows, {name: value.detach() for name, value in weights.items()}, average
 
 
