@@ -14,11 +14,12 @@ export K3DN_SCHEMAS := $(or $(K3DN_SCHEMAS),$(abspath $(wildcard ../shared/schem
 # The tools that come with the packages (ray, weed, kubectl) must be found.
 RUN := PATH="$(BIN):$$PATH"
 
-.PHONY: help demo test lint install clean
+.PHONY: help demo test quick lint install clean
 
 help:
 	@echo "make demo    the whole pipeline in small; ends with one page to look at"
 	@echo "make test    all tests (ARGS='-k name' for some)"
+	@echo "make quick   the tests that start no cluster, server, browser or demo"
 	@echo "make lint    ruff and mypy"
 	@echo "make install the k3dn command in $(VENV)"
 	@echo "make clean   remove $(VENV)"
@@ -28,6 +29,9 @@ demo: $(VENV)/.pipelines
 
 test: $(VENV)/.dev
 	@$(RUN) $(BIN)/python -m pytest $(ARGS)
+
+quick: $(VENV)/.dev
+	@$(RUN) $(BIN)/python -m pytest -q -m "not (ray or s3 or browser or demo or slow)" $(ARGS)
 
 lint: $(VENV)/.dev
 	@$(BIN)/ruff check .

@@ -26,6 +26,7 @@ from pipelines.failures import (
     write_traceback,
 )
 from pipelines.help import StepCommand
+from pipelines.next_steps import with_place
 from pipelines.progress import say
 from pipelines.steps import STEPS, Step
 
@@ -192,13 +193,13 @@ def run_step(
             # Libraries print to stdout as they please; it is kept for the result.
             with contextlib.redirect_stdout(sys.stderr):
                 result = step.run_function()(loaded.config)
-            _print_result(result, as_json)
+            _print_result(result, loaded.config, as_json)
             return int(getattr(result, "exit_code", 0))  # doctor has one
         except (Exception, KeyboardInterrupt, Terminated) as error:
             return _report(step.name, error, verbose)
 
 
-def _print_result(result: Any, as_json: bool) -> None:
+def _print_result(result: Any, config: StepConfig, as_json: bool) -> None:
     if as_json:
         print(json.dumps(dataclasses.asdict(result), default=str))
         return
@@ -207,7 +208,7 @@ def _print_result(result: Any, as_json: bool) -> None:
     if following:
         print("\nNext:")
         for line in following:
-            print(f"  {line}")
+            print(f"  {with_place(line, config)}")
 
 
 def _print_dry_run(step: Step, config: StepConfig, origins: dict[str, str], as_json: bool) -> None:

@@ -13,22 +13,47 @@ import json
 import textwrap
 import types
 import typing
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 SHARED_KEYS = ("root", "tracking_uri", "ray_address")
+_IDENTITY = "identity"
+_ASIDE = "aside"
+BY_CONTENT = {_IDENTITY: "by content"}
+"""Metadata of a field that decides by what it leads to: a digest has the files of a folder, or the
+scenes that were planned, and not the field."""
+T = TypeVar("T")
+
+
+def aside(default: T) -> T:
+    """A field that says where and how a result is made: no digest has it, and a version, a run or
+    a search may go on with another value."""
+    made: T = dataclasses.field(default=default, metadata={_IDENTITY: _ASIDE})
+    return made
+
+
+def by_content(default: T) -> T:
+    """A field that decides by what it leads to."""
+    made: T = dataclasses.field(default=default, metadata=BY_CONTENT)
+    return made
+
+
+def by_content_of(factory: Callable[[], T]) -> T:
+    """The same for a default that can be changed, such as a list."""
+    made: T = dataclasses.field(default_factory=factory, metadata=BY_CONTENT)
+    return made
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class StepConfig:
     """What every step needs to know. Steps add their own fields."""
 
-    root: str = "k3dn-data"
+    root: str = aside("k3dn-data")
     """Where datasets, runs and reports lie: a folder or a URL such as s3://bucket/prefix."""
-    tracking_uri: str | None = None
+    tracking_uri: str | None = aside(None)
     """MLflow store. None: MLFLOW_TRACKING_URI where set, else a SQLite file under a local root."""
-    ray_address: str | None = None
+    ray_address: str | None = aside(None)
     """Ray cluster. None: the cluster of the job, else a private one on this machine."""
 
     @classmethod
@@ -65,6 +90,25 @@ def as_dict(config: object) -> dict[str, Any]:
     if not dataclasses.is_dataclass(config) or isinstance(config, type):
         raise TypeError(f"not a configuration: {config!r}")
     return dataclasses.asdict(config)
+
+
+def keys_aside(config_class: type) -> tuple[str, ...]:
+    """Return the fields that decide nothing of the result, in their order."""
+    fields = dataclasses.fields(config_class)
+    return tuple(field.name for field in fields if field.metadata.get(_IDENTITY) == _ASIDE)
+
+
+def deciding(config: object) -> dict[str, Any]:
+    """Return what a digest takes of a configuration as it stands: all fields, and those of the
+    groups inside, that are not declared to be ``aside`` or ``by_content``."""
+    if not dataclasses.is_dataclass(config) or isinstance(config, type):
+        raise TypeError(f"not a configuration: {config!r}")
+    found = {}
+    for field in dataclasses.fields(config):
+        if _IDENTITY not in field.metadata:
+            value = getattr(config, field.name)
+            found[field.name] = deciding(value) if dataclasses.is_dataclass(value) else value
+    return found
 
 
 def config_digest(config: object, *, without: tuple[str, ...] = SHARED_KEYS) -> str:

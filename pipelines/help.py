@@ -1,22 +1,35 @@
 """What ``k3dn STEP --help`` and ``--dry-run`` print: a step's keys as a table."""
 
+import shutil
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from typer.core import TyperCommand
 
-from pipelines.config import StepConfig, as_dict, describe_keys, value_text
+from pipelines.config import (
+    Key,
+    StepConfig,
+    as_dict,
+    describe_keys,
+    field_docs,
+    field_types,
+    strip_none,
+    value_text,
+)
+from pipelines.examples import EXAMPLES, GROUPS
 from pipelines.steps import STEPS
 
 _LOG_WIDTH = 100
+_NAME_WIDTH = 42
 
 
 class StepCommand(TyperCommand):
-    """A typer command whose help ends with the keys of its step."""
+    """A typer command whose help begins with examples and ends with the keys of its step."""
 
     def format_help(self, ctx: Any, formatter: Any) -> None:
-        """Print typer's help, then the keys."""
+        """Print the examples, typer's help, then the keys."""
+        print_examples(str(self.name))
         super().format_help(ctx, formatter)
         print_keys(str(self.name))
 
@@ -24,35 +37,82 @@ class StepCommand(TyperCommand):
 def _console() -> Any:
     from rich.console import Console
 
-    return Console(highlight=False, width=None if sys.stdout.isatty() else _LOG_WIDTH)
+    # As wide as the terminal; without one, as COLUMNS says.
+    width = None if sys.stdout.isatty() else shutil.get_terminal_size((_LOG_WIDTH, 24)).columns
+    return Console(highlight=False, width=width)
 
 
 def _table(*headings: str) -> Any:
     from rich import box
     from rich.table import Table
 
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 2, 0, 0))
+    shape = box.SIMPLE_HEAD if headings[0] else None
+    table = Table(box=shape, pad_edge=False, padding=(0, 2, 0, 0), show_header=bool(headings[0]))
     for heading in headings:
         table.add_column(heading, overflow="fold")
     return table
 
 
-def print_keys(step: str) -> None:
-    """Print the keys of a step: name, type, default and what each one means."""
+def print_examples(step: str) -> None:
+    """Print the examples of a step, a line each and what it does."""
     from rich.text import Text
 
-    keys = describe_keys(STEPS[step].config_class())
-    table = _table("Key", "Type", "Default", "")
-    table.columns[0].no_wrap = True
-    for position, key in enumerate(keys):
-        last_own = not key.shared and position + 1 < len(keys) and keys[position + 1].shared
-        default = Text(key.default, style="yellow" if key.default == "required" else "")
-        table.add_row(
-            Text(key.name, style="cyan"), key.type, default, Text(key.doc), end_section=last_own
-        )
+    console = _console()
+    console.print(Text("Examples:", style="bold"))
+    for line, why in EXAMPLES.get(step, ()):
+        console.print(Text.assemble((f"  {line}", "cyan"), f"\n      {why}"), soft_wrap=True)
+
+
+def print_keys(step: str) -> None:
+    """Print the keys of a step under their headings: name, default, what it means, its type."""
+    from rich.padding import Padding
+    from rich.text import Text
+
+    config_class = STEPS[step].config_class()
     console = _console()
     console.print(Text("Keys, as key=value or --key value:", style="bold"))
-    console.print(table)
+    for heading, keys in _grouped(step, config_class):
+        console.print()
+        console.print(Text(heading, style="bold"))
+        table = _table("", "")
+        table.columns[0].max_width = _NAME_WIDTH
+        for key in keys:
+            style = "yellow" if key.default == "required" else ""
+            name = Text.assemble((key.name, "cyan"), "=", (key.default, style))
+            table.add_row(name, Text(f"{key.doc} ({key.type})"))
+        console.print(Padding(table, (0, 0, 0, 2)))
+    for name, other in _steps_inside(config_class).items():
+        console.print()
+        console.print(f"{name}.KEY=VALUE: every key of '{other}'; k3dn {other} --help lists them")
+
+
+def _grouped(step: str, config_class: type[StepConfig]) -> Iterator[tuple[str, list[Key]]]:
+    """The keys under their headings; those of a group inside stand under what the group is."""
+    inside = tuple(f"{name}." for name in _steps_inside(config_class))
+    keys = [key for key in describe_keys(config_class) if not key.name.startswith(inside)]
+    known = {key.name: key for key in keys}
+    for heading, names in GROUPS.get(step, {}).items():
+        yield heading, [known.pop(name) for name in names if name in known]
+    docs = field_docs(config_class)
+    headings: dict[str, list[Key]] = {}
+    for key in known.values():
+        group = key.name.partition(".")[0]
+        heading = docs.get(group, group).rstrip(".") if "." in key.name else "Keys"
+        headings.setdefault("Place" if key.shared else heading, []).append(key)
+    if "Keys" in headings and step in GROUPS:
+        headings["Other"] = headings.pop("Keys")
+    yield from headings.items()
+
+
+def _steps_inside(config_class: type[StepConfig]) -> dict[str, str]:
+    """The fields that hold another step's configuration, and the names of those steps."""
+    found = {}
+    for name, annotation in field_types(config_class).items():
+        inner, _ = strip_none(annotation)
+        for step in STEPS.values():
+            if inner is step.config_class():
+                found[name] = step.name
+    return found
 
 
 def print_configuration(step: str, config: StepConfig, origins: Mapping[str, str]) -> None:

@@ -108,6 +108,7 @@ _ROWS = (
             "write {root}/{dataset}/{version}; shards that exist and match are kept",
         ),
         looks="pipelines.ingest.ingest:look",
+        words=("source",),
     ),
     Step(
         "synth",
@@ -138,6 +139,7 @@ _ROWS = (
         "pipelines.dataset.catalog:run",
         "List the datasets and their versions, show one, or compare two.",
         ("read the manifests under {root}; change nothing",),
+        words=("name",),
     ),
     Step(
         "compare",
@@ -149,6 +151,7 @@ _ROWS = (
             "measure blur, kernels, light, noise and colour of {pairs} pairs each of {datasets}",
             "write a page with both over each other, and the figures",
         ),
+        words=("datasets",),
     ),
     Step(
         "export",
@@ -157,6 +160,7 @@ _ROWS = (
         "pipelines.dataset.export:run",
         "Write the pairs of a dataset version as pictures.",
         ("write the {splits} pairs of {dataset} under {root} as PNG files into {to}",),
+        words=("dataset", "to"),
     ),
     Step(
         "train",
@@ -290,6 +294,7 @@ _ROWS = (
             "read the tensors of {checkpoint}; nothing else that it may hold is run",
             "write them as weights of a network of form=paper to {output}",
         ),
+        words=("checkpoint", "output"),
     ),
     Step(
         "summary",
@@ -298,6 +303,7 @@ _ROWS = (
         "pipelines.models.summary:run",
         "Print a network's layers, parameters and multiply-adds.",
         ("build {model} and count its work on a picture of {size}; change nothing",),
+        words=("model",),
     ),
 )
 

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -32,6 +33,18 @@ settings.register_profile(
 settings.load_profile("k3dn")
 
 
+MARKS = {"ray_cluster": "ray", "own_ray": "ray", "s3": "s3", "browser": "browser", "demo": "demo"}
+"""A test that uses the fixture, itself or through another one, carries the mark."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark the tests by their fixtures, so that ``-m "not ray"`` leaves out what starts Ray."""
+    for item in items:
+        for name in getattr(item, "fixturenames", ()):
+            if name in MARKS:
+                item.add_marker(MARKS[name])
+
+
 @pytest.fixture(scope="session")
 def ray_cluster() -> Iterator[None]:
     """A private Ray cluster of two CPUs; steps that run inside a test join it."""
@@ -40,6 +53,30 @@ def ray_cluster() -> Iterator[None]:
     import ray
 
     ray.shutdown()
+
+
+@pytest.fixture(scope="session")
+def own_ray() -> None:
+    """For tests whose commands start a Ray of their own, in other processes."""
+
+
+@pytest.fixture(scope="session")
+def demo() -> None:
+    """For tests that run the whole demo."""
+
+
+@pytest.fixture(autouse=True)
+def _ray_is_asked_for(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Fail a test that starts Ray and has no fixture that says so: ``make quick`` runs it."""
+    before = _ray_runs()
+    yield
+    marked = request.node.get_closest_marker("ray") is not None
+    assert marked or _ray_runs() == before, "the test started Ray: let it use ray_cluster"
+
+
+def _ray_runs() -> bool:
+    ray = sys.modules.get("ray")
+    return ray is not None and bool(ray.is_initialized())
 
 
 def _folder_of(variable: str, what: str) -> Path:

@@ -1,9 +1,9 @@
 """The configuration of ``k3dn tune``. Imports neither Ray nor torch."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Literal
 
-from pipelines.config import StepConfig
+from pipelines.config import StepConfig, aside, by_content, by_content_of
 from pipelines.training.config import TrainConfig
 
 FEATURES_PER_WIDTH = 4
@@ -14,27 +14,27 @@ FEATURES_PER_WIDTH = 4
 class TuneConfig(StepConfig):
     """A search over lambda_1 (Eq. 18) and N (Eq. 8, 9)."""
 
-    name: str | None = None
+    name: str | None = aside(None)
     """The search's name. The same name and keys go on where a search was cut off."""
-    trials: int = 4
+    trials: int = by_content(4)
     """How many combinations to try."""
-    steps: int = 400
+    steps: int = by_content(400)
     """Optimiser steps of a trial that is not stopped, in place of train.steps."""
-    validations: int = 4
+    validations: int = by_content(4)
     """Validations of a trial, spread evenly; after each one ASHA may stop it."""
-    lambda_1: list[float] = field(default_factory=lambda: [0.01, 1.0])
+    lambda_1: list[float] = by_content_of(lambda: [0.01, 1.0])
     """Lowest and highest weight of the reblurring loss; drawn evenly on a logarithmic scale."""
-    num_kernels: list[int] = field(default_factory=lambda: [16, 24, 32, 48])
+    num_kernels: list[int] = by_content_of(lambda: [16, 24, 32, 48])
     """The numbers of kernels N to choose from; multiples of 4, which the network's width gives."""
     metric: Literal["val_psnr", "val_ssim"] = "val_psnr"
     """The validation metric to maximise."""
     reduction_factor: int = 2
     """At each rung one trial in this many goes on (ASHA)."""
-    max_concurrent: int | None = None
+    max_concurrent: int | None = aside(None)
     """Trials at a time. None: as many as the cluster has room for."""
-    seed: int = 0
+    seed: int = by_content(0)
     """Seed of the draw of combinations; train.seed is the same for all of them."""
-    train: TrainConfig = field(default_factory=TrainConfig)
+    train: TrainConfig = by_content_of(TrainConfig)
     """The training step that is searched, as the section 'train' gives it."""
 
     def __post_init__(self) -> None:

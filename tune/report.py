@@ -3,7 +3,6 @@
 import dataclasses
 import hashlib
 import json
-import shlex
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any
 
 from pipelines.config import SHARED_KEYS, as_dict, value_text
 from pipelines.errors import UserError
+from pipelines.next_steps import command
 from pipelines.tracking import Tracker
 from pipelines.training.config import TrainConfig
 from pipelines.training.plan import RUNS
@@ -27,13 +27,13 @@ def train_command(train: TrainConfig, trial: TrainConfig) -> str:
     """Return the command that trains what ``trial`` tried as long as ``train`` says."""
     kept = {key: getattr(train, key) for key in _SET_BY_SEARCH}
     full = dataclasses.replace(trial, **kept)
-    words = ["k3dn", "train"]
+    keys: dict[str, object] = {}
     for key, value in as_dict(full).items():
         if isinstance(value, Mapping):
-            words += [f"{key}.{name}={value_text(inner)}" for name, inner in value.items()]
+            keys |= {f"{key}.{name}": value_text(inner) for name, inner in value.items()}
         elif key == "root" or value != getattr(TrainConfig(), key):
-            words.append(f"{key}={value_text(value)}")
-    return " ".join(shlex.quote(word) for word in words)
+            keys[key] = value_text(value)
+    return command("train", **keys)
 
 
 def log_search(

@@ -16,6 +16,7 @@ from pipelines.dataset.version import (
     read_latest,
 )
 from pipelines.errors import UserError
+from pipelines.next_steps import command
 from pipelines.storage import Location, locate
 
 
@@ -54,11 +55,11 @@ class DatasetsResult:
     def next_steps(self) -> list[str]:
         """Return command lines that one may run next."""
         if not self.versions:
-            return [f"k3dn synth --root {self.root}"]
+            return [command("synth")]
         reference = f"{self.versions[-1]['dataset']}@{self.versions[-1]['version']}"
         if self.detailed:
-            return [f"k3dn train datasets={reference} --root {self.root}"]
-        return [f"k3dn datasets name={reference} --root {self.root}"]
+            return [command("train", datasets=reference)]
+        return [command("datasets", name=reference)]
 
 
 def run(config: DatasetsConfig) -> DatasetsResult:

@@ -11,6 +11,7 @@ from pipelines.models import evaluate, promote
 from pipelines.models.config import EvaluateConfig, PromoteConfig
 from pipelines.models.evaluate import EvaluationResult
 from pipelines.models.scores import OVERALL, TableRow
+from pipelines.next_steps import command
 from pipelines.progress import say
 from pipelines.ray_job import refuse_lost_path
 from pipelines.storage import locate
@@ -54,10 +55,9 @@ class DemoResult:
     def next_steps(self) -> list[str]:
         """Return what one may run next."""
         return [
-            f"k3dn deblur --left LEFT.png --right RIGHT.png --model {self.model} "
-            f"--root {self.root}",
-            f"k3dn datasets --root {self.root}",
-            f"k3dn models --name {MODEL} --root {self.root}",
+            command("deblur", "LEFT.png", "RIGHT.png", model=self.model),
+            command("datasets"),
+            command("models", name=MODEL),
         ]
 
 

@@ -1,5 +1,6 @@
 """The demo's page: pictures, figures and places of one demo."""
 
+import shlex
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -20,6 +21,7 @@ from pipelines.models import deblur
 from pipelines.models.config import DeblurConfig
 from pipelines.models.evaluate import EvaluationResult
 from pipelines.models.scores import mean_view, quality, to_unit
+from pipelines.next_steps import command
 from pipelines.report.page import render_page
 from pipelines.report.page_data import (
     BlurRadius,
@@ -92,15 +94,18 @@ def show(
         ),
         next_steps=(
             Command(
-                f"k3dn deblur --left LEFT.png --right RIGHT.png --model {model} --root {root.url}",
+                command("deblur", "LEFT.png", "RIGHT.png", model=model, root=root.url),
                 "sharpen a pair of your own",
             ),
-            Command("k3dn ingest --source FOLDER", "take in a set of real pairs"),
+            Command(command("ingest", source="FOLDER"), "take in a set of real pairs"),
             Command(
-                f"k3dn train --datasets {data.procedural} --steps 20000 --root {root.url}",
+                command("train", datasets=data.procedural, steps=20000, root=root.url),
                 "train longer",
             ),
-            Command(f"mlflow ui --backend-store-uri {trained.tracking_uri}", "look at the runs"),
+            Command(
+                shlex.join(["mlflow", "ui", "--backend-store-uri", trained.tracking_uri]),
+                "look at the runs",
+            ),
         ),
     )
     page.write_bytes(render_page(page_data).encode())

@@ -1,9 +1,9 @@
 """Configuration of ``k3dn ingest``. Imports nothing heavy: help is printed from it."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
-from pipelines.config import StepConfig, at_least, fraction
+from pipelines.config import BY_CONTENT, StepConfig, aside, at_least, by_content, fraction
 
 Role = Literal["left", "right", "target", "target_right", "combined", "other"]
 """What a file is to its pair. ``target_right`` is the target's right view where ``target`` is its
@@ -14,33 +14,33 @@ left one; ``other`` is part of a set and not taken in: depth, calibration."""
 class IngestConfig(StepConfig):
     """Turn a folder of real dual-pixel pairs into a dataset version."""
 
-    source: str
+    source: str = field(metadata=BY_CONTENT)
     """Folder or URL that holds the pictures."""
-    layout: str = "auto"
+    layout: str = by_content("auto")
     """How they lie in it: the name of a layout, or auto to find out."""
-    left: str | None = None
+    left: str | None = by_content(None)
     """Pattern of the left views, e.g. '{split}/l/*.png': * is what a pair's files share."""
-    right: str | None = None
+    right: str | None = by_content(None)
     """Pattern of the right views."""
-    target: str | None = None
+    target: str | None = by_content(None)
     """Pattern of the sharp pictures."""
-    combined: str | None = None
+    combined: str | None = by_content(None)
     """Pattern of the combined views."""
-    val_fraction: float = 0.1
+    val_fraction: float = by_content(0.1)
     """Share of scenes kept for validation, of a set without splits."""
-    test_fraction: float = 0.1
+    test_fraction: float = by_content(0.1)
     """Share of scenes kept for the test, of a set without splits."""
-    offsets: list[int] | None = None
+    offsets: list[int] | None = by_content(None)
     """Target number minus source number, where names leave it open: [0], [1], [-1, 1, 2]."""
-    dataset: str = "dpd-blur"
+    dataset: str = by_content("dpd-blur")
     """Name of the dataset."""
-    version: str = "v1"
+    version: str = aside("v1")
     """Version to make; a published one never changes."""
-    pairs_per_shard: int = 8
+    pairs_per_shard: int = by_content(8)
     """Pairs in one Parquet file; one task makes one file."""
-    max_rejected: float = 0.1
+    max_rejected: float = aside(0.1)
     """Largest share of unusable inputs, 0 to 1; with more the run fails."""
-    set_latest: bool = True
+    set_latest: bool = aside(True)
     """Let 'latest' point to this version when it is published."""
 
     def __post_init__(self) -> None:

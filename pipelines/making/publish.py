@@ -34,6 +34,7 @@ from pipelines.making.preview import contact_sheet
 from pipelines.making.provenance import describe_code
 from pipelines.making.run_plan import run_plan
 from pipelines.making.shards import PLAN, Claim, Producer, ShardResult, is_building, sources_of
+from pipelines.next_steps import command
 from pipelines.storage import Location
 
 REJECTED = "_rejected.parquet"
@@ -87,8 +88,8 @@ class VersionResult:
         """Return command lines that one may run next."""
         reference = f"{self.dataset}@{self.version}"
         return [
-            f"k3dn datasets name={reference} --root {self.root}",
-            f"k3dn train datasets={reference} --root {self.root}",
+            command("datasets", name=reference),
+            command("train", datasets=reference),
         ]
 
 

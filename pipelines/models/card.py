@@ -6,6 +6,7 @@ from pipelines.errors import UserError
 from pipelines.models.card_text import card_text
 from pipelines.models.config import CardConfig
 from pipelines.models.facts import known_of
+from pipelines.next_steps import command
 from pipelines.ray_job import refuse_lost_path
 from pipelines.storage import locate
 
@@ -26,7 +27,7 @@ class CardResult:
 
     def next_steps(self) -> list[str]:
         """Return what one may run next."""
-        return [] if self.figures else [f"k3dn evaluate model={self.model}"]
+        return [] if self.figures else [command("evaluate", model=self.model)]
 
 
 def run(config: CardConfig) -> CardResult:

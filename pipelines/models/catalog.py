@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pipelines.models.box_list import BoxRow, box_rows, format_box
 from pipelines.models.config import ModelsConfig
 from pipelines.models.registry import ModelVersion, has_models, open_store, resolve, versions
+from pipelines.next_steps import command
 from pipelines.tracking import is_missing, resolve_tracking_uri
 
 
@@ -40,8 +41,8 @@ class CatalogResult:
     def next_steps(self) -> list[str]:
         """Return what one may run next."""
         if not self.versions:
-            return ["k3dn deblur LEFT RIGHT", "k3dn train"]
-        return [f"k3dn evaluate --model {self.versions[0].uri}"]
+            return [command("deblur", "LEFT", "RIGHT"), command("train")]
+        return [command("evaluate", model=self.versions[0].uri)]
 
 
 def run(config: ModelsConfig) -> CatalogResult:

@@ -7,6 +7,7 @@ from pathlib import Path, PurePosixPath
 from pipelines.errors import UserError
 from pipelines.models.config import ConvertConfig
 from pipelines.models.loading import local_copy
+from pipelines.next_steps import command
 from pipelines.ray_job import refuse_lost_path
 from pipelines.storage import locate
 
@@ -37,8 +38,11 @@ class ConvertResult:
 
     def next_steps(self) -> list[str]:
         """Return what one may run next."""
-        views = "left=PICTURE" if self.single_picture else "left=LEFT right=RIGHT"
-        return [f"k3dn deblur {views} model={self.output}", f"k3dn evaluate model={self.output}"]
+        views = {"left": "PICTURE"} if self.single_picture else {"left": "LEFT", "right": "RIGHT"}
+        return [
+            command("deblur", **views, model=self.output),
+            command("evaluate", model=self.output),
+        ]
 
 
 def run(config: ConvertConfig) -> ConvertResult:

@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+import shlex
 import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -57,13 +58,13 @@ class ExportModelResult:
     def next_steps(self) -> list[str]:
         """Return a command that shows the metadata in the file."""
         if self.output.endswith(".onnx"):
-            code = f"import onnx; print(onnx.load('{self.output}').metadata_props)"
+            code = f"import onnx; print(onnx.load({self.output!r}).metadata_props)"
         else:
             code = (
-                f"import torch; files = {{'{METADATA_FILE}': ''}}; "
-                f"torch.export.load('{self.output}', extra_files=files); print(files)"
+                f"import torch; files = {{{METADATA_FILE!r}: ''}}; "
+                f"torch.export.load({self.output!r}, extra_files=files); print(files)"
             )
-        return [f'python -c "{code}"']
+        return [shlex.join(["python", "-c", code])]
 
 
 def run(config: ExportModelConfig) -> ExportModelResult:

@@ -9,6 +9,7 @@ from pipelines.models.config import RegisterConfig
 from pipelines.models.decisions import Decision, DecisionLog
 from pipelines.models.loading import load_network, local_weights, settle
 from pipelines.models.registry import client_of, register, set_despite_race
+from pipelines.next_steps import command
 from pipelines.storage import locate
 from pipelines.tracking import ensure_store, resolve_tracking_uri
 
@@ -33,8 +34,8 @@ class RegisterResult:
 
     def next_steps(self) -> list[str]:
         """Return what one may run next."""
-        steps = [f"k3dn evaluate model={self.output}"]
-        return steps if self.champion else [*steps, f"k3dn promote name={self.name}"]
+        steps = [command("evaluate", model=self.output)]
+        return steps if self.champion else [*steps, command("promote", name=self.name)]
 
 
 def run(config: RegisterConfig) -> RegisterResult:

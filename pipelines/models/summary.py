@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from pipelines.errors import UserError
 from pipelines.models.config import SummaryConfig, parse_size
+from pipelines.next_steps import command
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +40,7 @@ class SummaryResult:
 
     def next_steps(self) -> list[str]:
         """Return what one may run next."""
-        return [f"k3dn train --model {self.model}"]
+        return [command("train", model=self.model)]
 
 
 def run(config: SummaryConfig) -> SummaryResult:

@@ -21,6 +21,7 @@ from pipelines.models.facts import Known, known_of, read_facts, with_more
 from pipelines.models.fetch import beside, fetched
 from pipelines.models.figures import read_benchmark
 from pipelines.models.loading import open_weights
+from pipelines.next_steps import command
 from pipelines.progress import say
 from pipelines.storage import Location, locate
 from pipelines.tracking import resolve_tracking_uri
@@ -49,7 +50,7 @@ class WeightsResult:
 
     def next_steps(self) -> list[str]:
         """Return what one may run next."""
-        return [f"k3dn deblur LEFT RIGHT model={row.reference}" for row in self.box[-1:]]
+        return [command("deblur", "LEFT", "RIGHT", model=row.reference) for row in self.box[-1:]]
 
 
 def run(config: WeightsConfig) -> WeightsResult:

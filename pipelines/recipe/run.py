@@ -10,6 +10,7 @@ from pipelines.config import SHARED_KEYS, as_dict
 from pipelines.dataset.version import open_version
 from pipelines.errors import UserError
 from pipelines.making.provenance import code_fingerprint, processor_kind
+from pipelines.next_steps import command
 from pipelines.progress import say
 from pipelines.recipe.config import RecipeConfig
 from pipelines.recipe.stages import (
@@ -67,7 +68,7 @@ class RecipeResult:
 
     def next_steps(self) -> list[str]:
         """Return what to run next."""
-        return [f"k3dn evaluate model={self.weights} root={self.root}"]
+        return [command("evaluate", model=self.weights)]
 
 
 def run(config: RecipeConfig) -> RecipeResult:

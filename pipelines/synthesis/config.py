@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, dataclass, field, fields
 from typing import Any, Literal
 
-from pipelines.config import StepConfig, at_least, fraction, value_text
+from pipelines.config import StepConfig, aside, at_least, by_content, fraction, value_text
 from pipelines.synthesis.camera_config import OpticsConfig, SensorConfig, TargetConfig
 
 CAMERA = "camera"
@@ -29,7 +29,7 @@ MADE = (PROCEDURAL, PLACES)
 class BankConfig:
     """Measured kernels over the field, for the kernel family measured."""
 
-    file: str | None = None
+    file: str | None = by_content(None)
     """File or URL, .npy or .npz, of an array (rows, columns, 2, k, k): left view first."""
     array: str | None = None
     """Name of the array in an .npz; none takes the only one of that form."""
@@ -82,13 +82,13 @@ class SynthConfig(StepConfig):
 
     preset: str | None = None
     """camera: as real cameras; k3dn: wide ranges, 16 bit; ddd-syn, rdpd: as published."""
-    dataset: str = "synth"
+    dataset: str = by_content("synth")
     """Name of the dataset."""
-    version: str = "v1"
+    version: str = aside("v1")
     """Version to make; a published one never changes."""
-    source: str = "procedural"
+    source: str = by_content("procedural")
     """places, procedural, motorcycle, a folder (NNN_image, NNN_depth; SYNTHIA-SF), NYU's .mat."""
-    textures: str = "skimage"
+    textures: str = by_content("skimage")
     """Photographs on the surfaces of places and procedural: skimage, none, a folder or URL."""
     mirror: float = 0.5
     """Share of pairs whose RGB-D scene is mirrored, left for right, before it is photographed."""
@@ -115,7 +115,7 @@ class SynthConfig(StepConfig):
     """How layered puts layers together: over, or sum, the paper's Eq. 5."""
     light: Literal["linear", "srgb"] = "linear"
     """What is blurred: linear light, or srgb values as the published sets have it."""
-    pairs: int = 200
+    pairs: int = by_content(200)
     """Number of pairs."""
     size: str | None = "256x256"
     """Height x width of a pair in pixels; none keeps the source's own size."""
@@ -133,23 +133,23 @@ class SynthConfig(StepConfig):
     """Largest standard deviation of noise in the dark, linear light."""
     bit_depth: int = 8
     """8 or 16."""
-    val_fraction: float = 0.1
+    val_fraction: float = by_content(0.1)
     """Share of scenes, and of photographs, kept for validation."""
-    test_fraction: float = 0.1
+    test_fraction: float = by_content(0.1)
     """Share of scenes, and of photographs, kept for the test."""
     seed: int = 0
     """Every random number follows from it and the pair_id."""
-    scene_of: Literal["folder", "picture"] = "folder"
+    scene_of: Literal["folder", "picture"] = by_content("folder")
     """What is one scene, in one split, of a source with sub-folders: folder, or picture."""
     depth_unit: str = "mm"
     """Unit of a folder's depth files: mm, cm, dm, m, or the metres of one step, e.g. 0.0002."""
     device: Literal["cpu", "cuda"] = "cpu"
     """Where kernels are applied: cpu or cuda; a version is of one device."""
-    pairs_per_shard: int = 16
+    pairs_per_shard: int = by_content(16)
     """Pairs in one Parquet file; one task makes one file."""
-    max_rejected: float = 0.1
+    max_rejected: float = aside(0.1)
     """Largest share of unusable inputs, 0 to 1; with more the run fails."""
-    set_latest: bool = True
+    set_latest: bool = aside(True)
     """Let 'latest' point to this version when it is published."""
 
     def __post_init__(self) -> None:

@@ -1,12 +1,12 @@
 """The step ``synth``: dual-pixel pairs from RGB-D scenes become a dataset version."""
 
 import os
-from dataclasses import asdict, replace
+from dataclasses import replace
 from typing import Any
 
-from pipelines.config import SHARED_KEYS, as_dict
+from pipelines.config import SHARED_KEYS, as_dict, deciding
 from pipelines.making.logged import log_version
-from pipelines.making.plan import make_plan
+from pipelines.making.plan import Plan, make_plan
 from pipelines.making.provenance import code_fingerprint
 from pipelines.making.publish import VersionResult, cheap_to_read, publish
 from pipelines.storage import locate
@@ -14,37 +14,11 @@ from pipelines.synthesis.config import MADE, MOTORCYCLE, SynthConfig
 from pipelines.synthesis.measured_kernels import LoadedBank, load_bank
 from pipelines.synthesis.preset_values import published_preset
 from pipelines.synthesis.published_pairs import plan_preset
-from pipelines.synthesis.scene_sources import open_scenes
+from pipelines.synthesis.scene_sources import Scenes, open_scenes
 from pipelines.synthesis.scenes import plan_scenes
 from pipelines.synthesis.synthetic_pairs import SyntheticPairs
 
 _CODE = ("pipelines.dataset", "pictures", "synth")
-# What decides pixels: not where things lie, and not how strict the run is.
-_CONTENT = (
-    "preset",
-    "mirror",
-    "recolour",
-    "kernels",
-    "kernel_weights",
-    "lens",
-    "optics",
-    "sensor",
-    "target",
-    "renderer",
-    "composite",
-    "light",
-    "size",
-    "min_coc_px",
-    "max_coc_px",
-    "radial_distortion",
-    "gain",
-    "shot_noise",
-    "read_noise",
-    "bit_depth",
-    "seed",
-    "depth_unit",
-    "device",
-)
 
 
 def run(config: SynthConfig) -> VersionResult:
@@ -59,17 +33,7 @@ def make(config: SynthConfig) -> VersionResult:
     root = locate(config.root)
     config = with_absolute_paths(config)
     scenes, bank = open_scenes(config), load_bank(config.bank)
-    preset = published_preset(config.preset)
-    plan = make_plan(
-        dataset=config.dataset,
-        version=config.version,
-        units=plan_preset(preset, scenes, config.pairs)
-        if preset is not None
-        else plan_scenes(config, scenes),
-        rejects=scenes.rejects,
-        content_config=_content(config, scenes.kind, bank),
-        pairs_per_shard=config.pairs_per_shard,
-    )
+    plan = plan_version(config, scenes, bank)
     return publish(
         plan,
         root,
@@ -82,6 +46,21 @@ def make(config: SynthConfig) -> VersionResult:
         ray_address=config.ray_address,
         read_inputs=cheap_to_read(*scenes.locations),
         device=config.device,
+    )
+
+
+def plan_version(config: SynthConfig, scenes: Scenes, bank: LoadedBank | None) -> Plan:
+    """Return the plan of the version that a configuration describes, from its scenes."""
+    preset = published_preset(config.preset)
+    return make_plan(
+        dataset=config.dataset,
+        version=config.version,
+        units=plan_preset(preset, scenes, config.pairs)
+        if preset is not None
+        else plan_scenes(config, scenes),
+        rejects=scenes.rejects,
+        content_config=_content(config, scenes.kind, bank),
+        pairs_per_shard=config.pairs_per_shard,
     )
 
 
@@ -103,11 +82,10 @@ def _absolute(path: str, *, but: tuple[str, ...] = ()) -> str:
 
 
 def _content(config: SynthConfig, kind: str, bank: LoadedBank | None) -> dict[str, Any]:
-    values = {key: value for key, value in asdict(config).items() if key in _CONTENT}
-    # Kernels are settings: those of a version are known by their content, whatever their file.
-    kernels = {key: value for key, value in asdict(config.bank).items() if key != "file"}
-    kernels["sha256"] = None if bank is None else bank.source.sha256
-    return values | {"source": kind, "bank": kernels}
+    values = deciding(config)
+    # Measured kernels are known by their content, whatever their file.
+    values["bank"]["sha256"] = None if bank is None else bank.source.sha256
+    return values | {"source": kind}
 
 
 def _anywhere(config: SynthConfig) -> SynthConfig:

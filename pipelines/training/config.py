@@ -4,7 +4,7 @@ import math
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from pipelines.config import StepConfig
+from pipelines.config import StepConfig, aside, by_content_of, keys_aside
 from pipelines.live.config import LiveConfig
 
 
@@ -16,10 +16,10 @@ class TrainConfig(StepConfig):
     """Network: nano, tiny, lightweight, large, or package.module:factory."""
     network: dict[str, Any] = field(default_factory=dict)
     """Options of the network, for example network.width=16."""
-    datasets: list[str] = field(default_factory=lambda: ["synth"])
+    datasets: list[str] = by_content_of(lambda: ["synth"])
     """Datasets as name, name@version or name@version*8 (8 times an epoch); or synth://PACK alone:
     pairs made while training, of a pack of scenes, as live says."""
-    name: str | None = None
+    name: str | None = aside(None)
     """Name of the run; the same name goes on where it stopped. None: derived from the rest."""
     steps: int = 2000
     """Optimizer steps."""
@@ -71,52 +71,52 @@ class TrainConfig(StepConfig):
     """Seed of the first weights, the order of the samples and the augmentation."""
     live: LiveConfig = field(default_factory=LiveConfig)
     """Of datasets=synth://PACK: which scenes, lenses and sensors."""
-    pair_workers: int | None = None
+    pair_workers: int | None = aside(None)
     """Processes that make such pairs for a worker. None: all processors but one; 0: the worker."""
-    pair_device: Literal["auto", "cpu"] = "auto"
+    pair_device: Literal["auto", "cpu"] = aside("auto")
     """Where lens and sensor of such pairs are computed: auto takes the GPU that trains."""
-    num_workers: int = 2
+    num_workers: int = aside(2)
     """Training processes. They see one sequence of samples, whatever their number."""
-    cpus_per_worker: float = 0.5
+    cpus_per_worker: float = aside(0.5)
     """CPUs that Ray counts for a worker; reading the data needs some as well."""
-    readers_per_worker: int = 1
+    readers_per_worker: int = aside(1)
     """Processes that read and cut patches for a worker."""
-    cpus_per_reader: float = 0.25
+    cpus_per_reader: float = aside(0.25)
     """CPUs that Ray counts for a reader."""
-    threads_per_worker: int = 1
+    threads_per_worker: int = aside(1)
     """Threads of torch in a worker."""
-    use_gpu: bool | None = None
+    use_gpu: bool | None = aside(None)
     """One GPU a worker. None: if the cluster has that many."""
     precision: Literal["fp32", "bf16"] = "fp32"
     """Arithmetic of the network in training; the weights themselves stay float32."""
-    channels_last: bool | None = None
+    channels_last: bool | None = aside(None)
     """Hold features with their channels together in memory. None: with precision=bf16."""
-    tf32: bool = True
+    tf32: bool = aside(True)
     """Let a GPU round what it multiplies to 10 bits where precision=fp32."""
-    compile: bool = False
+    compile: bool = aside(False)
     """Train through torch.compile: the first steps take minutes, the others less; for GPUs. Where
     it cannot compile, the run goes on without."""
-    accumulate: int = 1
+    accumulate: int = aside(1)
     """Parts that a worker's share of a step is made in, one after the other, to save memory. The
     gradient is the same but for a network that normalises over the batch (form=paper)."""
-    log_every: int = 10
+    log_every: int = aside(10)
     """Steps between two records of the loss (its mean over them)."""
-    checkpoint_every: int = 100
+    checkpoint_every: int = aside(100)
     """Steps between two checkpoints: what a kill can cost at most."""
-    val_every: int = 200
+    val_every: int = aside(200)
     """Steps between two validations on whole pictures; there is always one at the end."""
-    max_val_pairs: int = 8
+    max_val_pairs: int = aside(8)
     """Pairs of the val splits that a validation takes; 0 has no validation."""
-    val_precision: Literal["fp32", "bf16"] = "fp32"
+    val_precision: Literal["fp32", "bf16"] = aside("fp32")
     """Arithmetic of validation; bf16 is faster on a GPU, and a little off."""
-    on_nan: Literal["stop", "skip"] = "stop"
+    on_nan: Literal["stop", "skip"] = aside("stop")
     """What a step whose loss or gradient is not finite does, which changes no weights: end the
     run, or be left out. Its pairs are written to the run's folder, below nan."""
-    stop_grace_s: float = 50.0
+    stop_grace_s: float = aside(50.0)
     """Seconds that a stop (Ctrl-C, SIGTERM, ray job stop) waits for a checkpoint at most."""
-    max_failures: int = 3
+    max_failures: int = aside(3)
     """How often dead workers are started again before the run fails."""
-    register: str | None = "k3dn"
+    register: str | None = aside("k3dn")
     """Name of the registered model that becomes a new version; None registers nothing."""
 
     def __post_init__(self) -> None:
@@ -169,32 +169,6 @@ class TrainConfig(StepConfig):
             raise ValueError("max_failures must be -1 (no limit), 0 or more")
 
 
-NOT_IN_DIGEST = (
-    "root",
-    "tracking_uri",
-    "ray_address",
-    "name",
-    "pair_workers",
-    "pair_device",
-    "num_workers",
-    "cpus_per_worker",
-    "readers_per_worker",
-    "cpus_per_reader",
-    "threads_per_worker",
-    "use_gpu",
-    "channels_last",
-    "tf32",
-    "compile",
-    "accumulate",
-    "log_every",
-    "checkpoint_every",
-    "val_every",
-    "val_precision",
-    "on_nan",
-    "stop_grace_s",
-    "max_val_pairs",
-    "max_failures",
-    "register",
-)
+NOT_IN_DIGEST = keys_aside(TrainConfig)
 """Keys that say where and how to run. A run may go on with other values of these: they change no
 more of the result than its rounding, as another kind of processor would."""

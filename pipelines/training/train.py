@@ -15,6 +15,7 @@ from pipelines.config import as_dict
 from pipelines.environment import prepare_environment
 from pipelines.errors import UserError
 from pipelines.failures import Terminated
+from pipelines.next_steps import command
 from pipelines.progress import say
 from pipelines.storage import Location
 from pipelines.tracking import Tracker, ensure_store, resolve_tracking_uri
@@ -78,11 +79,10 @@ class TrainResult:
 
     def next_steps(self) -> list[str]:
         """Return what to run next."""
-        where = f" root={self.root}"
         if not self.model_version:
-            return [f"k3dn evaluate model={self.weights}{where}"]
+            return [command("evaluate", model=self.weights)]
         uri = f"models:/{self.model}/{self.model_version}"
-        return [f"k3dn evaluate model={uri}{where}", f"k3dn promote name={self.model}{where}"]
+        return [command("evaluate", model=uri), command("promote", name=self.model)]
 
 
 def run(config: TrainConfig) -> TrainResult:

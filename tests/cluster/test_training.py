@@ -217,6 +217,7 @@ def test_a_killed_worker_costs_the_steps_since_the_checkpoint(
     assert "Traceback" not in told
 
 
+@pytest.mark.usefixtures("own_ray")
 def test_stopped_and_killed_drivers_leave_nothing_running_and_the_same_command_goes_on(
     config: TrainConfig, gate: Path, tmp_path: Path
 ) -> None:
@@ -252,6 +253,7 @@ def test_stopped_and_killed_drivers_leave_nothing_running_and_the_same_command_g
     assert_same_training(plan, uninterrupted(config))
 
 
+@pytest.mark.usefixtures("own_ray")
 def test_a_signal_leads_all_workers_to_a_checkpoint(config: TrainConfig, tmp_path: Path) -> None:
     """Checkpoints come by the signal alone: by themselves they would at the end."""
     config = replace(config, steps=4000, checkpoint_every=4000, val_every=4000, stop_grace_s=60.0)

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.usefixtures("demo", "own_ray")
+
 SMALL = (
     "procedural_pairs=12",
     "rgbd_pairs=16",

@@ -146,7 +146,7 @@ def _wait_for_job_server(url: str, token: str, head: subprocess.Popen[bytes], lo
 
 
 @pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
+def place(own_ray: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
     """A new user's folder with pictures in it, and a Ray cluster with a job server."""
     home = tmp_path_factory.mktemp("home")
     folder = home / "pictures"

@@ -154,6 +154,7 @@ run("datasets", f"root={disk}", "name=synth", "verify=true", "--json")
 """
 
 
+@pytest.mark.usefixtures("own_ray")
 def test_a_full_disk_is_one_line_and_loses_nothing(tmp_path: Path) -> None:
     """On a real file system of one megabyte, mounted in a namespace of its own."""
     disk = tmp_path / "disk"

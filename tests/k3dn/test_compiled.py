@@ -6,6 +6,8 @@ import torch
 
 from k3dn import TrainingObjective, build_model, deblur, explain, load_weights, save_weights
 
+pytestmark = pytest.mark.slow  # torch.export and torch.compile take their time
+
 SIZES = {"width": 4, "disparity_channels": 8}
 
 

@@ -66,6 +66,7 @@ def by_onnxruntime(proto, views):
     return torch.from_numpy(session.run(["image"], feed)[0])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("form", FORMS)
 def test_one_program_and_one_onnx_file_hold_for_many_sizes(form):
     model = awake(**FORMS[form])
@@ -82,6 +83,7 @@ def test_one_program_and_one_onnx_file_hold_for_many_sizes(form):
             torch.testing.assert_close(found, expected, rtol=0, atol=1e-4)
 
 
+@pytest.mark.slow
 def test_a_program_is_saved_loaded_and_called_with_gradients_on(tmp_path):
     model = awake(srp=False)
     torch.export.save(export_program(model), tmp_path / "network.pt2")

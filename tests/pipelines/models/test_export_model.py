@@ -15,6 +15,8 @@ from pipelines.errors import UserError
 from pipelines.models import export_model
 from pipelines.models.config import ExportModelConfig
 
+pytestmark = pytest.mark.slow  # torch.export and torch.compile take their time
+
 NARROW = {
     "width": 2,
     "disparity_channels": 4,

@@ -57,6 +57,7 @@ def until(condition: Callable[[], bool], process: "subprocess.Popen[Any]") -> No
         time.sleep(0.01)  # poll of another process: there is nothing to wait on
 
 
+@pytest.mark.slow
 def test_a_signal_stops_it_behind_a_checkpoint(tmp_path: Path) -> None:
     """The only checkpoint before the end is the one that the signal asked for."""
     write_small_datasets(str(tmp_path))
@@ -74,6 +75,7 @@ def test_a_signal_stops_it_behind_a_checkpoint(tmp_path: Path) -> None:
     assert again.validation == whole.validation
 
 
+@pytest.mark.slow
 def test_a_recipe_that_was_killed_ends_as_one_that_was_not(tmp_path: Path) -> None:
     write_small_datasets(str(tmp_path))
     whole = run(short(tmp_path, "whole"))

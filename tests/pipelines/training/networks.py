@@ -65,3 +65,8 @@ def gated(gate: str, at: int) -> nn.Module:
 
 def unstable(at: int, until: int | None = None) -> nn.Module:
     return UnstableNetwork(at, until)
+
+
+def doubled(width: int = 2) -> nn.Module:
+    """In double precision, so that two ways to one gradient agree to many digits."""
+    return TinyNetwork(width).double()

@@ -1,0 +1,150 @@
+"""Two worked examples of each step, which its help begins with."""
+
+from collections.abc import Mapping
+from types import MappingProxyType
+
+EXAMPLES: Mapping[str, tuple[tuple[str, str], tuple[str, str]]] = MappingProxyType(
+    {
+        "demo": (
+            ("k3dn demo", "everything in small, with a page at the end"),
+            ("k3dn demo steps=2000 root=/data/demo", "train longer, elsewhere"),
+        ),
+        "doctor": (
+            ("k3dn doctor", "check this machine"),
+            ("k3dn doctor root=s3://bucket/k3dn", "check the storage as well"),
+        ),
+        "ingest": (
+            ("k3dn ingest dd_dp_dataset", "a published set, unpacked"),
+            (
+                "k3dn ingest shots left='l/*.png' right='r/*.png' target='t/*.png' dataset=mine",
+                "pictures of your own, in folders of your own",
+            ),
+        ),
+        "synth": (
+            ("k3dn synth pairs=2000", "pairs from made-up scenes"),
+            (
+                "k3dn synth preset=camera source=RGBD dataset=rooms",
+                "photographs of RGB-D scenes, as real cameras take them",
+            ),
+        ),
+        "regenerate": (
+            ("k3dn regenerate synth.pairs=2000", "store the settings and make the next version"),
+            ("k3dn regenerate", "the next version, with the settings that are stored"),
+        ),
+        "datasets": (
+            ("k3dn datasets", "list all versions"),
+            ("k3dn datasets synth@v1 verify=true", "show one and check every file"),
+        ),
+        "compare": (
+            ("k3dn compare dpd-blur,synth", "a page with both over each other"),
+            ("k3dn compare dpd-blur@v1,synth@v2 pairs=200", "more pairs of each"),
+        ),
+        "export": (
+            ("k3dn export synth pictures", "all pairs as PNG files"),
+            ("k3dn export synth@v1 pictures splits=test", "the test split alone"),
+        ),
+        "train": (
+            ("k3dn train datasets='synth,dpd-blur*8' name=first", "real pairs count eightfold"),
+            (
+                "k3dn train model=tiny start_from=box:tiny steps=20000 precision=bf16",
+                "go on from the weights in the box, on a GPU",
+            ),
+        ),
+        "tune": (
+            ("k3dn tune trials=8", "search lambda_1 and the number of kernels"),
+            ("k3dn tune train.datasets=dpd-blur train.model=tiny", "of another network and data"),
+        ),
+        "recipe": (
+            ("k3dn recipe effort=0.1 bare=true", "try everything out on this machine"),
+            ("k3dn recipe model=tiny photographs=PHOTOS scenes=RGBD", "weights for your pictures"),
+        ),
+        "evaluate": (
+            ("k3dn evaluate datasets=synth,dpd-blur", "measure the newest model"),
+            ("k3dn evaluate model=box:nano split=val", "measure the weights in the box"),
+        ),
+        "promote": (
+            ("k3dn promote datasets=synth,dpd-blur", "let the gate decide on the newest model"),
+            ("k3dn promote candidate=3 min_gain_db=0.1", "ask more of version 3"),
+        ),
+        "rollback": (
+            ("k3dn rollback", "give the champion's place back"),
+            ("k3dn rollback name=pictures", "of another registered model"),
+        ),
+        "models": (
+            ("k3dn models", "list what there is"),
+            ("k3dn models version=3", "show one version"),
+        ),
+        "register": (
+            ("k3dn register box:nano champion=true", "begin with the weights in the box"),
+            ("k3dn register mine.safetensors name=pictures", "weights of your own"),
+        ),
+        "weights": (
+            ("k3dn weights", "list the weights in the box"),
+            ("k3dn weights install mine.safetensors", "add a file to it"),
+        ),
+        "card": (
+            ("k3dn card models:/k3dn@champion output=card.md", "of the champion"),
+            ("k3dn card mine.safetensors output=card.md", "of a weights file"),
+        ),
+        "deblur": (
+            ("k3dn deblur left.png right.png -o sharp.png", "by the weights in the box"),
+            (
+                "k3dn deblur left.png right.png model=models:/k3dn@champion memory=4GB",
+                "by the champion, with more memory and fewer tiles",
+            ),
+        ),
+        "export-model": (
+            ("k3dn export-model output=k3dn.onnx", "the champion, as ONNX"),
+            ("k3dn export-model model=box:nano output=nano.pt2", "for torch.export"),
+        ),
+        "convert": (
+            ("k3dn convert best.pt authors.safetensors", "the authors' checkpoint"),
+            ("k3dn convert best.pt authors.safetensors --dry-run", "see what it would do"),
+        ),
+        "summary": (
+            ("k3dn summary tiny", "count a network"),
+            ("k3dn summary nano size=1152x1792 width=16", "with other options, on a large picture"),
+        ),
+    }
+)
+
+GROUPS: Mapping[str, Mapping[str, tuple[str, ...]]] = MappingProxyType(
+    {
+        "train": {
+            "Common": ("datasets", "model", "name", "steps", "batch_size", "lr", "start_from"),
+            "Data": ("patch", "exchange_views", "recolour", "same_views", "noise", "seed"),
+            "Network": ("network", "train_only", "precision"),
+            "Optimisation": (
+                *("warmup_steps", "weight_decay", "grad_clip", "ema", "lambda_1", "deblur_loss"),
+                *("reblur_loss", "reblur_every", "disparity_loss", "accumulate", "compile"),
+                "channels_last",
+            ),
+            "Cluster": (
+                *("num_workers", "use_gpu", "cpus_per_worker", "threads_per_worker"),
+                *("readers_per_worker", "cpus_per_reader", "max_failures", "stop_grace_s"),
+            ),
+            "Records": ("log_every", "checkpoint_every", "val_every", "max_val_pairs", "register"),
+        },
+        "synth": {
+            "Common": ("preset", "source", "pairs", "size", "dataset", "version", "seed"),
+            "Scenes": (
+                *("textures", "mirror", "recolour", "scene_of", "depth_unit"),
+                *("val_fraction", "test_fraction"),
+            ),
+            "Blur": (
+                *("kernels", "kernel_weights", "max_coc_px", "min_coc_px", "renderer"),
+                *("composite", "light", "radial_distortion"),
+            ),
+            "Sensor": ("gain", "shot_noise", "read_noise", "bit_depth"),
+            "Records": ("pairs_per_shard", "max_rejected", "set_latest", "device"),
+        },
+        "recipe": {
+            "Common": ("name", "model", "photographs", "scenes", "effort"),
+            "Data": ("datasets", "pairs", "size", "frame_width", "blur", "seed"),
+            "Machine": ("bare", "threads", "precision"),
+            "Records": ("checkpoint_every", "val_every", "max_val_pairs"),
+        },
+    }
+)
+"""Headings of a step's keys, the commonly used ones first. A key that stands under none is shown
+behind them; a step that is not here has few enough to be shown together."""
