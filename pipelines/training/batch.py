@@ -58,13 +58,13 @@ def collate(columns: Mapping[str, NDArray[Any]]) -> Batch:
 
 
 def as_float(values: Tensor) -> Tensor:
-    """Return pictures as float32 in [0, 1], radii as float32.
+    """Return pictures as floats in [0, 1], radii as floats: float32, or double as they came.
 
     int16 holds the bits of 16-bit values, of which 65535 is 1: few operators take torch's uint16.
     """
     if values.dtype == torch.int16:
         return values.to(torch.int32).bitwise_and_(0xFFFF).to(torch.float32).div_(65535.0)
-    return values.to(torch.float32)
+    return values.to(torch.promote_types(values.dtype, torch.float32))
 
 
 def wants_coc(config: TrainConfig) -> bool:

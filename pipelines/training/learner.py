@@ -221,7 +221,7 @@ class Learner:
         # Shorter at first: the first weights are noise that a long average would keep.
         decay = min(self._config.ema, (1 + step) / (10 + step))
         moved = torch._foreach_sub(current, kept)
-        torch._foreach_mul_(moved, done * (1 - decay))
+        torch._foreach_mul_(moved, done.double() * (1 - decay))
         torch._foreach_add_(kept, moved)
         for average, now in self._others:
             average.copy_(now)

@@ -20,7 +20,7 @@ from pipelines.storage import Location, locate
 from pipelines.training.checkpoint import complete_steps
 from pipelines.training.config import TrainConfig
 from pipelines.training.context import ProcessContext
-from pipelines.training.learner import Learner
+from pipelines.training.learner import Learner, as_values
 from pipelines.training.loader import Batch, local_batches
 from pipelines.training.loop import OUTCOME, WEIGHTS, fit
 from pipelines.training.order import rank_slice
@@ -98,7 +98,7 @@ def learned(config: TrainConfig) -> tuple[Rows, Weights, Weights]:
         part = slice(places.start, places.stop)
         share = [pictures[part] for pictures in (batch.left, batch.right, batch.target)]
         own = Batch(batch.index[part], batch.pair_id[part], *share, None)
-        rows.append(learner.step(step, own, stop=context.rank == 1))
+        rows.append(as_values(learner.step(step, own, stop=context.rank == 1)))
     state = learner.state()
     return rows, state["model"], state.get("average", state["model"])
 
