@@ -9,8 +9,9 @@ Student's t for normal data (T. C. Hesterberg, "What Teachers Should Know About 
 same scores give the same interval.
 """
 
+import functools
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from statistics import NormalDist
 
@@ -19,6 +20,8 @@ from numpy.typing import NDArray
 
 RESAMPLES = 4000
 _SEED = 20230618
+_AT_ONCE = 1 << 22
+"""Numbers drawn and held at a time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,8 +80,25 @@ def _resampled_means(
     count = len(sizes)
     if count < 2 or not np.isfinite(numbers).all():
         return None, float(numbers.mean()), count
-    drawn = np.random.default_rng(_SEED).integers(0, count, (resamples, count))
-    return sums[drawn].sum(axis=1) / sizes[drawn].sum(axis=1), float(numbers.mean()), count
+    means = [times @ sums / (times @ sizes) for times in _drawings(count, resamples)]
+    return np.concatenate(means), float(numbers.mean()), count
+
+
+def _drawings(count: int, resamples: int) -> Iterator[NDArray[np.float64]]:
+    """How often each scene is drawn, ``(some resamples, count)`` at a time."""
+    if resamples * count <= _AT_ONCE:
+        yield _drawn(count, resamples, 0)
+        return
+    step = max(_AT_ONCE // count, 1)
+    for start in range(0, resamples, step):
+        # Not kept: the next call draws the same again.
+        yield _drawn.__wrapped__(count, min(step, resamples - start), start)
+
+
+@functools.lru_cache(maxsize=4)
+def _drawn(count: int, resamples: int, start: int) -> NDArray[np.float64]:
+    random = np.random.default_rng((_SEED, start))
+    return random.multinomial(count, np.full(count, 1 / count), resamples).astype(np.float64)
 
 
 def _quantile(means: NDArray[np.float64], share: float, scenes: int) -> float:

@@ -87,7 +87,7 @@ class GateRules:
     """Datasets on which a gain must be shown. None named: the first of datasets."""
     min_scenes: int = 10
     """A required dataset must hold at least so many scenes."""
-    confidence: float = 0.95
+    confidence: float = 0.975
     """With which the gain must exceed its limit: one-sided, paired bootstrap over scenes."""
     min_gain_db: float = 0.0
     """The lower bound of the gain over the champion must exceed this on required datasets."""
@@ -101,7 +101,7 @@ class GateRules:
     """No dataset may lie further below the champion, or without one below its input, in SSIM."""
     mae_tolerance: float = 0.03
     """No dataset may exceed the champion, or without one its input, by a larger share in MAE."""
-    region_tolerance_db: float = 0.3
+    region_tolerance_db: float = 0.5
     """Pixels in focus, near and far may each lie no further below the champion, where known."""
     max_seconds_per_megapixel: float | None = None
     """Most time a megapixel, the median over pictures. None: no budget."""
@@ -123,7 +123,7 @@ class GateRules:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PromoteConfig(MeasureConfig):
-    """``k3dn promote``: make the challenger the champion if it meets the rules on the same pairs."""
+    """``k3dn promote``: make the challenger the champion if it meets the rules of the gate."""
 
     name: str = "k3dn"
     """Registered model."""

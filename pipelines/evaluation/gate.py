@@ -124,9 +124,7 @@ def _finite_rule(candidate: Sequence[PairScore]) -> RuleResult:
     return RuleResult("finite", "all", float(bad), 0.0, "pairs", bad == 0, says)
 
 
-def _leakage(
-    datasets: Sequence[str], leaks: Mapping[str, str], unknown: str
-) -> list[RuleResult]:
+def _leakage(datasets: Sequence[str], leaks: Mapping[str, str], unknown: str) -> list[RuleResult]:
     found = []
     for name in datasets:
         seen = leaks.get(name, "")
@@ -186,9 +184,7 @@ def _gain(
     return RuleResult(f"gain over {over}", name, bound, limit, "dB", bound > limit, says)
 
 
-def _kept(
-    over: str, name: str, gains: Sequence[float], tolerance: float, unit: str
-) -> RuleResult:
+def _kept(over: str, name: str, gains: Sequence[float], tolerance: float, unit: str) -> RuleResult:
     mean = math.fsum(gains) / len(gains)
     against = "its blurred input" if over == "input" else "the champion"
     says = f"{mean:+.2f} {unit} against {against}, no less than {-tolerance:g} allowed"
@@ -218,9 +214,7 @@ def _mae(name: str, pairs: Sequence[Pair], tolerance: float) -> RuleResult:
     return RuleResult("MAE", name, more, tolerance, "", more <= tolerance, says)
 
 
-def _region(
-    name: str, region: str, pairs: Sequence[Pair], tolerance: float
-) -> list[RuleResult]:
+def _region(name: str, region: str, pairs: Sequence[Pair], tolerance: float) -> list[RuleResult]:
     """No row without a champion or without known blur radii."""
     changes = []
     for ours, theirs in pairs:

@@ -99,7 +99,9 @@ def _trained_on(model: SettledModel, tracking_uri: str, root: Location, depth: i
     try:
         earlier = _trained_on(settle(start, tracking_uri), tracking_uri, root, depth - 1)
     except UserError:
-        earlier = Training((), f"{start}, with which its training began, is not there any more")
+        earlier = Training(
+            (), f"what {start}, with which its training began, has seen is not known"
+        )
     return Training((*sets, *earlier.sets), earlier.unknown)
 
 

@@ -14,9 +14,7 @@ IN_FOCUS, NEAR, FAR = "in focus", "near", "far"
 IN_FOCUS_PX = 0.5
 """Largest blur radius of a pixel in focus."""
 RADIUS_EDGES_PX = (0.5, 1.0, 2.0, 4.0, 8.0, 16.0)
-ERROR_EDGES = tuple(
-    step / 255 for step in (0, 0.5, 1, 1.5, 2, 3, 4, 6, 8, 12, 16, 24, 32, 64, 256)
-)
+ERROR_EDGES = tuple(step / 255 for step in (0, 0.5, 1, 1.5, 2, 3, 4, 6, 8, 12, 16, 24, 32, 64, 256))
 """Of absolute errors, of [0, 1]; the last lies above 1."""
 MIN_PIXELS = 64
 """Fewer pixels say nothing of their kind."""

@@ -12,10 +12,10 @@ import torch
 import k3dn
 from pipelines.dataset.version import open_version
 from pipelines.errors import UserError
-from pipelines.models import evaluate
-from pipelines.models.config import EvaluateConfig
+from pipelines.evaluation import evaluate
+from pipelines.evaluation.config import EvaluateConfig
 from pipelines.models.loading import settle
-from pipelines.models.registry import client_of
+from pipelines.models.registry import client_of, resolve
 from pipelines.models.scores import INPUT, to_unit
 from pipelines.storage import locate
 
@@ -33,7 +33,7 @@ def test_figures_are_those_of_the_network(
     config = EvaluateConfig(
         root=root,
         tracking_uri=tracking_uri,
-        model="models:/measured@challenger",
+        model=["models:/measured@challenger"],
         datasets=["bright"],
         num_workers=1,
     )
@@ -49,17 +49,34 @@ def test_figures_are_those_of_the_network(
     pairs = pq.read_table(Path(result.output) / "pairs.parquet").to_pylist()
     assert [pair["pair_id"] for pair in pairs] == ["pair-0", "pair-1"]
     kept = json.loads((Path(result.output) / "result.json").read_text())
-    assert kept["model"] == "models:/measured/1"
+    assert kept["references"] == ["models:/measured/1"]
 
-    assert result.run_id is not None
-    metrics = client_of(tracking_uri).get_run(result.run_id).data.metrics
+    (run_id,) = result.run_ids
+    run = client_of(tracking_uri).get_run(run_id)
+    (used,) = run.inputs.dataset_inputs
+    assert used.dataset.name == "bright@v1"
+    assert open_version(locate(root), "bright").digest.startswith(used.dataset.digest)
+    metrics = run.data.metrics
     assert metrics["bright/v1/output_psnr"] == pytest.approx(after.psnr)
     assert metrics["bright/v1/input_psnr"] == pytest.approx(before.psnr)
 
-    stamp = (Path(result.output) / "result.json").stat().st_mtime_ns
+    version = resolve("models:/measured/1", tracking_uri)
+    assert "2 pictures of 2 scenes" in version.tags["k3dn.evaluation.bright/v1.test"]
+    details = client_of(tracking_uri).get_model_version("measured", "1")
+    assert "| bright@v1 | measured v1 | 2 (2) |" in details.description
+    logged = client_of(tracking_uri).get_logged_model(details.model_id)
+    assert {m.key: m.value for m in logged.metrics}["bright/v1/output_psnr"] == pytest.approx(
+        after.psnr
+    )
+
+    def stamps() -> list[int]:
+        kept = Path(root, "_evaluations").glob("*/result.json")
+        return sorted(path.stat().st_mtime_ns for path in kept)
+
+    before_again = stamps()
     again = evaluate.run(config)
-    assert (again.rows, again.run_id) == (result.rows, result.run_id)  # no second run in MLflow
-    assert (Path(result.output) / "result.json").stat().st_mtime_ns == stamp  # read, not computed
+    assert (again.rows, again.run_ids) == (result.rows, result.run_ids)  # no second run in MLflow
+    assert stamps() == before_again  # read, not computed
 
 
 @pytest.mark.usefixtures("ray_cluster")
@@ -70,7 +87,7 @@ def test_a_worker_that_fits_on_no_node_is_one_line(
 ) -> None:
     """Instead of waiting for ever."""
     register_offset("roomy", 0.19)
-    common = {"root": root, "tracking_uri": tracking_uri, "model": "models:/roomy@challenger"}
+    common = {"root": root, "tracking_uri": tracking_uri, "model": ["models:/roomy@challenger"]}
     with pytest.raises(UserError, match=r"cpus_per_worker=4 fits on no node: .* 2 CPUs"):
         evaluate.run(EvaluateConfig(**common, datasets=["bright"], cpus_per_worker=4))  # type: ignore[arg-type]
 
@@ -104,13 +121,13 @@ def test_a_weights_file_is_measured_too(root: str, tmp_path: Path) -> None:
         EvaluateConfig(
             root=root,
             tracking_uri=f"sqlite:///{tmp_path}/m.db",  # a folder is in its way
-            model=str(path),
+            model=[str(path)],
             datasets=["bright@v1"],
             max_pairs=1,
             num_workers=1,
         )
     )
-    assert result.run_id is None
+    assert result.run_ids == ()
     pair = open_version(locate(root), "bright").read_pair("test", 0)
     assert pair.target is not None
     restored = k3dn.deblur(network, to_unit(pair.left), to_unit(pair.right), precision="fp32")
@@ -125,7 +142,7 @@ def test_unknown_dataset_and_empty_split_are_one_line(
     tracking_uri: str,
 ) -> None:
     register_offset("measured", 0.15)
-    common = {"root": root, "tracking_uri": tracking_uri, "model": "models:/measured@challenger"}
+    common = {"root": root, "tracking_uri": tracking_uri, "model": ["models:/measured@challenger"]}
     with pytest.raises(UserError, match="did you mean 'bright'"):
         evaluate.run(EvaluateConfig(**common, datasets=["brigth"]))  # type: ignore[arg-type]
     with pytest.raises(UserError, match="has no val pairs"):
