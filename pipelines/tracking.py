@@ -56,6 +56,11 @@ def resolve_tracking_uri(config: StepConfig) -> str:
             "which is deleted; set MLFLOW_TRACKING_URI (or tracking_uri) to your MLflow server"
         )
     path = root / "_mlflow" / "mlflow.db" if root else Path("mlflow.db").absolute()
+    if taken := sorted(set("%?#") & set(str(path))):
+        raise UserError(
+            f"the MLflow store would lie at {path}, and a SQLite URL cannot hold "
+            f"{' '.join(taken)}; take a folder of another name, or set tracking_uri"
+        )
     return f"{_SQLITE}{path}"
 
 

@@ -178,8 +178,8 @@ def _gain(
     mean, won = math.fsum(gains) / len(gains), sum(gain > 0 for gain in gains)
     against = "the blurred input" if over == "input" else "the champion"
     says = (
-        f"{mean:+.2f} dB against {against}, at least {bound:+.2f} with {confidence:.0%} confidence "
-        f"(better on {won} of {len(gains)} pairs), more than {limit:g} needed"
+        f"{mean:+.2f} dB against {against}, at least {bound:+.2f} with "
+        f"{100 * confidence:g}% confidence (better on {won} of {len(gains)} pairs), more than {limit:g} needed"
     )
     return RuleResult(f"gain over {over}", name, bound, limit, "dB", bound > limit, says)
 

@@ -53,6 +53,7 @@ class ModelProcess:
         if not reference.startswith("models:/") and reference != factory:
             reference = str(self._files.enter_context(local_weights(reference)))
         self._log = self._files.enter_context(tempfile.TemporaryFile())  # noqa: SIM115
+        folder = self._files.enter_context(tempfile.TemporaryDirectory(prefix="k3dn-model-"))
         ours, theirs = Pipe()
         search = os.pathsep.join(path or str(Path.cwd()) for path in sys.path)
         environment = {**os.environ, "PYTHONPATH": search}
@@ -60,7 +61,7 @@ class ModelProcess:
             environment["CUDA_VISIBLE_DEVICES"] = ""
         command = [sys.executable, "-P", "-m", "pipelines.models.model_server"]
         self._child = subprocess.Popen(
-            [*command, str(theirs.fileno()), reference, tracking_uri or "", factory or ""],
+            [*command, str(theirs.fileno()), reference, tracking_uri or "", factory or "", folder],
             stdin=subprocess.DEVNULL,
             stdout=self._log,
             stderr=self._log,

@@ -1,7 +1,7 @@
 """The child of ``ModelProcess``: load one model, answer until the parent is gone.
 
-``python -m pipelines.models.model_server PIPE REFERENCE TRACKING_URI FACTORY``. Must not import
-``k3dn`` before the model is loaded: a registered version brings its own.
+``python -m pipelines.models.model_server PIPE REFERENCE TRACKING_URI FACTORY FOLDER``. Must not
+import ``k3dn`` before the model is loaded: a registered version brings its own.
 """
 
 import json
@@ -29,8 +29,12 @@ class Loaded:
     """The module; None where a version of another form does not show it."""
 
 
-def load(reference: str, tracking_uri: str, factory: str | None) -> Loaded:
-    """Load a registered version, a weights file, or what a factory builds."""
+def load(reference: str, tracking_uri: str, factory: str | None, folder: str) -> Loaded:
+    """Load a registered version, a weights file, or what a factory builds.
+
+    folder: takes a copy of the version. MLflow writes beside what it loads, and who may read a
+    store need not be allowed to write there.
+    """
     if not reference.startswith("models:/"):
         return _load_here(reference, factory)
     prepare_environment()
@@ -39,7 +43,7 @@ def load(reference: str, tracking_uri: str, factory: str | None) -> Loaded:
     mlflow.set_tracking_uri(tracking_uri)
     mlflow.set_registry_uri(tracking_uri)
     # The model itself, behind MLflow's schema, which takes floats alone.
-    loaded = mlflow.pyfunc.load_model(reference)
+    loaded = mlflow.pyfunc.load_model(reference, dst_path=folder)
     model: Any = loaded.unwrap_python_model()
     known = [parameter.name for parameter in loaded.metadata.get_params_schema() or []]
 
@@ -130,4 +134,5 @@ def _counted(network: Any, height: int, width: int) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    serve(Connection(int(sys.argv[1])), load(sys.argv[2], sys.argv[3], sys.argv[4] or None))
+    _, pipe, *what, where = sys.argv
+    serve(Connection(int(pipe)), load(what[0], what[1], what[2] or None, where))
