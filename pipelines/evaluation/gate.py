@@ -179,7 +179,8 @@ def _gain(
     against = "the blurred input" if over == "input" else "the champion"
     says = (
         f"{mean:+.2f} dB against {against}, at least {bound:+.2f} with "
-        f"{100 * confidence:g}% confidence (better on {won} of {len(gains)} pairs), more than {limit:g} needed"
+        f"{100 * confidence:g}% confidence (better on {won} of {len(gains)} pairs), "
+        f"more than {limit:g} needed"
     )
     return RuleResult(f"gain over {over}", name, bound, limit, "dB", bound > limit, says)
 

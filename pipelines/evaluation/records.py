@@ -10,7 +10,12 @@ from pipelines.evaluation.config import EvaluateConfig
 from pipelines.evaluation.summary import MethodFigures
 from pipelines.evaluation.tables import Costs, markdown, with_interval
 from pipelines.models.loading import SettledModel
-from pipelines.models.registry import client_of, experiment_of, set_despite_race
+from pipelines.models.registry import (
+    client_of,
+    experiment_of,
+    logged_model_id,
+    set_despite_race,
+)
 from pipelines.models.scores import INPUT
 from pipelines.progress import say
 from pipelines.storage import Location, locate
@@ -126,8 +131,7 @@ def _on_version(
             set_despite_race(
                 client.set_model_version_tag, name, number, f"k3dn.evaluation.{where}", text
             )
-    found = client.get_model_version(name, number)
-    model_id = getattr(found, "model_id", None)
+    model_id = logged_model_id(name, number, client.tracking_uri)
     if model_id:
         metrics = [Metric(key, value, now, 0, model_id=model_id) for key, value in values.items()]
         client.log_batch(run_id, metrics=metrics)

@@ -46,7 +46,7 @@ def onto_truth(picture: Picture, truth: Picture) -> tuple[Picture, Picture]:
         borderMode=cv2.BORDER_REFLECT,
     )
     inner = np.s_[RIM_PX:-RIM_PX, RIM_PX:-RIM_PX]
-    return np.clip(moved, 0, 1)[inner], truth[inner]
+    return np.clip(np.asarray(moved, np.float32), 0, 1)[inner], truth[inner]
 
 
 def _shifts(picture: Picture, truth: Picture) -> NDArray[np.float32]:
@@ -71,9 +71,10 @@ def _shift(picture: Picture, truth: Picture) -> tuple[float, float]:
 
     start: Any = np.eye(2, 3, dtype=np.float32)
     stop = (cv2.TERM_CRITERIA_EPS | cv2.TERM_CRITERIA_COUNT, _STEPS, _ENOUGH)
+    everywhere = np.ones(truth.shape, np.uint8)
     try:
         _, found = cv2.findTransformECC(
-            truth, picture, start, cv2.MOTION_TRANSLATION, stop, None, 5
+            truth, picture, start, cv2.MOTION_TRANSLATION, stop, everywhere, 5
         )
     except cv2.error:  # no texture to hold on to
         return (np.nan, np.nan)

@@ -22,7 +22,9 @@ import warnings
 from typing import Any
 
 import numpy as np
+from mlflow.exceptions import MlflowException
 from mlflow.models import set_model
+from mlflow.protos.databricks_pb2 import INVALID_PARAMETER_VALUE
 from mlflow.pyfunc import PythonModel
 
 _DEPTHS = {8: np.uint8, 16: np.uint16}
@@ -121,13 +123,16 @@ with warnings.catch_warnings(record=True):
             }
             settings["tile_px"] = settings.get("tile_px") or None
             bits = settings.pop("bits", 0)
-            left, form = taken(model_input["left"], "left", bits)
-            right = None
-            if model_input.get("right") is not None:
-                right, other = taken(model_input["right"], "right", bits)
-                if other != form:
-                    raise ValueError(f"the views must have one form, got {form} and {other}")
-            return given_back(deblur(self.network, left, right, **settings), form)
+            try:
+                left, form = taken(model_input["left"], "left", bits)
+                right = None
+                if model_input.get("right") is not None:
+                    right, other = taken(model_input["right"], "right", bits)
+                    if other != form:
+                        raise ValueError(f"the views must have one form, got {form} and {other}")
+                return given_back(deblur(self.network, left, right, **settings), form)
+            except ValueError as error:  # what MLflow's server tells who asked, with status 400
+                raise MlflowException(str(error), INVALID_PARAMETER_VALUE) from error
 
 
 set_model(DualPixelDeblurring())

@@ -15,7 +15,7 @@ from pipelines.errors import UserError
 from pipelines.evaluation import evaluate
 from pipelines.evaluation.config import EvaluateConfig
 from pipelines.models.loading import settle
-from pipelines.models.registry import client_of, resolve
+from pipelines.models.registry import client_of, logged_model_id, resolve
 from pipelines.models.scores import INPUT, to_unit
 from pipelines.storage import locate
 
@@ -64,7 +64,8 @@ def test_figures_are_those_of_the_network(
     assert "2 pictures of 2 scenes" in version.tags["k3dn.evaluation.bright/v1.test"]
     details = client_of(tracking_uri).get_model_version("measured", "1")
     assert "| bright@v1 | measured v1 | 2 (2) |" in details.description
-    logged = client_of(tracking_uri).get_logged_model(details.model_id)
+    model_id = logged_model_id("measured", "1", tracking_uri)
+    logged = client_of(tracking_uri).get_logged_model(model_id)
     assert {m.key: m.value for m in logged.metrics}["bright/v1/output_psnr"] == pytest.approx(
         after.psnr
     )

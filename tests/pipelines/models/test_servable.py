@@ -12,7 +12,7 @@ import pytest
 import torch
 
 import k3dn
-from pipelines.models.registry import client_of, mlflow_store, register
+from pipelines.models.registry import logged_model_id, mlflow_store, register
 from pipelines.models.servable import taken
 
 
@@ -130,7 +130,7 @@ def test_a_version_says_nothing_of_the_machine_that_made_it(
 ) -> None:
     import mlflow
 
-    model_id = client_of(tracking_uri).get_model_version("kinds", "1").model_id
+    model_id = logged_model_id("kinds", "1", tracking_uri)
     with mlflow_store(tracking_uri):
         local = mlflow.artifacts.download_artifacts(f"models:/{model_id}", dst_path=str(tmp_path))
     text = Path(local, "MLmodel").read_text()
