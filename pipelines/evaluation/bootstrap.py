@@ -19,6 +19,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 RESAMPLES = 4000
+FEWEST = 5
+"""Fewer scenes have no interval: a resampled mean cannot leave the range of what was seen."""
 _SEED = 20230618
 _AT_ONCE = 1 << 22
 """Numbers drawn and held at a time."""
@@ -30,7 +32,7 @@ class Estimate:
 
     mean: float
     low: float
-    """Bounds of the interval; NaN where there are fewer than two scenes."""
+    """Bounds of the interval; NaN where there are fewer than FEWEST scenes."""
     high: float
     pictures: int
     scenes: int
@@ -51,7 +53,7 @@ def estimate(
     tail = (1 - confidence) / 2
     means, mean, count = _resampled_means(values, scenes, resamples)
     low = high = math.nan
-    if means is not None:
+    if means is not None and count >= FEWEST:
         low, high = (_quantile(means, q, count) for q in (tail, 1 - tail))
     return Estimate(mean, low, high, len(values), count)
 

@@ -213,7 +213,7 @@ def _details(shown: Shown) -> str:
     )
     window = np.s_[y : y + side, x : x + side]
     psnr = {INPUT: shown.input_psnr, **shown.psnr}
-    tiles = []
+    tiles, errors = [], []
     for name, picture in all_.items():
         figure = f", {psnr[name]:.2f} dB" if name in psnr else ""
         caption = html.escape(f"{name}{figure}")
@@ -222,8 +222,8 @@ def _details(shown: Shown) -> str:
         if name != "truth":
             shown_error = jpeg(_error(picture, shown.target))
             title = html.escape(f"error of {name}")
-            tiles.append(_tile(shown_error, f"error of {name}", title, width, height))
-    return f'<div class="details">{"".join(tiles)}</div>'
+            errors.append(_tile(shown_error, f"error of {name}", title, width, height))
+    return "".join(f'<div class="details">{"".join(row)}</div>' for row in (tiles, errors))
 
 
 def _tile(source: str, alt: str, caption: str, width: int, height: int) -> str:
@@ -238,7 +238,7 @@ def _error(picture: Picture, target: Picture) -> np.ndarray:
 
 
 def _blur(content: PageContent) -> str:
-    parts = []
+    parts, tables = [], []
     for dataset, rows in _by_dataset(content.rows):
         methods = [row for row in rows if row.by_kind]
         kinds = [k for k in RADIUS_NAMES if any(k in row.by_kind for row in methods)]
@@ -260,14 +260,15 @@ def _blur(content: PageContent) -> str:
             f'dB<output></output></figcaption>{drawn}<div class="axis">blur radius, px</div>'
             "</figure>"
         )
-        parts.append(_sides(dataset, methods))
+        tables.append(_sides(dataset, methods))
     if not parts:
         return ""
     about = (
         '<p class="about">Pixels of synthetic pairs by the true radius of their blur, and by the '
         "side of focus. Bars are 95 % intervals over scenes.</p>"
     )
-    return about + legend([INPUT, *content.methods]) + f'<div class="charts">{"".join(parts)}</div>'
+    charts = f'<div class="charts">{"".join(parts)}</div>'
+    return about + legend([INPUT, *content.methods]) + charts + "".join(tables)
 
 
 def _with_gap(rows: Sequence[MethodFigures]) -> list[MethodFigures]:
@@ -277,7 +278,8 @@ def _with_gap(rows: Sequence[MethodFigures]) -> list[MethodFigures]:
 
 def _sides(dataset: str, rows: Sequence[MethodFigures]) -> str:
     kinds = (IN_FOCUS, NEAR, FAR)
-    head = "".join(f'<th scope="col">{name}</th>' for name in ("Method", *kinds))
+    names = (f"{dataset}, gain in dB", *kinds)
+    head = "".join(f'<th scope="col">{html.escape(name)}</th>' for name in names)
     body = "".join(
         f'<tr><th scope="row">{html.escape(row.method)}</th>'
         + "".join(

@@ -79,10 +79,14 @@ def cost_cells(method: str, rows: Sequence[MethodFigures], costs: Costs) -> tupl
         "—" if counted is None else f"{counted[1] / 1e9:.1f} G",
         "—"
         if timed is None or timed.seconds_per_megapixel is None
-        else f"{1000 * timed.seconds_per_megapixel:.0f} ms",
+        else _time(timed.seconds_per_megapixel),
         "—" if timed is None or timed.peak_mib is None else f"{timed.peak_mib:.0f} MiB",
         "—" if timed is None else timed.device,
     )
+
+
+def _time(seconds: float) -> str:
+    return f"{1000 * seconds:.0f} ms" if seconds < 10 else f"{seconds:.0f} s"
 
 
 def markdown(rows: Sequence[MethodFigures]) -> str:

@@ -42,7 +42,7 @@ def log_servable(
         mlflow.pyfunc.save_model(
             path=str(local),
             mlflow_model=Model(
-                artifact_path=logged.artifact_location,
+                artifact_path="network",  # not where this store lies
                 model_uuid=logged.model_id,
                 run_id=run_id,
                 model_id=logged.model_id,

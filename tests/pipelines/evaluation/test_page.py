@@ -27,7 +27,7 @@ def pictures(seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return truth + 0.1 * noise, truth + 0.05 * noise, truth
 
 
-def scores(closer: float, *, coc: bool = True, count: int = 6) -> list[PairScore]:
+def scores(closer: float, *, coc: bool = True, count: int = 12) -> list[PairScore]:
     """Scores of a method whose error is a share of the input's; two pairs a scene."""
     found = []
     radius = np.linspace(-6, 6, SHAPE[0] * SHAPE[1]).reshape(SHAPE[:2])
@@ -56,10 +56,10 @@ def rows() -> tuple[MethodFigures, ...]:
 def test_differences_are_paired_and_intervals_by_scene(rows: tuple[MethodFigures, ...]) -> None:
     before, first, second = rows
     assert [row.method for row in rows] == [INPUT, "first & best", "second"]
-    assert (first.psnr.pictures, first.psnr.scenes) == (6, 3)
+    assert (first.psnr.pictures, first.psnr.scenes) == (12, 6)
     assert before.over_input is None and first.over_first is None
     assert first.over_input is not None and second.over_first is not None
-    expected = np.mean([-20 * math.log10(0.5 * (1 + 0.1 * i)) for i in range(6)])
+    expected = np.mean([-20 * math.log10(0.5 * (1 + 0.1 * i)) for i in range(12)])
     assert first.over_input.mean == pytest.approx(expected, abs=1e-3)
     # Each picture differs by the same: the interval of the difference is a point.
     assert second.over_first.mean == pytest.approx(20 * math.log10(0.5 / 0.8), abs=1e-3)
@@ -68,6 +68,8 @@ def test_differences_are_paired_and_intervals_by_scene(rows: tuple[MethodFigures
     assert first.seconds_per_megapixel == pytest.approx(0.2)
     assert set(first.by_kind) >= {"in focus", "near", "far", "radius 2-4"}
     assert first.by_kind["far"].mean == pytest.approx(expected, abs=0.05)
+    few = figures_of({"few": scores(0.5, count=8)})
+    assert math.isnan(few[1].psnr.low)  # four scenes
     assert sum(first.focus_errors) == sum(before.focus_errors) > 0
 
 
@@ -87,7 +89,7 @@ def test_the_tables_say_the_figures(rows: tuple[MethodFigures, ...]) -> None:
 def test_pictures_are_chosen_by_rank_not_by_hand() -> None:
     found = chosen(scores(0.5), 3)
     names = [(place, score.pair_id) for place, score in found]
-    assert names == [("worst gain", "pair-5"), ("median gain", "pair-3"), ("best gain", "pair-0")]
+    assert names == [("worst gain", "pair-11"), ("median gain", "pair-5"), ("best gain", "pair-0")]
     assert [place for place, _ in chosen(scores(0.5)[:1], 3)] == ["the only one"]
     assert len(chosen(scores(0.5)[:2], 3)) == 2
 
