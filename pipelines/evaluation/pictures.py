@@ -41,7 +41,7 @@ def chosen(scores: Sequence[PairScore], count: int) -> list[tuple[str, PairScore
     for dataset in dict.fromkeys(score.dataset for score in scores):
         here = [score for score in scores if score.dataset == dataset]
         order = sorted(here, key=lambda score: score.output.psnr - score.input.psnr)
-        picks = np.unique(np.rint(np.linspace(0, len(order) - 1, min(count, len(order)))))
+        picks = np.unique(np.linspace(0, len(order) - 1, min(count, len(order))) + 1e-9)
         if count == 1:
             picks = np.array([(len(order) - 1) // 2])
         for pick in picks.astype(int):

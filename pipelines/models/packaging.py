@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 WEIGHTS_FILE = "weights.safetensors"
+_SERVABLE = Path(__file__).with_name("servable.py")
 
 
 def log_servable(
@@ -47,14 +48,14 @@ def log_servable(
                 run_id=run_id,
                 model_id=logged.model_id,
             ),
-            python_model=str(Path(__file__).with_name("servable.py")),
+            python_model=str(_SERVABLE),
             artifacts={"weights": str(staged)},
             model_config={"factory": model} if ":" in model else None,
             code_paths=list(code.paths),
             signature=_signature(),
             pip_requirements=[*_requirements(), *code.requirements],
         )
-    _forget_this_machine(local / "MLmodel", staged)
+    _forget_this_machine(local / "MLmodel", (staged, _SERVABLE))
     client.log_model_artifacts(logged.model_id, str(local))
     client.finalize_logged_model(logged.model_id, "READY")
     if run_id:
@@ -84,10 +85,12 @@ def _signature() -> Any:
     )
 
 
-def _forget_this_machine(description: Path, staged: Path) -> None:
-    """MLflow notes where the weights were staged; nothing reads it, and it is nobody's business."""
+def _forget_this_machine(description: Path, files: tuple[Path, ...]) -> None:
+    """MLflow notes where files came from, of which it needs the names alone."""
     text = description.read_text(encoding="utf-8")
-    description.write_text(text.replace(str(staged), staged.name), encoding="utf-8")
+    for file in files:
+        text = text.replace(str(file), file.name)
+    description.write_text(text, encoding="utf-8")
 
 
 def _requirements() -> list[str]:
