@@ -199,7 +199,7 @@ class Evaluator:
 def _compute(
     config: MeasureConfig, model: SettledModel, sets: Sequence[HeldOut], tracking_uri: str
 ) -> None:
-    work = []
+    work: list[tuple[HeldOut, int]] = []
     for held in sets:
         done = set(held.folder.child(_PARTS).list())
         work += [(held, i) for i in range(held.pairs) if f"{i:06d}.json" not in done]
@@ -225,7 +225,7 @@ def _compute(
 def _on_ray(
     config: MeasureConfig,
     model: SettledModel,
-    work: Sequence[tuple[HeldOut, int]],
+    work: list[tuple[HeldOut, int]],
     tracking_uri: str,
 ) -> Iterator[None]:
     import ray

@@ -4,6 +4,7 @@ import math
 import statistics
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from k3dn.metrics import rmse_rel
 from pipelines.evaluation.bootstrap import Estimate, estimate
@@ -102,9 +103,8 @@ def _method(
     )
 
 
-def _means(
-    scores: Sequence[PairScore], of: Callable[[PairScore], Quality]
-) -> dict[str, Estimate | float]:
+def _means(scores: Sequence[PairScore], of: Callable[[PairScore], Quality]) -> dict[str, Any]:
+    """The fields of MethodFigures that the input has too."""
     scenes = [score.scene for score in scores]
     psnr = estimate([of(score).psnr for score in scores], scenes)
     return {

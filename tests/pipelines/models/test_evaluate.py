@@ -1,5 +1,6 @@
 """Evaluation on a real Ray cluster, with errors that are known beforehand."""
 
+import dataclasses
 import json
 import math
 from pathlib import Path
@@ -14,9 +15,10 @@ from pipelines.dataset.version import open_version
 from pipelines.errors import UserError
 from pipelines.evaluation import evaluate
 from pipelines.evaluation.config import EvaluateConfig
+from pipelines.evaluation.measure import kept_scores, measure, plan
 from pipelines.models.loading import settle
 from pipelines.models.registry import client_of, logged_model_id, resolve
-from pipelines.models.scores import INPUT, to_unit
+from pipelines.models.scores import INPUT, PairScore, Quality, to_unit
 from pipelines.storage import locate
 
 OFFSET = 51 / 255
@@ -148,3 +150,63 @@ def test_unknown_dataset_and_empty_split_are_one_line(
         evaluate.run(EvaluateConfig(**common, datasets=["brigth"]))  # type: ignore[arg-type]
     with pytest.raises(UserError, match="has no val pairs"):
         evaluate.run(EvaluateConfig(**common, datasets=["bright"], split="val"))  # type: ignore[arg-type]
+
+
+def test_pairs_that_a_killed_evaluation_scored_are_not_scored_again(
+    register_offset,  # type: ignore[no-untyped-def]
+    root: str,
+    tracking_uri: str,
+) -> None:
+    """All parts lie there, with a figure that no network would give; the third has no target."""
+    register_offset("resumed", 0.11)
+    model = settle("models:/resumed/1", tracking_uri)
+    config = EvaluateConfig(root=root, tracking_uri=tracking_uri, datasets=["bright"])
+    (held,) = plan(config, model)
+    for index in range(2):
+        made = PairScore("bright@v1", f"pair-{index}", *[Quality(77.0, 0.5, 0.1, 0.1)] * 2)
+        part = json.dumps(dataclasses.asdict(made))
+        held.folder.child("pairs", f"{index:06d}.json").write_bytes(part.encode())
+    held.folder.child("pairs", "000002.json").write_bytes(b"null")
+    assert kept_scores(config, model) is None
+    measured = measure(config, model, tracking_uri)
+    assert [score.output.psnr for score in measured.scores] == [77.0, 77.0]
+    assert measured.skipped == 1
+    assert held.folder.child("pairs").list() == []
+    assert kept_scores(config, model) == measured.scores
+
+
+@pytest.mark.usefixtures("ray_cluster")
+def test_several_models_are_measured_on_the_same_pairs(
+    register_offset,  # type: ignore[no-untyped-def]
+    networks: Path,
+    root: str,
+    tracking_uri: str,
+) -> None:
+    """A version, a factory, and the input, which is in the table anyway."""
+    register_offset("several", 0.15)
+    config = EvaluateConfig(
+        root=root,
+        tracking_uri=tracking_uri,
+        model=["models:/several/1", "input", "offset_network:offset"],
+        datasets=["bright"],
+        num_workers=1,
+        pictures=1,
+        cost_size="32x32",
+    )
+    result = evaluate.run(config)
+    assert result.models == ("several v1", "offset_network:offset")
+    before, first, second = result.figures
+    assert [row.method for row in result.figures] == [INPUT, *result.models]
+    assert second.psnr.mean == pytest.approx(before.psnr.mean, abs=1e-3)  # an offset of nothing
+    assert second.over_first is not None
+    loss = 20 * math.log10((OFFSET - 0.15) / OFFSET)
+    assert second.over_first.mean == pytest.approx(loss, abs=1e-2)
+    assert result.costs == {"several v1": (1, 0), "offset_network:offset": (1, 0)}
+    assert first.seconds_per_megapixel is not None and first.seconds_per_megapixel > 0
+    assert any("is not recorded" in mark for mark in result.marks)
+    assert any("2 scenes" in mark for mark in result.marks)
+    page = Path(result.output, "index.html").read_text()
+    assert page.count("data:image/jpeg") >= 8 and "offset_network:offset" in page
+    rows = pq.read_table(Path(result.output) / "pairs.parquet").to_pylist()
+    assert [row["model"] for row in rows] == ["several v1"] * 2 + ["offset_network:offset"] * 2
+    assert result.output not in Path(result.output, "result.json").read_text()
