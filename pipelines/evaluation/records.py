@@ -93,7 +93,7 @@ def _log_one(
     )
     root = locate(config.root)
     versions = [open_version(root, name) for name in config.datasets]
-    inputs = [dataset_input(v.reference, v.digest, v.location.url, "eval") for v in versions]
+    inputs = [dataset_input(v.reference, v.digest, _shared(v.location), "eval") for v in versions]
     client.log_inputs(run_id, inputs)
     client.log_text(run_id, markdown(rows), "table.md")
     for name in ("index.html", "result.json"):
@@ -140,6 +140,11 @@ def _on_version(
         f"{markdown(rows)}"
     )
     client.update_model_version(name, number, about)
+
+
+def _shared(location: Location) -> str:
+    """A URL that means the same everywhere; a folder of this machine means nothing elsewhere."""
+    return "" if location.local_path() is not None else location.url
 
 
 def _metrics(rows: Sequence[MethodFigures]) -> Iterator[tuple[str, float]]:

@@ -176,8 +176,9 @@ def test_budgets_of_time_and_memory() -> None:
 
     candidate, champion = (
         scores(psnrs, cost=cost(*spent))
-        for psnrs, spent in ((better(0.3), (6.0, 900)), (STEADY, (2.0, 500)))
+        for psnrs, spent in ((better(0.3), (6.0, 900)), (STEADY, (3.0, 500)))
     )
+    candidate[3] = dataclasses.replace(candidate[3], cost=cost(6.0, 950))
     assert decide(candidate, champion).promote  # no budget, no rule
 
     def missed(**budget: float) -> set[str]:
@@ -186,11 +187,11 @@ def test_budgets_of_time_and_memory() -> None:
 
     assert missed(max_seconds_per_megapixel=2.9) == {"time"}
     assert missed(max_seconds_per_megapixel=3.1) == set()
-    assert missed(max_slowdown=2.9) == {"slowdown"}
-    assert missed(max_slowdown=3.1) == set()
-    assert missed(max_memory_mib=899) == {"memory"}
-    assert missed(max_memory_mib=901) == set()
-    unmeasured = dataclasses.replace(RULES, max_memory_mib=901)
+    assert missed(max_slowdown=1.9) == {"slowdown"}
+    assert missed(max_slowdown=2.1) == set()
+    assert missed(max_memory_mib=949) == {"memory"}
+    assert missed(max_memory_mib=951) == set()
+    unmeasured = dataclasses.replace(RULES, max_memory_mib=951)
     assert not decide(scores(better(0.3)), champion, unmeasured).promote
 
 
