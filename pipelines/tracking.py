@@ -56,6 +56,11 @@ def resolve_tracking_uri(config: StepConfig) -> str:
             "which is deleted; set MLFLOW_TRACKING_URI (or tracking_uri) to your MLflow server"
         )
     path = root / "_mlflow" / "mlflow.db" if root else Path("mlflow.db").absolute()
+    if taken := sorted(set("%?#") & set(str(path))):
+        raise UserError(
+            f"the MLflow store would lie at {path}, and a SQLite URL cannot hold "
+            f"{' '.join(taken)}; take a folder of another name, or set tracking_uri"
+        )
     return f"{_SQLITE}{path}"
 
 
@@ -182,7 +187,7 @@ class Tracker:
         missing = {k: v for k, v in parameters.items() if k not in run.data.params}
         client.log_batch(self.run_id, params=[Param(k, str(v)[:6000]) for k, v in missing.items()])
         if datasets and not (run.inputs and run.inputs.dataset_inputs):
-            client.log_inputs(self.run_id, [_dataset_input(*dataset) for dataset in datasets])
+            client.log_inputs(self.run_id, [dataset_input(*dataset) for dataset in datasets])
 
     def follow(self) -> None:
         """Send metrics as they come, and those of this machine, until ``finish`` or ``stop``."""
@@ -276,14 +281,15 @@ class Tracker:
             self._monitor = None
 
 
-def _dataset_input(name: str, digest: str, url: str) -> Any:
+def dataset_input(name: str, digest: str, url: str, context: str = "training") -> Any:
+    """Return a dataset version as MLflow takes the input of a run."""
     from mlflow.data.http_dataset_source import HTTPDatasetSource
     from mlflow.data.meta_dataset import MetaDataset
     from mlflow.entities import DatasetInput, InputTag
 
     dataset = MetaDataset(HTTPDatasetSource(url), name=name, digest=digest[:36])  # type: ignore[abstract]
     return DatasetInput(
-        dataset._to_mlflow_entity(), tags=[InputTag("mlflow.data.context", "training")]
+        dataset._to_mlflow_entity(), tags=[InputTag("mlflow.data.context", context)]
     )
 
 

@@ -7,9 +7,9 @@ from pipelines.demo.config import DemoConfig
 from pipelines.demo.data import DemoData, make_data
 from pipelines.demo.show import Shown, show
 from pipelines.errors import GateRefused
-from pipelines.models import evaluate, promote
-from pipelines.models.config import EvaluateConfig, PromoteConfig
-from pipelines.models.evaluate import EvaluationResult
+from pipelines.evaluation import evaluate, promote
+from pipelines.evaluation.config import EvaluateConfig, GateRules, PromoteConfig
+from pipelines.evaluation.evaluate import EvaluationResult
 from pipelines.models.scores import OVERALL, TableRow
 from pipelines.next_steps import command
 from pipelines.progress import say
@@ -78,8 +78,9 @@ def run(config: DemoConfig) -> DemoResult:
         evaluated = evaluate.run(
             EvaluateConfig(
                 **config.place(),
-                model=f"models:/{MODEL}/{trained.model_version}",
+                model=[f"models:/{MODEL}/{trained.model_version}"],
                 datasets=data.test(),
+                pictures=0,  # the demo has a page of its own
             )
         )
         say("demo 4/5: promotion")
@@ -119,6 +120,7 @@ def _promote(config: DemoConfig, data: DemoData, trained: TrainResult) -> tuple[
                 name=MODEL,
                 candidate=str(trained.model_version),
                 datasets=data.test(),
+                gate=GateRules(min_scenes=2),  # its sets are small: it shows the gate at work
             )
         )
     except GateRefused as refusal:

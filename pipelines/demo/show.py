@@ -17,9 +17,9 @@ from pipelines.dataset.record import Pair
 from pipelines.dataset.version import open_version
 from pipelines.demo.config import DemoConfig
 from pipelines.demo.data import NO_SAMPLES, DemoData
+from pipelines.evaluation.evaluate import EvaluationResult
 from pipelines.models import deblur
 from pipelines.models.config import DeblurConfig
-from pipelines.models.evaluate import EvaluationResult
 from pipelines.models.scores import mean_view, quality, to_unit
 from pipelines.next_steps import command
 from pipelines.report.page import render_page

@@ -5,13 +5,16 @@ win, and one decision would be lost. So a decision is an object ``decision-00000
 written only if it is absent. Whoever writes number 8 decided knowing numbers 1 to 7; whoever
 finds it taken looks again. No lock is held, so none is left behind by a process that is killed.
 
-The alias is set after the decision is written. A process that dies in between leaves that to
-whoever comes next: the registered model's tag ``k3dn.decision`` says which number the alias
-reflects.
+The alias is set after the decision is written, and then what MLflow shows of it: tags of the
+version, and a run of its own with the decision and its rules as files. A process that dies in
+between leaves that to whoever comes next: the registered model's tag ``k3dn.decision`` says which
+number the alias and the records reflect. Nothing of a decision is overwritten by a later one but
+``k3dn.gate``, which says the newest.
 """
 
 import dataclasses
 import json
+import math
 import os
 import socket
 import time
@@ -20,8 +23,15 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Literal
 
 from pipelines.errors import UserError
-from pipelines.models.registry import CHAMPION, alias_target, client_of, set_despite_race
+from pipelines.models.registry import (
+    CHAMPION,
+    alias_target,
+    client_of,
+    is_there,
+    set_despite_race,
+)
 from pipelines.storage import Location
+from pipelines.tracking import dataset_input, ensure_experiment
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -32,7 +42,7 @@ LOG_TAG = "k3dn.decisions_at"
 PATIENCE_S = 10.0
 """How long an alias must differ from the log before it counts as moved by hand."""
 
-Kind = Literal["promoted", "refused", "rolled back", "moved by hand"]
+Kind = Literal["promoted", "refused", "rolled back", "moved by hand", "deleted"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +57,10 @@ class Decision:
     champion_after: str | None
     reason: str
     figures: dict[str, Any] = field(default_factory=dict)
+    rules: list[dict[str, Any]] = field(default_factory=list)
+    """How each rule of the gate came out; empty where nothing was measured."""
+    datasets: list[list[str]] = field(default_factory=list)
+    """What was measured on: name@version and digest of each."""
     time: str = field(default_factory=lambda: datetime.now(UTC).isoformat(timespec="seconds"))
     by: str = field(default_factory=lambda: f"{socket.gethostname()}:{os.getpid()}")
 
@@ -92,6 +106,8 @@ class DecisionLog:
             pending = decisions[self._applied(client) :]
             if any(decision.kind != "refused" for decision in pending):
                 self._set_alias(client, newest.champion_after)
+            for decision in pending:
+                self._record(client, decision)
             set_despite_race(
                 client.set_registered_model_tag, self._name, APPLIED_TAG, str(newest.number)
             )
@@ -102,7 +118,8 @@ class DecisionLog:
         """Return the decisions and the champion they lead to, the alias settled.
 
         An alias that somebody moved by hand is not overwritten: it is an error that says so,
-        or accepted becomes a decision of its own. A process that sets the alias at this moment
+        or accepted becomes a decision of its own. An alias that is gone with its version, which
+        somebody deleted, is recorded as that. A process that sets the alias at this moment
         may set an outcome that is no longer the newest, and mends it at once (see ``settle``):
         only an alias that stays different for ``PATIENCE_S`` was moved by hand.
         """
@@ -121,6 +138,19 @@ class DecisionLog:
                 time.sleep(0.1)
                 continue
             known = decisions[-1].champion_after
+            if alias is None and known and not is_there(self._name, known, self._tracking_uri):
+                self.append(
+                    Decision(
+                        number=len(decisions) + 1,
+                        kind="deleted",
+                        candidate=known,
+                        champion_before=known,
+                        champion_after=None,
+                        reason=f"v{known} is not in the registry any more",
+                    )
+                )
+                differs_since_s = None
+                continue
             if not self._accept_alias:
                 raise UserError(
                     f"the champion of {self._name!r} was moved by hand to "
@@ -143,6 +173,61 @@ class DecisionLog:
             client.delete_registered_model_alias(self._name, CHAMPION)
         else:
             set_despite_race(client.set_registered_model_alias, self._name, CHAMPION, version)
+
+    def _record(self, client: "MlflowClient", decision: Decision) -> None:
+        """Write a decision into MLflow for who looks there; safe to repeat."""
+        from mlflow.exceptions import MlflowException
+
+        words = f"{decision.kind} by decision {decision.number}: {decision.reason}"
+        tags = {
+            f"{APPLIED_TAG}.{decision.number:06d}": f"{decision.kind}: {decision.reason}"[:4000],
+            "k3dn.gate": words[:4000],
+            "k3dn.gate.time": decision.time,
+            "k3dn.gate.champion_before": decision.champion_before or "none",
+        }
+        try:
+            for key, value in tags.items():
+                set_despite_race(
+                    client.set_model_version_tag, self._name, decision.candidate, key, value
+                )
+        except MlflowException as error:
+            if error.error_code != "RESOURCE_DOES_NOT_EXIST":  # deleted since
+                raise
+        self._record_run(client, decision)
+
+    def _record_run(self, client: "MlflowClient", decision: Decision) -> None:
+        from mlflow.entities import Metric
+
+        key = f"{self._name}/{decision.number}/{decision.time}/{decision.by}"
+        experiment = ensure_experiment(self._tracking_uri)
+        asked = f"tags.`k3dn.decision_key` = '{key}' and attributes.status = 'FINISHED'"
+        if client.search_runs([experiment], asked, max_results=1):
+            return
+        run = client.create_run(
+            experiment,
+            run_name=f"{self._name} decision {decision.number}: {decision.kind}",
+            tags={
+                "k3dn.step": "decision",
+                "k3dn.decision_key": key,
+                "k3dn.model": self._name,
+                "k3dn.version": decision.candidate,
+                "mlflow.note.content": decision_text(self._name, decision),
+            },
+        )
+        now = run.info.start_time
+        metrics = [
+            Metric(name.replace("@", "/"), float(value), now, 0)
+            for name, value in decision.figures.items()
+            if isinstance(value, int | float) and math.isfinite(value)
+        ]
+        client.log_batch(run.info.run_id, metrics=metrics)
+        if decision.datasets:
+            inputs = [dataset_input(name, sha256, "", "eval") for name, sha256 in decision.datasets]
+            client.log_inputs(run.info.run_id, inputs)
+        client.log_text(run.info.run_id, decision_text(self._name, decision), "decision.md")
+        content = json.dumps(dataclasses.asdict(decision), indent=1)
+        client.log_text(run.info.run_id, content, "decision.json")
+        client.set_terminated(run.info.run_id)
 
     def _applied(self, client: "MlflowClient") -> int:
         return int(client.get_registered_model(self._name).tags.get(APPLIED_TAG, "0"))
@@ -168,20 +253,40 @@ class DecisionLog:
         set_despite_race(client.set_registered_model_tag, self._name, LOG_TAG, self._folder.url)
 
 
-def previous_champion(decisions: list[Decision]) -> str | None:
-    """Return the version that a rollback gives the place back to, None where there is none.
+def decision_text(name: str, decision: Decision) -> str:
+    """Return a decision in Markdown, with a table of its rules."""
+    now = _spoken(decision.champion_after)
+    lines = [
+        f"# Decision {decision.number} about {name}: v{decision.candidate} {decision.kind}",
+        "",
+        f"{decision.reason}.",
+        "",
+        f"Champion before: {_spoken(decision.champion_before)}; after: {now}. {decision.time}.",
+    ]
+    if decision.rules:
+        lines += ["", "| | rule | on | found |", "|---|---|---|---|"]
+        for rule in decision.rules:
+            cells = ("met" if rule["met"] else "**failed**", rule["rule"], rule["subject"])
+            lines.append("| " + " | ".join((*cells, str(rule["says"]))) + " |")
+    return "\n".join(lines) + "\n"
+
+
+def champions(decisions: list[Decision]) -> list[str]:
+    """Return who was champion and was not taken back, oldest first; the last one is or was it last.
 
     Two rollbacks in a row go two champions back, not to and fro.
     """
-    past: list[str | None] = []
+    past: list[str] = []
     for decision in decisions:
         if not past and decision.champion_before is not None:
             past.append(decision.champion_before)
+        after = decision.champion_after
         if decision.kind == "rolled back":
-            past.pop()
-        elif decision.kind != "refused" and decision.champion_after not in (None, *past[-1:]):
-            past.append(decision.champion_after)
-    return past[-2] if len(past) > 1 else None
+            while past and past[-1] != after:
+                past.pop()
+        if decision.kind != "refused" and after not in (None, *past[-1:]):
+            past.append(str(after))
+    return past
 
 
 def _spoken(version: str | None) -> str:

@@ -23,8 +23,8 @@ from pipelines.models.loading import (
     open_weights,
     settle,
 )
-from pipelines.models.measure import score_of
 from pipelines.models.registry import ModelVersion, client_of, open_store
+from pipelines.models.scores import score_of
 from pipelines.storage import Location, locate
 
 _SHOWN_ELSEWHERE = ("datasets", "model", "network", "seed", "steps")

@@ -30,7 +30,7 @@ class SettledModel:
     """A reference settled once, so that an alias moved meanwhile changes nothing."""
 
     reference: str
-    """``models:/NAME/VERSION``, ``box:NAME``, or the URL of a weights file."""
+    """``models:/NAME/VERSION``, ``box:NAME``, the URL of a weights file, or a factory."""
     label: str
     """How tables call it."""
     identity: str
@@ -57,6 +57,10 @@ def settle(reference: str, tracking_uri: str, factory: str | None = None) -> Set
         digests = [version.tags.get(f"k3dn.{part}_sha256", version.uri) for part in _PARTS]
         label = f"{version.name} v{version.version}"
         return SettledModel(version.uri, label, _join(digests), version)
+    if _is_factory(reference):
+        with tempfile.TemporaryDirectory(prefix="k3dn-code-") as folder:
+            code = stage_code(reference, Path(folder)).sha256
+        return SettledModel(reference, reference, _join([code]), None, reference)
     location = _weights_location(reference)
     with (
         local_weights(reference) as path,
@@ -134,6 +138,14 @@ def local_copy(location: Location) -> Iterator[Path]:
         path = Path(folder, WEIGHTS_FILE)
         path.write_bytes(location.read_bytes())
         yield path
+
+
+def _is_factory(reference: str) -> bool:
+    """Tell a ``package.module:factory`` from ``box:NAME``, a path and a URL."""
+    module, colon, name = reference.partition(":")
+    if not colon or reference.startswith(BOX) or not name.isidentifier():
+        return False
+    return all(part.isidentifier() for part in module.split("."))
 
 
 def _weights_location(reference: str) -> Location:

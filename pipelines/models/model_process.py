@@ -16,13 +16,14 @@ from contextlib import ExitStack
 from multiprocessing import Pipe
 from pathlib import Path
 from types import TracebackType
-from typing import Self, cast
+from typing import Any, Self, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pipelines.errors import UserError
 from pipelines.models.loading import local_weights
+from pipelines.models.scores import Cost
 
 Picture = NDArray[np.uint8] | NDArray[np.uint16] | NDArray[np.float32]
 """``(H, W, 3)`` sRGB, 8 or 16 bit, or float32 in [0, 1]. 16 bits take half of what floats take."""
@@ -31,7 +32,8 @@ Picture = NDArray[np.uint8] | NDArray[np.uint16] | NDArray[np.float32]
 class ModelProcess:
     """Predicts with one model, loaded in a child process; a context manager.
 
-    reference: ``models:/NAME/VERSION``, or path or URL of a .safetensors file.
+    reference: ``models:/NAME/VERSION``, path or URL of a .safetensors file, or, where it equals
+    factory, nothing but what that builds.
     factory: what builds the network of a file that is not for K3DN, as the user named it.
     use_gpu: False hides the GPUs from the child; otherwise it takes one where there is one.
     """
@@ -45,10 +47,13 @@ class ModelProcess:
         use_gpu: bool = True,
     ) -> None:
         self._reference = reference
+        self.cost: Cost | None = None
+        """Of the last picture; None before the first."""
         self._files = ExitStack()
-        if not reference.startswith("models:/"):
+        if not reference.startswith("models:/") and reference != factory:
             reference = str(self._files.enter_context(local_weights(reference)))
         self._log = self._files.enter_context(tempfile.TemporaryFile())  # noqa: SIM115
+        folder = self._files.enter_context(tempfile.TemporaryDirectory(prefix="k3dn-model-"))
         ours, theirs = Pipe()
         search = os.pathsep.join(path or str(Path.cwd()) for path in sys.path)
         environment = {**os.environ, "PYTHONPATH": search}
@@ -56,7 +61,7 @@ class ModelProcess:
             environment["CUDA_VISIBLE_DEVICES"] = ""
         command = [sys.executable, "-P", "-m", "pipelines.models.model_server"]
         self._child = subprocess.Popen(
-            [*command, str(theirs.fileno()), reference, tracking_uri or "", factory or ""],
+            [*command, str(theirs.fileno()), reference, tracking_uri or "", factory or "", folder],
             stdin=subprocess.DEVNULL,
             stdout=self._log,
             stderr=self._log,
@@ -94,19 +99,31 @@ class ModelProcess:
             folder = Path(name)
             views = {"left": left} if right is None else {"left": left, "right": right}
             put_pictures(folder, views)
-            request = {"folder": name, **(settings or {})}
-            try:
-                self._pipe.send_bytes(json.dumps(request).encode())
-                error = self._pipe.recv_bytes().decode()
-            except (EOFError, ConnectionError) as broken:
-                raise UserError(
-                    f"{self._reference} does not load or run: {self._last_words()}"
-                ) from broken
-            if error:
+            answer = self._ask({"folder": name, **(settings or {})})
+            if error := answer.pop("error", ""):
                 raise UserError(f"{self._reference}: {error}")
+            self.cost = Cost(**answer, megapixels=left.shape[0] * left.shape[1] / 1e6)
             restored = get_picture(folder, "image")
             assert restored is not None
             return cast(Picture, np.array(restored))
+
+    def count(self, height: int, width: int) -> tuple[int, int] | None:
+        """Parameters and multiply-adds at a size in px; None for a network that is not countable.
+
+        Raises UserError where the model does not load.
+        """
+        answer = self._ask({"count_at": [height, width]})
+        return None if "error" in answer else (answer["parameters"], answer["macs"])
+
+    def _ask(self, request: Mapping[str, Any]) -> dict[str, Any]:
+        try:
+            self._pipe.send_bytes(json.dumps(request).encode())
+            answer: dict[str, Any] = json.loads(self._pipe.recv_bytes())
+        except (EOFError, ConnectionError) as broken:
+            raise UserError(
+                f"{self._reference} does not load or run: {self._last_words()}"
+            ) from broken
+        return answer
 
     def close(self) -> None:
         """End the child, which holds nothing that needs saving."""

@@ -8,7 +8,7 @@ from pipelines.errors import UserError
 from pipelines.models.config import RegisterConfig
 from pipelines.models.decisions import Decision, DecisionLog
 from pipelines.models.loading import load_network, local_weights, settle
-from pipelines.models.registry import client_of, register, set_despite_race
+from pipelines.models.registry import register
 from pipelines.next_steps import command
 from pipelines.storage import locate
 from pipelines.tracking import ensure_store, resolve_tracking_uri
@@ -91,9 +91,4 @@ def _first_champion(config: RegisterConfig, version: str, label: str, tracking_u
         )
         if log.append(decision):
             log.settle()
-            spoken = f"promoted by decision {decision.number}: {decision.reason}"
-            client = client_of(tracking_uri)
-            set_despite_race(
-                client.set_model_version_tag, config.name, version, "k3dn.gate", spoken
-            )
             return True

@@ -212,6 +212,31 @@ def resolve(reference: str, tracking_uri: str) -> ModelVersion:
         ) from error
 
 
+def logged_model_id(name: str, version: str, tracking_uri: str) -> str | None:
+    """Return the id of the logged model that a version is; None where it is none.
+
+    A store of MLflow 3 keeps it in the version's source alone.
+    """
+    found = client_of(tracking_uri).get_model_version(name, version)
+    source = str(found.source)
+    if found.model_id:
+        return str(found.model_id)
+    return source.removeprefix("models:/") if source.startswith("models:/m-") else None
+
+
+def is_there(name: str, version: str, tracking_uri: str) -> bool:
+    """Tell whether a version is in the registry; one that was deleted is not."""
+    from mlflow.exceptions import MlflowException
+
+    try:
+        client_of(tracking_uri).get_model_version(name, version)
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+            raise
+        return False
+    return True
+
+
 def alias_target(name: str, alias: str, tracking_uri: str) -> str | None:
     """Return the version number that an alias points to, or None."""
     return _aliases(client_of(tracking_uri), name).get(alias)

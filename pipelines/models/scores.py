@@ -6,8 +6,9 @@ views, which is what one has without a network.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,6 +33,44 @@ class Quality:
 
 
 @dataclass(frozen=True, slots=True)
+class Region:
+    """Errors over the pixels of one kind in a picture, before and after."""
+
+    name: str
+    """``in focus``, ``near``, ``far``, or the range of a blur radius, such as ``radius 2-4``."""
+    pixels: int
+    input_mse: float
+    """Mean squared error over these pixels, of [0, 1]."""
+    output_mse: float
+    input_counts: tuple[int, ...] = ()
+    """How many absolute errors fall between the edges of ``pipelines.evaluation.regions``; empty
+    where nobody looks at their distribution."""
+    output_counts: tuple[int, ...] = ()
+
+    @property
+    def input_psnr(self) -> float:
+        """dB, at most PSNR_CEILING_DB."""
+        return _psnr(self.input_mse)
+
+    @property
+    def output_psnr(self) -> float:
+        """dB, at most PSNR_CEILING_DB."""
+        return _psnr(self.output_mse)
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """What one picture took on the machine that measured."""
+
+    seconds: float
+    """From views to picture in the model's process, on a clock on the wall."""
+    peak_mib: float
+    """Most memory of that process until then: allocated on a GPU, else resident."""
+    device: str
+    megapixels: float
+
+
+@dataclass(frozen=True, slots=True)
 class PairScore:
     """One pair, before and after."""
 
@@ -40,6 +79,16 @@ class PairScore:
     pair_id: str
     input: Quality
     output: Quality
+    scene_id: str = ""
+    """Pairs of one scene are not independent; empty: a scene of its own."""
+    regions: tuple[Region, ...] = ()
+    """Empty where the set has no blur radii."""
+    cost: Cost | None = None
+
+    @property
+    def scene(self) -> str:
+        """What is drawn when scenes are drawn."""
+        return self.scene_id or self.pair_id
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +106,30 @@ class TableRow:
     mae: float
     mean_rmse: float
     """Mean of the pictures' own RMSE."""
+
+
+def score_of(values: Mapping[str, Any]) -> PairScore:
+    """Return a score from what ``dataclasses.asdict`` made of it, read back from JSON."""
+    regions = tuple(
+        Region(
+            **{
+                **region,
+                "input_counts": tuple(region["input_counts"]),
+                "output_counts": tuple(region["output_counts"]),
+            }
+        )
+        for region in values.get("regions", ())
+    )
+    cost = values.get("cost")
+    return PairScore(
+        dataset=values["dataset"],
+        pair_id=values["pair_id"],
+        input=Quality(**values["input"]),
+        output=Quality(**values["output"]),
+        scene_id=values.get("scene_id", ""),
+        regions=regions,
+        cost=Cost(**cost) if cost else None,
+    )
 
 
 def to_unit(image: NDArray[np.uint8] | NDArray[np.uint16]) -> NDArray[np.float32]:
@@ -141,6 +214,12 @@ def format_table(rows: Sequence[TableRow]) -> str:
         return "  ".join(texts).rstrip()
 
     return "\n".join(line(values) for values in [head, *cells])
+
+
+def _psnr(mse: float) -> float:
+    if mse == 0.0:
+        return PSNR_CEILING_DB
+    return min(-10.0 * math.log10(mse), PSNR_CEILING_DB) if mse > 0 else math.nan
 
 
 def _mean(values: Sequence[float]) -> float:

@@ -41,7 +41,10 @@ train: {steps: 2, patch: 32, batch_size: 2, checkpoint_every: 1, val_every: 2, m
 tune: {trials: 1, steps: 2, validations: 1, num_kernels: 16}
 evaluate: {max_pairs: 1, num_workers: 1}
 # two steps make no champion; the gate's own tests are elsewhere
-promote: {max_pairs: 1, num_workers: 1, min_gain_db: -50, min_input_gain_db: -50}
+promote:
+  num_workers: 1
+  gate: {min_scenes: 2, min_gain_db: -50, min_input_gain_db: -50, champion_tolerance_db: 50,
+         input_tolerance_db: 50, ssim_tolerance: 1, mae_tolerance: 50, region_tolerance_db: 50}
 """
 
 

@@ -13,12 +13,13 @@ from scipy import stats
 import k3dn
 from k3dn.box import shelf
 from pipelines.errors import UserError
+from pipelines.evaluation.config import EvaluateConfig
+from pipelines.evaluation.measure import keep, plan
 from pipelines.models import card
-from pipelines.models.config import CardConfig, EvaluateConfig
+from pipelines.models.config import CardConfig
 from pipelines.models.facts import facts_of_run, with_more
 from pipelines.models.figures import figure, figures_of_scores, read_benchmark
 from pipelines.models.loading import settle
-from pipelines.models.measure import Measured, keep, plan
 from pipelines.models.scores import PairScore, Quality
 from pipelines.storage import Location
 from tests.pipelines.training.versions import make_pair, write_version
@@ -145,13 +146,14 @@ def test_an_evaluation_of_these_weights_is_on_their_card(run_folder: Path, tmp_p
             network: Any = k3dn.load_weights(model)
             torch.nn.init.constant_(network.decoder.to_image.bias, 0.1)
             k3dn.save_weights(model, network, name="nano", options=OPTIONS)
-        config = EvaluateConfig(root=root, datasets=["held"], model=str(model))
+        config = EvaluateConfig(root=root, datasets=["held"], model=[str(model)])
         scores = tuple(
             PairScore("held@v1", name, Quality(30, 0, 0, 0), Quality(30 + gain + shift, 0, 0, 0))
             for name, gain in gains.items()
         )
         settled = settle(str(model), "unused")
-        keep(config, settled, Measured(scores, 0, plan(config, settled)[1]))
+        (held,) = plan(config, settled)
+        keep(config, settled, held, scores, 0)
     text = card_of(weights, tmp_path)
     (row,) = [line for line in text.splitlines() if line.startswith("| held@v1, test")]
     low, high = stats.t.interval(0.95, 2, loc=1.0, scale=stats.sem(list(gains.values())))

@@ -10,20 +10,24 @@ from collections.abc import Callable
 from concurrent.futures import Future, ProcessPoolExecutor
 from multiprocessing.context import BaseContext
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 import k3dn
 from pipelines.errors import GateRefused, UserError
+from pipelines.evaluation import measure, promote
+from pipelines.evaluation.config import GateRules, PromoteConfig
+from pipelines.evaluation.gate import Verdict
 from pipelines.models import decisions as decisions_module
-from pipelines.models import measure, promote
-from pipelines.models.config import PromoteConfig, RollbackConfig
-from pipelines.models.decisions import LOG_TAG, Decision, DecisionLog, previous_champion
-from pipelines.models.gate import Verdict
+from pipelines.models import rollback
+from pipelines.models.config import RollbackConfig
+from pipelines.models.decisions import LOG_TAG, Decision, DecisionLog, champions
 from pipelines.models.loading import settle
 from pipelines.models.registry import CHAMPION, alias_target, client_of, register, resolve
 from pipelines.models.scores import PairScore, Quality
 from pipelines.storage import locate
+from pipelines.tracking import ensure_experiment
 
 Candidate = Callable[[PromoteConfig, float], str]
 
@@ -32,7 +36,7 @@ Candidate = Callable[[PromoteConfig, float], str]
 def processes() -> BaseContext:
     """Real processes, forked from one that has done the imports."""
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["mlflow.pyfunc", "k3dn", "pipelines.models.promote"])
+    context.set_forkserver_preload(["mlflow.pyfunc", "k3dn", "pipelines.evaluation.promote"])
     return context
 
 
@@ -42,6 +46,7 @@ def configure(root: str, tracking_uri: str) -> Callable[..., PromoteConfig]:
 
     def make(name: str, **keys: object) -> PromoteConfig:
         shared = {"root": root, "tracking_uri": tracking_uri, "datasets": ["bright"]}
+        keys.setdefault("gate", GateRules(min_scenes=2))
         return PromoteConfig(name=name, **shared, **keys)  # type: ignore[arg-type]
 
     return make
@@ -57,7 +62,7 @@ def candidate(register_offset, tracking_uri: str) -> Candidate:  # type: ignore[
     def make(config: PromoteConfig, number: float) -> str:
         version: str = register_offset(config.name, number)
         model = settle(f"models:/{config.name}/{version}", tracking_uri)
-        _, folder = measure.plan(config, model)
+        (held,) = measure.plan(config, model)
 
         def quality(error: float) -> Quality:
             return Quality(psnr=-20 * math.log10(error), ssim=0.5, mae=error, rmse=error)
@@ -66,7 +71,7 @@ def candidate(register_offset, tracking_uri: str) -> Candidate:  # type: ignore[
             PairScore("bright@v1", f"pair-{i}", quality(0.2), quality(abs(0.2 - number)))
             for i in range(2)
         )
-        measure.keep(config, model, measure.Measured(scores, 1, folder))
+        measure.keep(config, model, held, scores, 1)
         return version
 
     return make
@@ -103,8 +108,13 @@ def test_a_model_lives_through_promotion_refusal_and_rollback(
     tags = resolve("models:/life/2", tracking_uri).tags
     assert tags["k3dn.gate"].startswith("promoted by decision 2")
     expected = 20 * math.log10(0.1 / 0.05)
-    assert float(tags["k3dn.gate.champion_gain_mean_db"]) == pytest.approx(expected)
-    assert tags["k3dn.gate.champion_gain_pairs"] == "2"
+    (_, decision) = decisions_of(ours)
+    assert decision.figures["bright@v1/champion_gain"] == pytest.approx(expected)
+    assert {rule["rule"] for rule in decision.rules} >= {"gain over champion", "SSIM", "leakage"}
+    runs = decision_runs("life", tracking_uri)
+    assert len(runs) == 2
+    assert runs[2].data.metrics["bright/v1/champion_gain"] == pytest.approx(expected)
+    assert "| met | gain over champion | bright@v1 |" in runs[2].data.tags["mlflow.note.content"]
 
     candidate(ours, 0.12)
     with pytest.raises(GateRefused, match=r"v3 of life .* against the champion"):
@@ -112,11 +122,14 @@ def test_a_model_lives_through_promotion_refusal_and_rollback(
     assert champion_of(ours) == "2"
     assert resolve("models:/life/3", tracking_uri).tags["k3dn.gate"].startswith("refused")
 
-    back = promote.rollback(back_config)
+    back = rollback.run(back_config)
     assert (back.champion, back.previous) == ("1", "2")
     assert champion_of(ours) == "1"
+    kept = resolve("models:/life/2", tracking_uri).tags
+    assert kept["k3dn.decision.000002"].startswith("promoted")  # not lost by the rollback
+    assert kept["k3dn.decision.000004"].startswith("rolled back")
     with pytest.raises(UserError, match="nothing to go back to"):
-        promote.rollback(back_config)
+        rollback.run(back_config)
     with pytest.raises(UserError, match="was rolled back"):
         promote.run(configure("life", candidate="2"))
     assert promote.run(configure("life", candidate="2", again=True)).champion == "2"
@@ -160,7 +173,7 @@ def test_versions_with_different_code_are_told_apart_in_one_gate_run(
     assert promote.run(ours).champion == "2"
     (decision,) = decisions_of(ours)
     expected = 20 * math.log10((0.2 - 0.3 / 3) / (0.2 - 0.3 / 2))
-    assert decision.figures["champion_gain_mean_db"] == pytest.approx(expected, abs=1e-3)
+    assert decision.figures["bright@v1/champion_gain"] == pytest.approx(expected, abs=1e-3)
 
 
 def test_of_racing_gates_one_wins_and_none_is_lost(
@@ -299,7 +312,7 @@ def test_an_alias_moved_while_measuring_is_not_overwritten(
     promote.run(configure("meanwhile", candidate="1"))
     judged = promote.judge
 
-    def moved_by_then(*scores: object, **limits: float) -> Verdict:
+    def moved_by_then(*scores: object, **limits: object) -> Verdict:
         client.set_registered_model_alias("meanwhile", CHAMPION, "2")
         return judged(*scores, **limits)  # type: ignore[arg-type]
 
@@ -325,7 +338,7 @@ def test_a_refusal_repeated_is_the_same_refusal(configure, candidate: Candidate)
     assert refusals[0] == refusals[1]
     assert [d.kind for d in decisions_of(ours)] == ["promoted", "refused"]
     with pytest.raises(GateRefused):
-        promote.run(configure("repeated", min_gain_db=1.0))
+        promote.run(configure("repeated", gate=GateRules(min_scenes=2, min_gain_db=1.0)))
     candidate(ours, 0.18)
     assert promote.run(ours).champion == "3"
 
@@ -382,8 +395,8 @@ def test_a_lost_log_is_noticed_and_can_be_accepted(
 def test_rollbacks_go_back_step_by_step() -> None:
     """Oracle: a stack that promotions push to and rollbacks pop from."""
 
-    def decision(kind: str, before: str | None, after: str) -> Decision:
-        return Decision(0, kind, after, before, after, "")  # type: ignore[arg-type]
+    def decision(kind: str, before: str | None, after: str | None) -> Decision:
+        return Decision(0, kind, after or "", before, after, "")  # type: ignore[arg-type]
 
     history = [
         decision("promoted", None, "1"),
@@ -391,24 +404,98 @@ def test_rollbacks_go_back_step_by_step() -> None:
         decision("refused", "2", "2"),
         decision("promoted", "2", "4"),
     ]
-    assert previous_champion([]) is None
-    assert previous_champion(history[:1]) is None
-    assert previous_champion(history) == "2"
+    assert champions([]) == []
+    assert champions(history[:1]) == ["1"]
+    assert champions(history) == ["1", "2", "4"]
     history.append(decision("rolled back", "4", "2"))
-    assert previous_champion(history) == "1"
+    assert champions(history) == ["1", "2"]
     history.append(decision("rolled back", "2", "1"))
-    assert previous_champion(history) is None
+    assert champions(history) == ["1"]
     history = [
         decision("promoted", None, "1"),
         decision("promoted", "1", "2"),
-        Decision(0, "moved by hand", "2", "2", None, ""),  # the alias was deleted
+        decision("moved by hand", "2", None),  # the alias was deleted
         decision("promoted", None, "3"),
     ]
-    assert previous_champion(history) == "2"
-    history.append(decision("rolled back", "3", "2"))
-    assert previous_champion(history) == "1"
+    assert champions(history) == ["1", "2", "3"]
+    history.append(decision("rolled back", "3", "1"))  # v2 was not there any more
+    assert champions(history) == ["1"]
     adopted = [decision("promoted", "7", "8")]  # v7 was champion before there was a log
-    assert previous_champion(adopted) == "7"
+    assert champions(adopted) == ["7", "8"]
+
+
+def decision_runs(name: str, tracking_uri: str) -> dict[int, Any]:
+    """The runs of decisions about a model, by number."""
+    client = client_of(tracking_uri)
+    found = client.search_runs(
+        [ensure_experiment(tracking_uri)],
+        f"tags.`k3dn.step` = 'decision' and tags.`k3dn.model` = '{name}'",
+    )
+    return {int(run.data.tags["k3dn.decision_key"].split("/")[1]): run for run in found}
+
+
+def test_a_deleted_champion_is_skipped_by_rollback_and_by_the_gate(
+    configure,
+    candidate: Candidate,
+    tracking_uri: str,  # type: ignore[no-untyped-def]
+) -> None:
+    """Deleted by hand: the next candidate is compared with the last champion that is left."""
+    ours = configure("gone")
+    for number in (0.1, 0.13, 0.15):
+        candidate(ours, number)
+        promote.run(ours)
+    client = client_of(tracking_uri)
+    client.delete_model_version("gone", "3")
+    candidate(ours, 0.12)  # worse than v2, which is left
+    with pytest.raises(GateRefused, match="against the champion"):
+        promote.run(ours)
+    assert [d.kind for d in decisions_of(ours)][3:] == ["deleted", "refused"]
+    assert champion_of(ours) is None
+    back_config = RollbackConfig(name="gone", root=ours.root, tracking_uri=tracking_uri)
+    client.delete_model_version("gone", "2")
+    back = rollback.run(back_config)
+    assert (back.champion, back.previous, champion_of(ours)) == ("1", None, "1")
+    candidate(ours, 0.16)
+    assert promote.run(ours).previous == "1"
+
+
+def test_records_that_a_killed_gate_left_out_are_written_by_the_next(
+    configure,
+    candidate: Candidate,
+    tracking_uri: str,  # type: ignore[no-untyped-def]
+) -> None:
+    ours = configure("mended")
+    candidate(ours, 0.1)
+    log = DecisionLog(locate(ours.root), "mended", tracking_uri)
+    assert log.append(Decision(1, "promoted", "1", None, "1", "its process died here"))
+    assert not promote.run(ours).changed
+    assert resolve("models:/mended/1", tracking_uri).tags["k3dn.gate"].endswith("died here")
+    (run,) = decision_runs("mended", tracking_uri).values()
+    client = client_of(tracking_uri)
+    names = {artifact.path for artifact in client.list_artifacts(run.info.run_id)}
+    assert names == {"decision.md", "decision.json"}
+    promote.run(ours)
+    assert len(decision_runs("mended", tracking_uri)) == 1
+
+
+def test_a_dry_run_shows_every_rule_and_decides_nothing(
+    configure,
+    candidate: Candidate,
+    tracking_uri: str,
+    tmp_path: Path,  # type: ignore[no-untyped-def]
+) -> None:
+    empty = PromoteConfig(root=str(tmp_path / "none"))
+    shown = promote.look(empty)
+    assert "min_scenes: 10" in shown and "no figures yet" in shown[-1]
+    assert list(tmp_path.iterdir()) == []
+    ours = configure("dry")
+    candidate(ours, 0.1)
+    promote.run(ours)
+    candidate(ours, 0.05)
+    shown = promote.look(ours)
+    assert shown[-1] == "would be refused"
+    assert any(line.startswith("FAILED") and "gain over champion" in line for line in shown)
+    assert len(decisions_of(ours)) == 1 and champion_of(ours) == "1"
 
 
 def test_a_decision_is_json_that_people_can_read(tmp_path: Path, tracking_uri: str) -> None:

@@ -15,6 +15,7 @@ import torch
 from mlflow import MlflowClient
 
 import k3dn
+from pipelines.config import StepConfig
 from pipelines.errors import UserError
 from pipelines.models import catalog, registry
 from pipelines.models.config import ModelsConfig
@@ -28,6 +29,7 @@ from pipelines.models.registry import (
     set_despite_race,
     versions,
 )
+from pipelines.tracking import resolve_tracking_uri
 
 FRESH_PROCESS = """
 import sys
@@ -180,6 +182,28 @@ def test_a_registered_factory_runs_by_the_code_that_came_with_it(
         load_network("models:/somebodys/1", tracking_uri)
     network = load_network("models:/somebodys/1", tracking_uri, "offset_network:offset")
     assert network.number.item() == 0.25  # type: ignore[operator, union-attr]
+
+
+def test_loading_writes_nothing_into_the_store(
+    register_offset: Callable[..., str], tracking_uri: str
+) -> None:
+    """Who may read a store need not be allowed to write there."""
+    register_offset("untouched", 0.25)
+    store = Path(tracking_uri.removeprefix("sqlite:///")).parent / "artifacts"
+    before = sorted(store.rglob("*"))
+    view = np.full((16, 16, 3), 0.75, np.float32)
+    with ModelProcess("models:/untouched/1", tracking_uri) as process:
+        process.predict(view, view)
+        assert process.cost is not None and process.cost.seconds > 0
+        assert process.count(16, 16) == (1, 0)
+    assert sorted(store.rglob("*")) == before
+
+
+@pytest.mark.parametrize("name", ["a?1", "a%2", "a#3"])
+def test_a_root_that_no_sqlite_url_can_name_is_refused(name: str, tmp_path: Path) -> None:
+    """Of two such roots the stores would be one."""
+    with pytest.raises(UserError, match="a SQLite URL cannot hold"):
+        resolve_tracking_uri(StepConfig(root=str(tmp_path / name)))
 
 
 def test_a_killed_model_process_is_one_clear_line(nano: Path) -> None:

@@ -1,0 +1,1 @@
+"""What models are worth: measured on held-out pairs, compared, and decided upon by a gate."""

@@ -1,0 +1,207 @@
+"""``k3dn evaluate``: measure models on held-out pairs, beside the blurred input."""
+
+import dataclasses
+import hashlib
+import json
+import math
+from collections.abc import Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass
+
+from pipelines.errors import UserError
+from pipelines.evaluation.config import INPUT_MODEL, EvaluateConfig
+from pipelines.evaluation.leakage import find_leakage
+from pipelines.evaluation.measure import Measured, measure, plan, to_parquet
+from pipelines.evaluation.page import PageContent, evaluation_page
+from pipelines.evaluation.pictures import Shown, chosen, restored
+from pipelines.evaluation.records import log_evaluation
+from pipelines.evaluation.summary import MethodFigures, figures_of
+from pipelines.evaluation.tables import Costs, cost_cells, latex, markdown, text_table
+from pipelines.models.config import parse_size
+from pipelines.models.loading import SettledModel, settle
+from pipelines.models.model_process import ModelProcess
+from pipelines.models.registry import open_store
+from pipelines.models.scores import TableRow, table
+from pipelines.progress import say
+from pipelines.storage import Location, locate
+from pipelines.tracking import resolve_tracking_uri
+
+FEW_SCENES = 10
+
+
+@dataclass(frozen=True, slots=True)
+class EvaluationResult:
+    """What ``k3dn evaluate`` found."""
+
+    models: tuple[str, ...]
+    """Labels, in the order given."""
+    references: tuple[str, ...]
+    split: str
+    rows: tuple[TableRow, ...]
+    """Per dataset the input and the first model, as ``scores.table`` gives them."""
+    figures: tuple[MethodFigures, ...]
+    """Per dataset the input and every model, with intervals and paired differences."""
+    costs: Mapping[str, tuple[int, int] | None]
+    """Parameters and multiply-adds of each model; None where they are not countable."""
+    marks: tuple[str, ...]
+    """What a reader of the figures must know."""
+    skipped: int
+    """Pairs without a target, which cannot be measured."""
+    run_ids: tuple[str, ...]
+    """The MLflow runs with these figures; none where they could not be written."""
+    output: str
+    """Folder with the page, tables, result.json and pairs.parquet."""
+
+    def describe(self) -> str:
+        """Return the table, what to know of it, and where the rest lies."""
+        lines = [f"on the {self.split} pairs", "", text_table(self.figures), ""]
+        for method in self.models:
+            cells = cost_cells(method, self.figures, self.costs)
+            lines.append(f"{method}: " + ", ".join(cell for cell in cells if cell != "—"))
+        if self.skipped:
+            lines.append(f"{self.skipped} pairs have no target and were left out")
+        lines += [f"note: {mark}" for mark in self.marks]
+        return "\n".join([*lines, f"page, tables and scores of each pair: {self.output}"])
+
+    def next_steps(self) -> list[str]:
+        """Return what one may run next."""
+        for reference in self.references:
+            if reference.startswith("models:/"):
+                name, _, version = reference.removeprefix("models:/").partition("/")
+                return [f"k3dn promote --name {name} --candidate {version} --dry-run"]
+        return []
+
+
+def run(config: EvaluateConfig) -> EvaluationResult:
+    """Measure every model on the same pairs, and write page, tables, figures and records.
+
+    Raises UserError for a model or dataset that is not there.
+    """
+    asks_registry = any(model.startswith("models:/") for model in config.model)
+    tracking_uri = open_store(config) if asks_registry else resolve_tracking_uri(config)
+    models = _settled(config, tracking_uri)
+    measured = {label: measure(config, model, tracking_uri) for label, model in models.items()}
+    scores = {label: found.scores for label, found in measured.items()}
+    figures = figures_of(scores)
+    first = next(iter(models))
+    folder = _folder(config, models)
+    costs, shown = _look_closer(config, models, measured, tracking_uri)
+    marks = _marks(config, models, figures, tracking_uri)
+    folder.child("pairs.parquet").write_bytes(to_parquet(dict(scores)))
+    folder.child("table.md").write_bytes(markdown(figures).encode())
+    folder.child("table.tex").write_bytes(latex(figures).encode())
+    if config.pictures:
+        content = PageContent(
+            methods=tuple(models),
+            split=config.split,
+            rows=figures,
+            costs=costs,
+            cost_size=config.cost_size,
+            marks=marks,
+            shown=tuple(shown),
+            registered=config.register,
+        )
+        folder.child("index.html").write_bytes(evaluation_page(content).encode())
+    run_ids = log_evaluation(config, models, figures, costs, folder, tracking_uri)
+    result = EvaluationResult(
+        models=tuple(models),
+        references=tuple(model.reference for model in models.values()),
+        split=config.split,
+        rows=table(scores[first], first),
+        figures=figures,
+        costs=costs,
+        marks=marks,
+        skipped=measured[first].skipped,
+        run_ids=run_ids,
+        output=folder.url,
+    )
+    folder.child("result.json").write_bytes(_json(result))
+    return result
+
+
+def _settled(config: EvaluateConfig, tracking_uri: str) -> dict[str, SettledModel]:
+    """The models by label; the input, which is always shown, is none of them."""
+    found: dict[str, SettledModel] = {}
+    for reference in config.model:
+        if reference == INPUT_MODEL:
+            continue
+        is_file = not reference.startswith(("models:/", "box:")) and ".safetensors" in reference
+        model = settle(reference, tracking_uri, config.factory if is_file else None)
+        if any(other.identity == model.identity for other in found.values()):
+            say(f"{reference} is one of the others by another name; it is measured once")
+            continue
+        label = model.label if model.label not in found else f"{model.label} {len(found) + 1}"
+        found[label] = model
+    if not found:
+        raise UserError("model names the input alone, which is always shown; name a model too")
+    return found
+
+
+def _folder(config: EvaluateConfig, models: Mapping[str, SettledModel]) -> Location:
+    """Where the report lies: the same for the same models on the same pairs."""
+    kept = [held.folder.name for model in models.values() for held in plan(config, model)]
+    parts = json.dumps([list(models), kept, config.pictures, config.cost_size])
+    return locate(config.root).child("_reports", hashlib.sha256(parts.encode()).hexdigest()[:12])
+
+
+def _look_closer(
+    config: EvaluateConfig,
+    models: Mapping[str, SettledModel],
+    measured: Mapping[str, Measured],
+    tracking_uri: str,
+) -> tuple[Costs, list[Shown]]:
+    """Count each model's cost, and restore the pictures that the page shows."""
+    scores = {label: found.scores for label, found in measured.items()}
+    picks = chosen(next(iter(scores.values())), config.pictures) if config.pictures else []
+    with ExitStack() as stack:
+        processes = {}
+        for label, model in models.items():
+            process = ModelProcess(
+                model.reference,
+                tracking_uri,
+                factory=model.factory,
+                use_gpu=config.use_gpu is not False,
+            )
+            processes[label] = (model, stack.enter_context(process))
+        size = parse_size(config.cost_size)
+        costs = {label: process.count(*size) for label, (_, process) in processes.items()}
+        return costs, restored(config, picks, processes, scores)
+
+
+def _marks(
+    config: EvaluateConfig,
+    models: Mapping[str, SettledModel],
+    figures: tuple[MethodFigures, ...],
+    tracking_uri: str,
+) -> tuple[str, ...]:
+    found = []
+    if config.split == "train":
+        found.append("these are pairs to train on: the figures say nothing of pictures to come")
+    for label, model in models.items():
+        leakage = find_leakage(config, model, tracking_uri)
+        found += [
+            f"{label} was trained on {what} of {dataset}: its figures there are too good"
+            for dataset, what in leakage.seen.items()
+        ]
+        if leakage.unknown:
+            found.append(f"{label}: {leakage.unknown}")
+    for dataset in dict.fromkeys(row.dataset for row in figures):
+        scenes = next(row.psnr.scenes for row in figures if row.dataset == dataset)
+        if scenes < FEW_SCENES:
+            found.append(f"{dataset} has {scenes} scenes: too few to tell small differences")
+    return tuple(found)
+
+
+def _json(result: EvaluationResult) -> bytes:
+    def plain(value: object) -> object:
+        if isinstance(value, Mapping):
+            return {str(key): plain(each) for key, each in value.items()}
+        if isinstance(value, list | tuple):
+            return [plain(each) for each in value]
+        if isinstance(value, float) and not math.isfinite(value):
+            return None
+        return value
+
+    values = dataclasses.asdict(result)
+    del values["output"]  # it lies there
+    return json.dumps(plain(values), indent=1).encode()

@@ -1,0 +1,149 @@
+"""What a model has seen of the pairs that it is measured on.
+
+A pair is known by its scene, within one dataset, and by the files that it was made from, anywhere.
+What a model was trained on is in the plan of its run, which lies with it in storage.
+"""
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from pipelines.dataset.version import DatasetVersion, open_version
+from pipelines.errors import UserError
+from pipelines.evaluation.config import INPUT_MODEL, MeasureConfig
+from pipelines.models.loading import BOX, SettledModel, settle
+from pipelines.models.registry import client_of
+from pipelines.storage import Location, locate
+
+_NOT_SEEN_BY = ("kernels",)
+"""Roles of files that show nothing of a scene."""
+_MOST_STARTS = 8
+"""Trainings that began with each other's weights."""
+
+
+@dataclass(frozen=True, slots=True)
+class Training:
+    """What a model was trained on, as far as it is known."""
+
+    sets: tuple[tuple[str, str], ...]
+    """Root and reference, name@version, of each dataset; with ``start_from``, of those before."""
+    unknown: str
+    """What is not known, one clause; empty where all is."""
+
+
+@dataclass(frozen=True, slots=True)
+class Leakage:
+    """What was found."""
+
+    seen: Mapping[str, str]
+    """By dataset, name@version, what the model has seen of it, in words; only where it has."""
+    unknown: str
+
+
+def find_leakage(config: MeasureConfig, model: SettledModel, tracking_uri: str) -> Leakage:
+    """Compare the pairs to measure on with those that a model was trained on.
+
+    Reads names and provenance alone, no pictures. Raises UserError for a dataset that is not there.
+    """
+    root = locate(config.root)
+    training = trained_on(model, tracking_uri, root)
+    names: dict[str, set[str]] = {}
+    files: set[str] = set()
+    unknown = training.unknown
+    for place, reference in training.sets:
+        try:
+            version = open_version(Location(place), reference)
+        except UserError:
+            unknown = unknown or f"{reference}, on which it was trained, is not there any more"
+            continue
+        names.setdefault(version.name, set()).update(version.column("train", "scene_id"))
+        files |= set().union(*_files_of(version, "train"), set())
+    seen = {}
+    for reference in config.datasets:
+        version = open_version(root, reference)
+        count = version.rows(config.split)
+        count = count if config.max_pairs is None else min(count, config.max_pairs)
+        scenes = version.column(config.split, "scene_id")[:count]
+        known = names.get(version.name, set())
+        same = [scene in known for scene in scenes]
+        if files:
+            same = [
+                here or bool(sources & files)
+                for here, sources in zip(same, _files_of(version, config.split), strict=False)
+            ]
+        if any(same):
+            seen[version.reference] = f"the scenes of {sum(same)} of its {count} pairs"
+    return Leakage(seen, unknown)
+
+
+def trained_on(model: SettledModel, tracking_uri: str, root: Location) -> Training:
+    """Return what a model was trained on, and what is not known of that."""
+    return _trained_on(model, tracking_uri, root, _MOST_STARTS)
+
+
+def _trained_on(model: SettledModel, tracking_uri: str, root: Location, depth: int) -> Training:
+    if model.reference == INPUT_MODEL:
+        return Training((), "")
+    if model.reference.startswith(BOX):
+        return Training((), f"the scenes that {model.reference} was trained on are not recorded")
+    recorded = _plan_of(model, tracking_uri)
+    if recorded is None:
+        of_version = _of_version(model, root)
+        return of_version or Training((), f"what {model.label} was trained on is not recorded")
+    place = recorded["config"]["root"]
+    sets = tuple((place, f"{d['name']}@{d['version']}") for d in recorded["datasets"])
+    start = recorded["config"].get("start_from")
+    if not start or depth == 0:
+        return Training(sets, "")
+    try:
+        earlier = _trained_on(settle(start, tracking_uri), tracking_uri, root, depth - 1)
+    except UserError:
+        earlier = Training(
+            (), f"what {start}, with which its training began, has seen is not known"
+        )
+    return Training((*sets, *earlier.sets), earlier.unknown)
+
+
+def _plan_of(model: SettledModel, tracking_uri: str) -> dict[str, Any] | None:
+    """The plan of the run that made a model; None where it is not there."""
+    from pipelines.training.plan import PLAN
+
+    if model.version is None:
+        folder = model.reference.rpartition("/")[0]
+    elif model.version.run_id is None:
+        return None
+    else:
+        run = client_of(tracking_uri).get_run(model.version.run_id)
+        folder = run.data.tags.get("k3dn.folder", "")
+    if not folder:
+        return None
+    try:
+        plan: dict[str, Any] = json.loads(Location(folder).child(PLAN).read_bytes())
+    except (OSError, ValueError):
+        return None
+    return plan
+
+
+def _of_version(model: SettledModel, root: Location) -> Training | None:
+    """What the version itself says, where its run is not at hand: names of datasets."""
+    if model.version is None:
+        return None
+    source = model.version.tags.get("k3dn.source", "")
+    if source.startswith(BOX):
+        return Training((), f"the scenes that {source} was trained on are not recorded")
+    named = model.version.tags.get("k3dn.datasets")
+    if not named:
+        return None
+    return Training(tuple((root.url, name) for name in named.split(",")), "")
+
+
+def _files_of(version: DatasetVersion, split: str) -> Sequence[frozenset[str]]:
+    """The checksums of the files that each pair was made from."""
+    return [
+        frozenset(_checksums(origin["sources"])) for origin in version.column(split, "provenance")
+    ]
+
+
+def _checksums(sources: Iterable[Mapping[str, str]]) -> Iterable[str]:
+    return (source["sha256"] for source in sources if source["role"] not in _NOT_SEEN_BY)

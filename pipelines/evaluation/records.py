@@ -1,0 +1,183 @@
+"""The figures of an evaluation in MLflow: a run for each model, and on the version itself."""
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from pipelines.dataset.version import open_version
+from pipelines.errors import UserError
+from pipelines.evaluation.config import EvaluateConfig
+from pipelines.evaluation.summary import MethodFigures
+from pipelines.evaluation.tables import Costs, markdown, with_interval
+from pipelines.models.loading import SettledModel
+from pipelines.models.registry import (
+    client_of,
+    experiment_of,
+    logged_model_id,
+    set_despite_race,
+)
+from pipelines.models.scores import INPUT
+from pipelines.progress import say
+from pipelines.storage import Location, locate
+from pipelines.tracking import dataset_input, ensure_store
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+_EVALUATED = "k3dn.evaluated"
+
+
+def log_evaluation(
+    config: EvaluateConfig,
+    models: Mapping[str, SettledModel],
+    figures: Sequence[MethodFigures],
+    costs: Costs,
+    folder: Location,
+    tracking_uri: str,
+) -> tuple[str, ...]:
+    """Write the figures into MLflow, once; they are kept all the same where it is away.
+
+    Returns the ids of the runs, in the order of the models.
+    """
+    from mlflow.exceptions import MlflowException
+
+    try:
+        ensure_store(tracking_uri)
+        client = client_of(tracking_uri)
+        return tuple(
+            _log_one(client, config, label, model, figures, costs, folder)
+            for label, model in models.items()
+        )
+    except (MlflowException, UserError, OSError) as error:
+        say(f"the figures are not in MLflow ({str(error).splitlines()[0]}); they are in {folder}")
+        return ()
+
+
+def _log_one(
+    client: "MlflowClient",
+    config: EvaluateConfig,
+    label: str,
+    model: SettledModel,
+    figures: Sequence[MethodFigures],
+    costs: Costs,
+    folder: Location,
+) -> str:
+    from mlflow.entities import Metric, Param
+
+    experiment = experiment_of(client, model.version.run_id if model.version else None)
+    key = f"{folder.name}/{label}"
+    asked = f"tags.`{_EVALUATED}` = '{key}' and attributes.status = 'FINISHED'"
+    known = client.search_runs([experiment], asked, max_results=1)
+    if known:
+        return str(known[0].info.run_id)
+    rows = [row for row in figures if row.method in (INPUT, label)]
+    run = client.create_run(
+        experiment,
+        run_name=f"evaluate {label}",
+        tags={
+            "k3dn.step": "evaluate",
+            _EVALUATED: key,
+            "k3dn.model_identity": model.identity,
+            "mlflow.note.content": markdown(rows),
+        },
+    )
+    run_id = str(run.info.run_id)
+    values = dict(_metrics(rows))
+    if counted := costs.get(label):
+        values |= {"parameters": float(counted[0]), "multiply_adds": float(counted[1])}
+    now = run.info.start_time
+    client.log_batch(
+        run_id,
+        metrics=[Metric(name, value, now, 0) for name, value in values.items()],
+        params=[Param(name, str(value)[:500]) for name, value in _settings(config, model).items()],
+    )
+    root = locate(config.root)
+    versions = [open_version(root, name) for name in config.datasets]
+    inputs = [dataset_input(v.reference, v.digest, _shared(v.location), "eval") for v in versions]
+    client.log_inputs(run_id, inputs)
+    client.log_text(run_id, markdown(rows), "table.md")
+    for name in ("index.html", "result.json"):
+        if folder.child(name).exists():
+            client.log_text(run_id, folder.child(name).read_bytes().decode(), name)
+    if model.version is not None:
+        _on_version(client, config, model, run_id, rows, values, now)
+    client.set_terminated(run_id)
+    return run_id
+
+
+def _on_version(
+    client: "MlflowClient",
+    config: EvaluateConfig,
+    model: SettledModel,
+    run_id: str,
+    rows: Sequence[MethodFigures],
+    values: Mapping[str, float],
+    now: int,
+) -> None:
+    """Figures on the version: tags that people read, metrics of the logged model, description."""
+    from mlflow.entities import Metric
+
+    assert model.version is not None
+    name, number = model.version.name, model.version.version
+    for row in rows:
+        if row.method != INPUT:
+            where = f"{row.dataset.replace('@', '/')}.{config.split}"
+            text = (
+                f"PSNR {with_interval(row.psnr, 2)} dB, "
+                f"{with_interval(row.over_input, 2, sign=True)} over the input, "
+                f"SSIM {row.ssim.mean:.4f}, {row.psnr.pictures} pictures of {row.psnr.scenes} "
+                "scenes"
+            )
+            set_despite_race(
+                client.set_model_version_tag, name, number, f"k3dn.evaluation.{where}", text
+            )
+    model_id = logged_model_id(name, number, client.tracking_uri)
+    if model_id:
+        metrics = [Metric(key, value, now, 0, model_id=model_id) for key, value in values.items()]
+        client.log_batch(run_id, metrics=metrics)
+    about = (
+        f"Measured on the {config.split} pairs; in brackets 95 % intervals by scene.\n\n"
+        f"{markdown(rows)}"
+    )
+    client.update_model_version(name, number, about)
+
+
+def _shared(location: Location) -> str:
+    """A URL that means the same everywhere; a folder of this machine means nothing elsewhere."""
+    return "" if location.local_path() is not None else location.url
+
+
+def _metrics(rows: Sequence[MethodFigures]) -> Iterator[tuple[str, float]]:
+    for row in rows:
+        side = "input" if row.method == INPUT else "output"
+        where = f"{row.dataset.replace('@', '/')}/{side}"
+        values: dict[str, Any] = {
+            "psnr": row.psnr.mean,
+            "psnr_low": row.psnr.low,
+            "psnr_high": row.psnr.high,
+            "ssim": row.ssim.mean,
+            "mae": row.mae.mean,
+            "rmse_rel": row.rmse_rel,
+        }
+        if row.over_input is not None:
+            gain = row.over_input
+            values |= {"gain": gain.mean, "gain_low": gain.low, "gain_high": gain.high}
+        for kind, gain in row.by_kind.items():
+            values[f"gain_{kind.replace(' ', '_')}"] = gain.mean
+        for name, value in values.items():
+            if math.isfinite(value):
+                yield f"{where}_{name}", value
+
+
+def _settings(config: EvaluateConfig, model: SettledModel) -> dict[str, object]:
+    reference = model.reference if model.reference.startswith(("models:/", "box:")) else model.label
+    return {
+        "model": reference,
+        "datasets": ",".join(config.datasets),
+        "split": config.split,
+        "max_pairs": config.max_pairs,
+        "register": config.register,
+        "precision": config.precision,
+        "tile_px": config.tile_px,
+        "halo_px": config.halo_px,
+    }

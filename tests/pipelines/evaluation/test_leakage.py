@@ -1,0 +1,103 @@
+"""What a model has seen is found by scene and by file, through every training that led to it."""
+
+import dataclasses
+import json
+from pathlib import Path
+
+import pytest
+
+import k3dn
+from pipelines.dataset.record import Provenance, Source
+from pipelines.evaluation.config import EvaluateConfig
+from pipelines.evaluation.leakage import Leakage, find_leakage
+from pipelines.models.loading import settle
+from tests.pipelines.training.versions import make_pair, write_version
+
+OPTIONS = {"width": 2, "disparity_channels": 4, "psf_blocks": 1}
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> str:
+    """``mine`` with three training pairs and two of the test, one of a training scene."""
+    root = str(tmp_path / "data")
+    pairs = [make_pair("mine", "train", i) for i in range(3)]
+    pairs += [make_pair("mine", "test", i) for i in range(2)]
+    pairs[3] = dataclasses.replace(pairs[3], scene_id="train-01")
+    write_version(root, "mine", "v1", pairs)
+    return root
+
+
+def made_of(number: str, role: str) -> Provenance:
+    return Provenance(sources=(Source(role=role, file=f"{number}.png", sha256=number * 64),))
+
+
+def write_run(root: str, name: str, datasets: list[str], start: str | None = None) -> str:
+    """A run's weights with its plan; returns the path of the weights."""
+    folder = Path(root, "_runs", name)
+    folder.mkdir(parents=True)
+    path = folder / "weights.safetensors"
+    network = k3dn.build_model("nano", OPTIONS)
+    k3dn.save_weights(path, network, name="nano", options=OPTIONS)
+    sources = [dict(zip(("name", "version"), d.split("@"), strict=True)) for d in datasets]
+    plan = {"config": {"root": root, "start_from": start}, "datasets": sources}
+    (folder / "plan.json").write_text(json.dumps(plan))
+    return str(path)
+
+
+def leakage_of(root: str, model: str, *datasets: str, split: str = "test") -> Leakage:
+    config = EvaluateConfig(root=root, model=[model], datasets=list(datasets), split=split)
+    return find_leakage(config, settle(model, "unused"), "unused")
+
+
+def test_a_training_scene_among_the_test_pairs_is_found(root: str) -> None:
+    weights = write_run(root, "run", ["mine@v1"])
+    found = leakage_of(root, weights, "mine")
+    assert found == Leakage({"mine@v1": "the scenes of 1 of its 2 pairs"}, "")
+    seen = leakage_of(root, weights, "mine", split="train").seen
+    assert seen == {"mine@v1": "the scenes of 3 of its 3 pairs"}
+
+
+def test_one_name_in_another_dataset_is_another_scene(root: str) -> None:
+    write_version(root, "other", "v1", [make_pair("other", "test", 1)])
+    pair = dataclasses.replace(make_pair("third", "test", 0), scene_id="train-01")
+    write_version(root, "third", "v1", [pair])
+    weights = write_run(root, "run", ["mine@v1"])
+    assert leakage_of(root, weights, "other", "third") == Leakage({}, "")
+
+
+@pytest.mark.parametrize(("role", "seen"), [("image", True), ("target", True), ("kernels", False)])
+def test_a_file_seen_under_another_name_is_found(root: str, role: str, seen: bool) -> None:
+    train = dataclasses.replace(make_pair("one", "train", 0), provenance=made_of("a", role))
+    write_version(root, "one", "v1", [train])
+    test = [
+        dataclasses.replace(make_pair("two", "test", i), provenance=made_of(name, role))
+        for i, name in enumerate("ab")
+    ]
+    write_version(root, "two", "v1", test)
+    weights = write_run(root, "run", ["one@v1"])
+    expected = {"two@v1": "the scenes of 1 of its 2 pairs"} if seen else {}
+    assert leakage_of(root, weights, "two").seen == expected
+
+
+def test_what_the_weights_began_with_counts(root: str) -> None:
+    write_version(root, "later", "v1", [make_pair("later", "train", 8)])
+    first = write_run(root, "first", ["mine@v1"])
+    second = write_run(root, "second", ["later@v1"], start=first)
+    assert leakage_of(root, second, "mine").seen == {"mine@v1": "the scenes of 1 of its 2 pairs"}
+    third = write_run(root, "third", ["later@v1"], start="box:nano")
+    found = leakage_of(root, third, "mine")
+    assert found.seen == {} and "box:nano was trained on are not recorded" in found.unknown
+
+
+def test_what_nobody_recorded_is_said(root: str, tmp_path: Path) -> None:
+    weights = write_run(root, "run", ["gone@v1"])
+    assert (
+        "gone@v1, on which it was trained, is not there"
+        in leakage_of(root, weights, "mine").unknown
+    )
+    alone = tmp_path / "alone.safetensors"
+    alone.write_bytes(Path(weights).read_bytes())
+    assert (
+        "alone.safetensors was trained on is not recorded"
+        in leakage_of(root, str(alone), "mine").unknown
+    )

@@ -1,0 +1,174 @@
+"""Figures, tables and page of an evaluation, from scores that are known."""
+
+import math
+import re
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from pipelines.evaluation.page import PageContent, evaluation_page
+from pipelines.evaluation.pictures import Shown, chosen
+from pipelines.evaluation.regions import regions
+from pipelines.evaluation.summary import MethodFigures, figures_of
+from pipelines.evaluation.tables import latex, markdown, text_table
+from pipelines.models.scores import INPUT, Cost, PairScore, quality
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
+SHAPE = (48, 64, 3)
+
+
+def pictures(seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Input, answer, truth."""
+    random = np.random.default_rng(seed)
+    truth = random.random(SHAPE, dtype=np.float32) * 0.5 + 0.25
+    noise = random.normal(0, 1, SHAPE).astype(np.float32)
+    return truth + 0.1 * noise, truth + 0.05 * noise, truth
+
+
+def scores(closer: float, *, coc: bool = True, count: int = 12) -> list[PairScore]:
+    """Scores of a method whose error is a share of the input's; two pairs a scene."""
+    found = []
+    radius = np.linspace(-6, 6, SHAPE[0] * SHAPE[1]).reshape(SHAPE[:2])
+    for seed in range(count):
+        before, _, truth = pictures(seed)
+        after = (truth + closer * (before - truth) * (1 + 0.1 * seed)).astype(np.float32)
+        found.append(
+            PairScore(
+                "soft@v1",
+                f"pair-{seed}",
+                quality(before, truth),
+                quality(after, truth),
+                scene_id=f"scene-{seed // 2}",
+                regions=regions(before, after, truth, radius) if coc else (),
+                cost=Cost(0.1, 300.0, "CPU", megapixels=0.5),
+            )
+        )
+    return found
+
+
+@pytest.fixture(scope="module")
+def rows() -> tuple[MethodFigures, ...]:
+    return figures_of({"first & best": scores(0.5), "second": scores(0.8)})
+
+
+def test_differences_are_paired_and_intervals_by_scene(rows: tuple[MethodFigures, ...]) -> None:
+    before, first, second = rows
+    assert [row.method for row in rows] == [INPUT, "first & best", "second"]
+    assert (first.psnr.pictures, first.psnr.scenes) == (12, 6)
+    assert before.over_input is None and first.over_first is None
+    assert first.over_input is not None and second.over_first is not None
+    expected = np.mean([-20 * math.log10(0.5 * (1 + 0.1 * i)) for i in range(12)])
+    assert first.over_input.mean == pytest.approx(expected, abs=1e-3)
+    # Each picture differs by the same: the interval of the difference is a point.
+    assert second.over_first.mean == pytest.approx(20 * math.log10(0.5 / 0.8), abs=1e-3)
+    assert second.over_first.high - second.over_first.low < 1e-3
+    assert first.psnr.high - first.psnr.low > 0.1
+    assert first.seconds_per_megapixel == pytest.approx(0.2)
+    assert set(first.by_kind) >= {"in focus", "near", "far", "radius 2-4"}
+    assert first.by_kind["far"].mean == pytest.approx(expected, abs=0.05)
+    few = figures_of({"few": scores(0.5, count=8)})
+    assert math.isnan(few[1].psnr.low)  # four scenes
+    assert sum(first.focus_errors) == sum(before.focus_errors) > 0
+
+
+def test_the_tables_say_the_figures(rows: tuple[MethodFigures, ...]) -> None:
+    gain = rows[1].over_input
+    assert gain is not None
+    said = f"{gain.mean:+.2f} [{gain.low:+.2f}, {gain.high:+.2f}]"
+    assert said in text_table(rows)
+    lines = markdown(rows).splitlines()
+    assert len(lines) == 5 and len({line.count("|") for line in lines}) == 1
+    assert said in lines[3]
+    tex = latex(rows)
+    assert r"first \& best" in tex and tex.count(r"\\") == 4
+    assert len({line.count("&") - line.count(r"\&") for line in tex.splitlines()[4:7]}) == 1
+
+
+def test_pictures_are_chosen_by_rank_not_by_hand() -> None:
+    found = chosen(scores(0.5), 3)
+    names = [(place, score.pair_id) for place, score in found]
+    assert names == [("worst gain", "pair-11"), ("median gain", "pair-6"), ("best gain", "pair-0")]
+    assert [place for place, _ in chosen(scores(0.5)[:1], 3)] == ["the only one"]
+    assert len(chosen(scores(0.5)[:2], 3)) == 2
+
+
+@pytest.fixture(scope="module")
+def page(rows: tuple[MethodFigures, ...]) -> str:
+    before, after, truth = pictures(0)
+    shown = Shown(
+        dataset="soft@v1",
+        pair_id="pair-0",
+        place="worst gain",
+        input=before,
+        outputs={"first & best": after, "second": before},
+        target=truth,
+        psnr={"first & best": 26.0, "second": 21.0},
+        input_psnr=20.0,
+    )
+    return evaluation_page(
+        PageContent(
+            methods=("first & best", "second"),
+            split="test",
+            rows=rows,
+            costs={"first & best": (240_000, 10**10), "second": None},
+            cost_size="64x64",
+            marks=("second was trained on <these>",),
+            shown=(shown,),
+            registered=False,
+        )
+    )
+
+
+def test_the_page_has_every_section_and_escapes_names(page: str) -> None:
+    titles = re.findall(r"<h2[^>]*>([^<]*)</h2>", page)
+    assert titles == [
+        "In figures",
+        "What it costs",
+        "From the worst to the best",
+        "By blur",
+        "What was sharp already",
+    ]
+    assert "first &amp; best" in page and "first & best" not in page
+    assert "trained on &lt;these&gt;" in page
+    assert page.count('class="plot"') >= 3 and "0.24 M" in page
+
+
+def test_the_page_in_a_browser(page: str, tmp_path: Path) -> None:
+    """Nothing scrolls sideways, everything loads, nothing is asked of a network."""
+    sync_api = pytest.importorskip("playwright.sync_api")
+    if CHROMIUM is None:
+        pytest.skip("no chromium on this machine: the page is not looked at")
+    path = tmp_path / "index.html"
+    path.write_text(page)
+    with sync_api.sync_playwright() as playwright:
+        browser = playwright.chromium.launch(
+            executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"]
+        )
+        for width, scheme in ((390, "dark"), (1200, "light")):
+            context = browser.new_context(
+                viewport={"width": width, "height": 800}, color_scheme=scheme
+            )
+            opened = context.new_page()
+            troubles: list[str] = []
+            opened.on("pageerror", lambda error, seen=troubles: seen.append(str(error)))
+            opened.on(
+                "request",
+                lambda request, seen=troubles: (
+                    None if request.url.startswith(("data:", "file:")) else seen.append(request.url)
+                ),
+            )
+            opened.goto(path.as_uri())
+            assert opened.evaluate("document.documentElement.scrollWidth") <= width
+            sizes = opened.evaluate("[...document.images].map(i => i.complete && i.naturalWidth)")
+            assert len(sizes) >= 10 and all(sizes)
+            colours = opened.evaluate(
+                "[...document.querySelectorAll('.plot .line')].map(e => getComputedStyle(e).stroke)"
+            )
+            assert len(set(colours)) >= 3 and "none" not in colours
+            opened.locator(".stage input").first.focus()
+            opened.keyboard.press("End")
+            assert troubles == []
+            context.close()
+        browser.close()
