@@ -34,12 +34,11 @@ def read_keys(config_class: type[Config], words: Sequence[str]) -> Config:
 
 def _make(config_class: type[Config], given: Mapping[str, str], prefix: str) -> Config:
     hints = field_types(config_class)
-    fields = {field.name: field for field in dataclasses.fields(config_class)}  # type: ignore[arg-type]
     values: dict[str, Any] = {}
     inner: dict[str, dict[str, str]] = {}
     for key, text in given.items():
         name, dot, rest = key.partition(".")
-        if name not in fields:
+        if name not in hints:
             raise UserError(_unknown(config_class, key, prefix))
         kind = strip_none(hints[name])[0]
         nested = dataclasses.is_dataclass(kind) or kind in (dict, dict[str, Any])
@@ -52,28 +51,11 @@ def _make(config_class: type[Config], given: Mapping[str, str], prefix: str) -> 
     for name, words in inner.items():
         kind = strip_none(hints[name])[0]
         if dataclasses.is_dataclass(kind):
-            before = _default(fields[name])
-            values[name] = _changed(before, words, f"{prefix}{name}.")
+            values[name] = _make(typing.cast(type, kind), words, f"{prefix}{name}.")
         else:
             values[name] = {key: _free(text) for key, text in words.items()}
     try:
         return config_class(**values)
-    except ValueError as error:
-        raise UserError(str(error)) from error
-
-
-def _default(field: "dataclasses.Field[Any]") -> Any:
-    if field.default_factory is not dataclasses.MISSING:
-        return field.default_factory()
-    return field.default
-
-
-def _changed(before: Any, given: Mapping[str, str], prefix: str) -> Any:
-    """A nested configuration with some keys changed: its default need not be its class's."""
-    made = _make(type(before), given, prefix)
-    names = {key.partition(".")[0] for key in given}
-    try:
-        return dataclasses.replace(before, **{name: getattr(made, name) for name in names})
     except ValueError as error:
         raise UserError(str(error)) from error
 

@@ -5,8 +5,14 @@ from dataclasses import dataclass, field
 from pipelines.synthesis.camera_config import OpticsConfig, SensorConfig, TargetConfig
 
 
-def _optics() -> OpticsConfig:
-    return OpticsConfig(blur=[0.005, 0.018], frame_width=1000)
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LiveOpticsConfig(OpticsConfig):
+    """The lens of preset camera, with the blur that the recipe trains on."""
+
+    blur: list[float] = field(default_factory=lambda: [0.005, 0.018])
+    """Blur radius of a pair's most blurred part, as a share of the frame's width."""
+    frame_width: int | None = 1000
+    """Width in pixels of the 3:2 frame that a pair is a part of; none: a pair is a frame."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -21,7 +27,7 @@ class LiveConfig:
     """How many pairs in turn look at a scene that is made up, which takes longer than a pair."""
     recolour: float = 0.5
     """How strongly scenes of the pack change their light and colours, 0 to 1."""
-    optics: OpticsConfig = field(default_factory=_optics)
+    optics: LiveOpticsConfig = field(default_factory=LiveOpticsConfig)
     """The lens."""
     sensor: SensorConfig = field(default_factory=SensorConfig)
     """The sensor."""

@@ -8,13 +8,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pipelines.live.config import LiveConfig
+from pipelines.live.config import LiveConfig, LiveOpticsConfig
 from pipelines.live.pack import PackedScene, pack_bytes
-from pipelines.synthesis.camera_config import OpticsConfig
 from pipelines.training.config import TrainConfig
 from tests.pipelines.training.conftest import NETWORKS
 
-SMALL = LiveConfig(made=0.0, optics=OpticsConfig(blur=[0.005, 0.018], frame_width=200))
+SMALL = LiveConfig(made=0.0, optics=LiveOpticsConfig(frame_width=200))
 """Blur of a few pixels, as pictures are so small."""
 
 

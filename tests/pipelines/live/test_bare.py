@@ -175,7 +175,7 @@ def test_keys_are_read_without_pydantic() -> None:
     assert (config.lr, config.ema, config.compile, config.seconds) == (1e-4, 0.5, True, None)
     assert config.network == {"width": 8} and config.datasets == ["x", "y*2"]
     assert config.live.optics.blur == [0.01, 0.02]
-    assert config.live.optics.frame_width == 1000  # the default of this place, not of the class
+    assert config.live.optics.frame_width == 1000
     assert config.stages == ["1x2:1:1"] and config.num_workers == 1
     for word, told in (
         ("stesp=3", "did you mean steps"),
