@@ -14,10 +14,6 @@ from pipelines.next_steps import command
 from pipelines.progress import say
 from pipelines.recipe.config import RecipeConfig
 from pipelines.recipe.stages import (
-    EMA,
-    GRAD_CLIP,
-    RECOLOUR,
-    SAME_VIEWS,
     WARMUP_STEPS,
     Stage,
     stages_of,
@@ -28,6 +24,7 @@ from pipelines.synthesis.config import CAMERA, PROCEDURAL, OpticsConfig, SynthCo
 from pipelines.training import train
 from pipelines.training.bare import train_here
 from pipelines.training.config import TrainConfig
+from pipelines.training.for_pictures import EMA, GRAD_CLIP, RECOLOUR, SAME_VIEWS
 from pipelines.training.loop import BEST, read_best
 from pipelines.training.plan import RUNS
 

@@ -37,10 +37,6 @@ STAGES: Mapping[str, tuple[Stage, ...]] = MappingProxyType(
 )
 """By the name of the network."""
 
-GRAD_CLIP = 0.5
-EMA = 0.999
-RECOLOUR = 0.2
-SAME_VIEWS = 0.08
 WARMUP_STEPS = 200
 """Of a stage, or a tenth of it where that is less."""
 

@@ -25,12 +25,12 @@ from pipelines.errors import UserError
 from pipelines.failures import Terminated, explain_failure
 from pipelines.plain_keys import read_keys
 from pipelines.progress import say
-from pipelines.recipe.stages import EMA, GRAD_CLIP, RECOLOUR, SAME_VIEWS
 from pipelines.storage import Location, locate
 from pipelines.training.batch import BatchSource
 from pipelines.training.config import TrainConfig
 from pipelines.training.context import ProcessContext
 from pipelines.training.follow import shown_progress
+from pipelines.training.for_pictures import EMA, GRAD_CLIP, RECOLOUR, SAME_VIEWS
 from pipelines.training.loop import BEST, WEIGHTS, fit, read_best, read_outcome
 from pipelines.training.plan import RUNS, RunPlan, claim, plan_run, steps_of
 from pipelines.training.start import bring_start
@@ -159,7 +159,7 @@ def _staged(config: TrainConfig, stage: str, number: int, start: str | None) -> 
 
 def _batches_of(plan: RunPlan, device: torch.device) -> BatchSource:
     if plan.makes_pairs:
-        from pipelines.live.source import LiveBatches
+        from pipelines.training.live.source import LiveBatches
 
         return LiveBatches(device)
     from pipelines.training.loader import local_batches

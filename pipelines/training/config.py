@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from pipelines.config import StepConfig, aside, by_content_of, keys_aside
-from pipelines.live.config import LiveConfig
+from pipelines.training.live.config import LiveConfig
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

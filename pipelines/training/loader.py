@@ -62,7 +62,7 @@ def _ray_job(
     config = plan.config
     reader: type = SampleReader
     if plan.makes_pairs:
-        from pipelines.live.source import LiveReader
+        from pipelines.training.live.source import LiveReader
 
         reader = LiveReader
     steps = [{"step": step} for step in range(start, stop)]

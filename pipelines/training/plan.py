@@ -157,7 +157,7 @@ def _live_source(pack: str) -> Source:
     except OSError as error:
         raise UserError(
             f"datasets: there is no pack of scenes at {location.url}; "
-            "python -m pipelines.live.make_pack makes one"
+            "python -m pipelines.training.live.make_pack makes one"
         ) from error
     return Source(name="synth", version=f"live-{digest[:10]}", digest=digest, rows=0)
 

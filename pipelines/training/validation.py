@@ -81,7 +81,7 @@ class VersionPairs:
 def held_out_pairs(plan: RunPlan) -> HeldOutPairs:
     """Return the held-out pairs of a run, read or made as its training pairs are."""
     if plan.makes_pairs:
-        from pipelines.live.source import LiveHeldOut
+        from pipelines.training.live.source import LiveHeldOut
 
         return LiveHeldOut(plan)
     return VersionPairs(plan)

@@ -23,15 +23,15 @@ import torch
 
 import k3dn
 from k3dn.inference import prepare
-from pipelines.live.config import LiveConfig
-from pipelines.live.pack import read_pack
-from pipelines.live.pairs import make_pairs
-from pipelines.live.scenes import LiveScenes, Unexposed
-from pipelines.live.vary import Variation
 from pipelines.training.batch import Batch
 from pipelines.training.config import TrainConfig
 from pipelines.training.context import ProcessContext
 from pipelines.training.learner import Learner
+from pipelines.training.live.config import LiveConfig
+from pipelines.training.live.pack import read_pack
+from pipelines.training.live.pairs import make_pairs
+from pipelines.training.live.scenes import LiveScenes, Unexposed
+from pipelines.training.live.vary import Variation
 
 PLAIN = Variation((0, 1, 2), np.eye(3, dtype=np.float32), 1.0)
 

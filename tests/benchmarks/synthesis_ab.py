@@ -22,11 +22,11 @@ from typing import Any
 import numpy as np
 
 import k3dn
-from pipelines.recipe.stages import EMA, GRAD_CLIP
 from pipelines.synthesis import synthesize
 from pipelines.synthesis.config import PROCEDURAL, OpticsConfig, SensorConfig, SynthConfig
 from pipelines.training.bare import train_here
 from pipelines.training.config import TrainConfig
+from pipelines.training.for_pictures import EMA, GRAD_CLIP
 from tests.benchmarks.readings import score
 from tests.benchmarks.real_pictures import Judge, samples
 

@@ -22,6 +22,7 @@ from pipelines.synthesis.measured_kernels import load_bank
 from pipelines.synthesis.scene_sources import open_scenes
 from pipelines.synthesis.synthesize import plan_version
 from pipelines.training.config import TrainConfig
+from pipelines.training.live.config import LiveConfig
 from pipelines.training.plan import plan_run
 from tests.pipelines.training.versions import make_pair, write_version
 from tune.config import TuneConfig
@@ -124,6 +125,13 @@ TRAIN = {
     "recolour": Changed(0.3),
     "same_views": Changed(0.3),
     "noise": Changed(0.3),
+    "seconds": Changed(60.0),
+    "live": Changed(LiveConfig(reuse=3)),
+    "pair_workers": Changed(1),
+    "pair_device": Changed("cpu"),
+    "tf32": Changed(False),
+    "val_precision": Changed("bf16"),
+    "on_nan": Changed("skip"),
     "start_from": Changed("box:nano"),
     "train_only": Changed(["srp"], lambda _: {"start_from": "box:nano"}),
     "reblur_every": Changed(2),
@@ -170,7 +178,7 @@ ASIDE = {
         *PLACE, "name", "num_workers", "cpus_per_worker", "readers_per_worker", "cpus_per_reader",
         "threads_per_worker", "use_gpu", "channels_last", "compile", "accumulate", "log_every",
         "checkpoint_every", "val_every", "max_val_pairs", "stop_grace_s", "max_failures",
-        "register",
+        "register", "pair_workers", "pair_device", "tf32", "val_precision", "on_nan",
     },
     "tune": {*PLACE, "name", "max_concurrent"},
 }  # fmt: skip

@@ -7,8 +7,8 @@ from dataclasses import replace
 import pytest
 
 from pipelines.errors import UserError
-from pipelines.live.config import LiveConfig
 from pipelines.training.config import TrainConfig
+from pipelines.training.live.config import LiveConfig
 from pipelines.training.plan import claim, plan_run
 from tests.pipelines.training.versions import make_pair, write_version
 

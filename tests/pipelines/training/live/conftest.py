@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pipelines.live.config import LiveConfig, LiveOpticsConfig
-from pipelines.live.pack import PackedScene, pack_bytes
 from pipelines.training.config import TrainConfig
+from pipelines.training.live.config import LiveConfig, LiveOpticsConfig
+from pipelines.training.live.pack import PackedScene, pack_bytes
 from tests.pipelines.training.conftest import NETWORKS
 
 SMALL = LiveConfig(made=0.0, optics=LiveOpticsConfig(frame_width=200))

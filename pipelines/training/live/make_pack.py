@@ -1,6 +1,6 @@
 """Make a pack of RGB-D scenes and sharp photographs, small enough to carry to a lent machine.
 
-    python -m pipelines.live.make_pack scenes=FOLDER photographs=FOLDER output=k3dn-data/pack
+    python -m pipelines.training.live.make_pack scenes=FOLDER photographs=FOLDER output=PACK
 
 scenes: NAME_image with NAME_depth (16-bit millimetres). Pictures are made smaller to ``height``
 pixels (scenes) and ``side`` pixels on their shorter side (photographs), which are cut square. Every
@@ -15,8 +15,8 @@ from pathlib import Path
 import numpy as np
 
 from pipelines.errors import UserError
-from pipelines.live.pack import PackedScene, pack_bytes
 from pipelines.plain_keys import read_keys
+from pipelines.training.live.pack import PackedScene, pack_bytes
 
 _PICTURES = (".png", ".jpg", ".jpeg", ".tif", ".tiff")
 

@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from pipelines.errors import UserError
-from pipelines.live.make_pack import PackConfig, make_pack
-from pipelines.live.pack import PackedScene, pack_bytes, read_pack
-from tests.pipelines.live.conftest import packed
+from pipelines.training.live.make_pack import PackConfig, make_pack
+from pipelines.training.live.pack import PackedScene, pack_bytes, read_pack
+from tests.pipelines.training.live.conftest import packed
 
 sizes = st.tuples(st.integers(1, 9), st.integers(1, 9))
 

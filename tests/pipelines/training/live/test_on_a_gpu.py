@@ -14,18 +14,18 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 import k3dn
 from k3dn import shapes
-from pipelines.live import pairs as live_pairs
-from pipelines.live.pack import pack_bytes, read_pack
-from pipelines.live.scenes import LiveScenes, Unexposed
-from pipelines.live.vary import draw_variation
 from pipelines.training.batch import Batch, as_float
 from pipelines.training.config import TrainConfig
 from pipelines.training.context import ProcessContext
 from pipelines.training.learner import VALUES, Learner
+from pipelines.training.live import pairs as live_pairs
+from pipelines.training.live.pack import pack_bytes, read_pack
+from pipelines.training.live.scenes import LiveScenes, Unexposed
+from pipelines.training.live.vary import draw_variation
 from synth import camera_pair
 from synth.lens import LensKernels
 from synth.render import batched
-from tests.pipelines.live.conftest import SMALL, packed
+from tests.pipelines.training.live.conftest import SMALL, packed
 
 GPU = torch.device("meta")
 NETWORK = {"width": 4, "disparity_channels": 8, "psf_blocks": 1}

@@ -6,8 +6,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from pipelines.live.scenes import Unexposed
-from pipelines.live.vary import Variation, vary
+from pipelines.training.live.scenes import Unexposed
+from pipelines.training.live.vary import Variation, vary
 from synth.camera_pair import expose
 from synth.sensor import jpeg_levels
 

@@ -9,12 +9,12 @@ import torch
 
 import k3dn
 from pipelines.errors import UserError
-from pipelines.live.source import LiveBatches
 from pipelines.training.bare import train_here
 from pipelines.training.batch import Batch
 from pipelines.training.carry import InConfig, OutConfig, carry_in, carry_out
 from pipelines.training.config import TrainConfig
 from pipelines.training.context import ProcessContext
+from pipelines.training.live.source import LiveBatches
 from pipelines.training.loop import WEIGHTS, fit, read_best
 from pipelines.training.plan import RunPlan, claim, plan_run
 from pipelines.training.record import read_samples

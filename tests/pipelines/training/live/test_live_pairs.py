@@ -10,18 +10,18 @@ import pytest
 import torch
 
 from pipelines.errors import UserError
-from pipelines.live.config import LiveConfig
-from pipelines.live.pack import pack_bytes, read_pack
-from pipelines.live.pairs import make_pairs
-from pipelines.live.scenes import LANES, LiveScenes, ranges_of
-from pipelines.live.source import LiveBatches, LiveHeldOut, LivePairs, LiveReader
-from pipelines.live.vary import Variation, draw_variation, vary
 from pipelines.training.batch import Batch, as_float
 from pipelines.training.config import TrainConfig
+from pipelines.training.live.config import LiveConfig
+from pipelines.training.live.pack import pack_bytes, read_pack
+from pipelines.training.live.pairs import make_pairs
+from pipelines.training.live.scenes import LANES, LiveScenes, ranges_of
+from pipelines.training.live.source import LiveBatches, LiveHeldOut, LivePairs, LiveReader
+from pipelines.training.live.vary import Variation, draw_variation, vary
 from pipelines.training.plan import plan_run
 from synth.camera_pair import photograph
 from synth.scene import Scene
-from tests.pipelines.live.conftest import SMALL, packed
+from tests.pipelines.training.live.conftest import SMALL, packed
 
 Live = Callable[..., TrainConfig]
 CPU = torch.device("cpu")

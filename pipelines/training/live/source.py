@@ -19,12 +19,12 @@ from numpy.typing import NDArray
 from torch.utils.data import DataLoader, Dataset
 
 from pipelines.errors import UserError
-from pipelines.live.pack import Pack, read_pack
-from pipelines.live.pairs import WHITE, make_pairs
-from pipelines.live.scenes import LANES, LiveScenes, Unexposed, names
-from pipelines.live.vary import Variation, draw_variation
 from pipelines.storage import locate
 from pipelines.training.batch import Batch, collate, wants_coc
+from pipelines.training.live.pack import Pack, read_pack
+from pipelines.training.live.pairs import WHITE, make_pairs
+from pipelines.training.live.scenes import LANES, LiveScenes, Unexposed, names
+from pipelines.training.live.vary import Variation, draw_variation
 from pipelines.training.order import step_samples
 from pipelines.training.plan import RunPlan, pack_of
 from synth.randomness import generator

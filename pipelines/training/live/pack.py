@@ -2,7 +2,7 @@
 
 A zip file of ``pack.json``, which lists what there is, and one member a plane array: differences of
 neighbouring rows and of green to red and blue, wrapped around, through LZMA. Written once by
-``pipelines.live.make_pack``; the same pictures give the same bytes.
+``pipelines.training.live.make_pack``; the same pictures give the same bytes.
 """
 
 import hashlib
@@ -91,7 +91,8 @@ def read_pack(data: bytes, *, where: str) -> Pack:
                 of.append(PackedScene(str(entry["name"]), str(entry["split"]), image, depth))
     except (ValueError, KeyError, TypeError, OSError, zipfile.BadZipFile, lzma.LZMAError) as error:
         raise UserError(
-            f"{where} is no pack of scenes ({error}); python -m pipelines.live.make_pack makes one"
+            f"{where} is not a pack of scenes ({error}); python -m "
+            "pipelines.training.live.make_pack makes one"
         ) from error
     digest = hashlib.sha256(data).hexdigest()
     return Pack(digest, tuple(scenes), tuple(photographs))

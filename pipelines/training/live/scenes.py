@@ -7,9 +7,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipelines.errors import UserError
-from pipelines.live.config import LiveConfig
-from pipelines.live.pack import Pack, PackedScene
 from pipelines.synthesis.camera_config import shot_ranges
+from pipelines.training.live.config import LiveConfig
+from pipelines.training.live.pack import Pack, PackedScene
 from synth.randomness import generator
 from synth.scene import Scene
 from synth.shot import ShotParameters, ShotRanges, draw_shot
