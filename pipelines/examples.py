@@ -64,7 +64,7 @@ EXAMPLES: Mapping[str, tuple[tuple[str, str], tuple[str, str]]] = MappingProxyTy
         ),
         "promote": (
             ("k3dn promote datasets=synth,dpd-blur", "let the gate decide on the newest model"),
-            ("k3dn promote candidate=3 min_gain_db=0.1", "ask more of version 3"),
+            ("k3dn promote candidate=3 gate.min_gain_db=0.1", "ask more of version 3"),
         ),
         "rollback": (
             ("k3dn rollback", "give the champion's place back"),

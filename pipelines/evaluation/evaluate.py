@@ -22,6 +22,7 @@ from pipelines.models.loading import SettledModel, settle
 from pipelines.models.model_process import ModelProcess
 from pipelines.models.registry import open_store
 from pipelines.models.scores import TableRow, table
+from pipelines.next_steps import command
 from pipelines.progress import say
 from pipelines.storage import Location, locate
 from pipelines.tracking import resolve_tracking_uri
@@ -68,7 +69,7 @@ class EvaluationResult:
         for reference in self.references:
             if reference.startswith("models:/"):
                 name, _, version = reference.removeprefix("models:/").partition("/")
-                return [f"k3dn promote --name {name} --candidate {version} --dry-run"]
+                return [f"{command('promote', name=name, candidate=version)} --dry-run"]
         return []
 
 

@@ -22,6 +22,7 @@ from pipelines.models.registry import (
     resolve,
 )
 from pipelines.models.scores import PairScore, TableRow, format_table, table
+from pipelines.next_steps import command
 from pipelines.progress import say
 from pipelines.storage import locate
 from pipelines.tracking import is_missing, resolve_tracking_uri
@@ -57,8 +58,8 @@ class PromotionResult:
 
     def next_steps(self) -> list[str]:
         """Return what one may run next."""
-        steps = [f"k3dn deblur --left LEFT.png --right RIGHT.png --model {self.output}"]
-        return [*steps, f"k3dn rollback --name {self.name}"] if self.previous else steps
+        steps = [command("deblur", "LEFT.png", "RIGHT.png", model=self.output)]
+        return [*steps, command("rollback", name=self.name)] if self.previous else steps
 
 
 def run(config: PromoteConfig) -> PromotionResult:

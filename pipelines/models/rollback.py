@@ -6,6 +6,7 @@ from pipelines.errors import UserError
 from pipelines.models.config import RollbackConfig
 from pipelines.models.decisions import Decision, DecisionLog, champions
 from pipelines.models.registry import is_there, open_store, versions
+from pipelines.next_steps import command
 from pipelines.storage import locate
 
 
@@ -29,7 +30,7 @@ class RollbackResult:
 
     def next_steps(self) -> list[str]:
         """Return what one may run next."""
-        return [f"k3dn deblur --left LEFT.png --right RIGHT.png --model {self.output}"]
+        return [command("deblur", "LEFT.png", "RIGHT.png", model=self.output)]
 
 
 def run(config: RollbackConfig) -> RollbackResult:

@@ -23,7 +23,9 @@ from pipelines.synthesis.scene_sources import open_scenes
 from pipelines.synthesis.synthesize import plan_version
 from pipelines.training.config import TrainConfig
 from pipelines.training.live.config import LiveConfig
+from pipelines.training.live.pack import pack_bytes
 from pipelines.training.plan import plan_run
+from tests.pipelines.training.live.conftest import packed
 from tests.pipelines.training.versions import make_pair, write_version
 from tune.config import TuneConfig
 from tune.plan import plan_search
@@ -60,6 +62,13 @@ def measured(path: Path) -> dict[str, Any]:
     np.save(path / "bank.npy", kernel)
     bank = BankConfig(file=str(path / "bank.npy"), radius_px=3.0)
     return {"kernels": ["measured"], "bank": bank}
+
+
+def pack(path: Path) -> dict[str, Any]:
+    """Of two scenes, for pairs that are made while training."""
+    scenes = [packed("first", "train", 1), packed("held", "val", 2)]
+    (path / "pack").write_bytes(pack_bytes(scenes))
+    return {"datasets": [f"synth://{path / 'pack'}"], "num_workers": 1}
 
 
 def lens(_: Path) -> dict[str, Any]:
@@ -126,7 +135,7 @@ TRAIN = {
     "same_views": Changed(0.3),
     "noise": Changed(0.3),
     "seconds": Changed(60.0),
-    "live": Changed(LiveConfig(reuse=3)),
+    "live": Changed(LiveConfig(reuse=3), pack),
     "pair_workers": Changed(1),
     "pair_device": Changed("cpu"),
     "tf32": Changed(False),

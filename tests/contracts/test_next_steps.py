@@ -24,7 +24,7 @@ NAMED = {"name": "k3dn", "output": "models:/k3dn/3"}
 VARIANTS: dict[str, list[dict[str, Any]]] = {
     "train": [{"model_version": "3", "model": "k3dn"}, {"model_version": None}],
     "register": [{"champion": True}, {"champion": False, "name": "k3dn"}],
-    "evaluate": [{"reference": "models:/k3dn/3"}, {"reference": "box:nano"}],
+    "evaluate": [{"references": ["models:/k3dn/3", "input"]}, {"references": ["box:nano"]}],
     "promote": [{**NAMED, "previous": "2"}, {**NAMED, "previous": None}],
     "rollback": [{**NAMED, "previous": None}],
     "tune": [{"command": command("train", root=AWKWARD, lr=1e-3)}],
