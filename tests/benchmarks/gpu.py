@@ -201,7 +201,7 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="small, to try the command out")
     parser.add_argument("--compile", action="store_true", help="compiled as well: minutes more")
     parser.add_argument("--rounds", type=int, default=10)
-    parser.add_argument("--only", nargs="+", default=["renderer", "training", "inference"])
+    parser.add_argument("--only", nargs="+", default=["renderer", "inference", "training"])
     arguments = parser.parse_args()
     device, quick, rounds = torch.device(arguments.device), arguments.quick, arguments.rounds
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else "CPU"
