@@ -260,6 +260,9 @@ def test_intervals_are_those_of_student_for_normal_data() -> None:
         reach = stats.t.ppf(0.975, count - 1) * error
         assert found.low == pytest.approx(values.mean() - reach, abs=0.15 * reach)
         assert found.high == pytest.approx(values.mean() + reach, abs=0.15 * reach)
+        scenes = [str(i) for i in range(count)]
+        bound = lower_bound(list(values), scenes, confidence=0.975, resamples=40000)
+        assert bound == pytest.approx(found.low, abs=1e-9)  # one side of it
 
 
 def test_one_scene_and_broken_figures_have_no_bound() -> None:
