@@ -7,7 +7,7 @@ import math
 def parse_json(text: str) -> object:
     """``json.loads``, less what JSON leaves open. Raises ValueError.
 
-    Refused are keys that stand twice, numbers that are not finite, and nesting without end.
+    Refuses keys that appear twice, numbers that are not finite, and unbounded nesting.
     """
     try:
         return json.loads(
@@ -21,7 +21,7 @@ def _unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
     found: dict[str, object] = {}
     for name, value in pairs:
         if name in found:
-            raise ValueError(f"{name!r} stands twice")
+            raise ValueError(f"{name!r} appears twice")
         found[name] = value
     return found
 

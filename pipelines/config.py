@@ -221,10 +221,10 @@ def value_text(value: Any) -> str:
 def at_least(value: int, least: int, key: str) -> None:
     """Raise ValueError unless the value of a key is that much."""
     if value < least:
-        raise ValueError(f"{key} is at least {least}, not {value}")
+        raise ValueError(f"{key} must be at least {least}, got {value}")
 
 
 def fraction(value: float, key: str) -> None:
     """Raise ValueError unless the value of a key lies in [0, 1]."""
     if not 0 <= value <= 1:
-        raise ValueError(f"{key} is from 0 to 1, not {value:g}")
+        raise ValueError(f"{key} must be from 0 to 1, got {value:g}")

@@ -39,18 +39,18 @@ class TuneConfig(StepConfig):
 
     def __post_init__(self) -> None:
         if self.trials < 1:
-            raise ValueError(f"trials must be at least 1, not {self.trials}")
+            raise ValueError(f"trials must be at least 1, got {self.trials}")
         if len(self.lambda_1) != 2 or not 0 < self.lambda_1[0] <= self.lambda_1[1]:
-            raise ValueError(f"lambda_1 must be lowest,highest above 0, not {self.lambda_1}")
+            raise ValueError(f"lambda_1 must be lowest,highest above 0, got {self.lambda_1}")
         wrong = [n for n in self.num_kernels if n < 1 or n % FEATURES_PER_WIDTH]
         if wrong or not self.num_kernels:
-            raise ValueError(f"num_kernels must be multiples of {FEATURES_PER_WIDTH}, not {wrong}")
+            raise ValueError(f"num_kernels must be multiples of {FEATURES_PER_WIDTH}, got {wrong}")
         if self.reduction_factor < 2:
-            raise ValueError(f"reduction_factor must be at least 2, not {self.reduction_factor}")
+            raise ValueError(f"reduction_factor must be at least 2, got {self.reduction_factor}")
         if self.max_concurrent is not None and self.max_concurrent < 1:
-            raise ValueError(f"max_concurrent must be at least 1, not {self.max_concurrent}")
+            raise ValueError(f"max_concurrent must be at least 1, got {self.max_concurrent}")
         if not 1 <= self.validations <= self.steps:
-            raise ValueError(f"validations must be within 1 and steps, not {self.validations}")
+            raise ValueError(f"validations must be within 1 and steps, got {self.validations}")
 
     @property
     def val_every(self) -> int:

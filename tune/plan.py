@@ -87,7 +87,7 @@ def plan_search(config: TuneConfig) -> SearchPlan:
     name = config.name or f"tune-{digest[:10]}"
     if not _NAME.fullmatch(name):
         raise UserError(
-            f"name={name!r} cannot be a folder: use letters, digits, dots, hyphens, underscores"
+            f"name={name!r} is not a valid name: use letters, digits, dots, hyphens, underscores"
         )
     return SearchPlan(
         config=config,

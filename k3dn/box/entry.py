@@ -109,8 +109,8 @@ def check_name(name: str) -> None:
     """Raise ValueError unless ``name`` can be the name of an entry."""
     if not _NAME.fullmatch(name):
         raise ValueError(
-            f"{name[:80]!r} is no name for weights: use small letters, digits, hyphens and "
-            "underscores"
+            f"{name[:80]!r} is not a valid name for weights: use small letters, digits, hyphens "
+            "and underscores"
         )
 
 

@@ -40,4 +40,4 @@ class ExportConfig(StepConfig):
             raise ValueError("splits names at least one of train, val, test")
         for split in self.splits:
             if split not in ("train", "val", "test"):
-                raise ValueError(f"splits: '{split}' is none of train, val, test")
+                raise ValueError(f"splits must be among train, val, test, got '{split}'")

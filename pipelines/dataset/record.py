@@ -106,7 +106,7 @@ class Pair:
     def __post_init__(self) -> None:
         """Refuse what no reader could use. Raises ValueError with the reason."""
         if self.split not in SPLITS:
-            raise ValueError(f"split '{self.split}' is none of {', '.join(SPLITS)}")
+            raise ValueError(f"split must be one of {', '.join(SPLITS)}, got '{self.split}'")
         for role in ("right", "target", "combined"):
             picture = getattr(self, role)
             if picture is None:

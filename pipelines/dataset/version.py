@@ -163,7 +163,7 @@ def read_manifest(version: Location) -> dict[str, Any] | None:
     if schema != SCHEMA_VERSION:
         raise UserError(
             f"{location}: its schema is '{schema}', this program reads '{SCHEMA_VERSION}'; "
-            "make the version anew or use the program that made it"
+            "make the version again, or use the program that made it"
         )
     return dict(manifest)
 
@@ -215,8 +215,8 @@ def check_name(name: str, *, what: str) -> None:
     """Raise UserError unless ``name`` can be a dataset's or a version's name."""
     if not _NAME.fullmatch(name):
         raise UserError(
-            f"'{name}' is no name for a {what}: use small letters, digits, dots and hyphens, "
-            "a letter or digit first"
+            f"'{name}' is not a valid name for a {what}: use small letters, digits, dots and "
+            "hyphens, a letter or digit first"
         )
 
 

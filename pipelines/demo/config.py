@@ -43,4 +43,4 @@ class DemoConfig(StepConfig):
     def __post_init__(self) -> None:
         for name in ("procedural_pairs", "rgbd_pairs", "real_repeat", "shown_pairs"):
             if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be at least 1, not {getattr(self, name)}")
+                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")

@@ -84,12 +84,12 @@ def make_plan(
     """Cut the units into shards, split by split, in the order given.
 
     content_config: the settings that decide the pixels.
-    Raises ValueError for a pair_id that stands twice.
+    Raises ValueError for a pair_id that appears twice.
     """
     ids = Counter(escaped(unit.pair_id) for unit in units)
     if len(ids) < len(units):
         pair_id, count = max(ids.items(), key=lambda item: item[1])
-        raise ValueError(f"pair_id {pair_id} stands {count} times in the plan")
+        raise ValueError(f"pair_id {pair_id} appears {count} times in the plan")
     common = {
         "schema": str(PAIR_SCHEMA),
         "dataset": dataset,

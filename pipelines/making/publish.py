@@ -309,7 +309,7 @@ def _rejects_file(rejects: list[Reject]) -> bytes:
 
 def _gone(version: Location, name: str) -> str:
     return (
-        f"{version}: {name} is not what this run wrote, another run seems to be at it; "
+        f"{version}: {name} is not what this run wrote, another run is probably writing it; "
         "run again, or give another version, e.g. version=v2"
     )
 

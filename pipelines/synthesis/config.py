@@ -46,7 +46,7 @@ class LensConfig:
     """A lens, from which blur follows; one number, or the least and the greatest of a range."""
 
     focal_length_mm: list[float] | None = None
-    """Focal length, e.g. 50 or 24,85; none draws the blur instead, and the lens follows from it."""
+    """Focal length, e.g. 50 or 24,85; none: blur is drawn, and the lens computed from it."""
     f_number: list[float] | None = None
     """F-number, e.g. 2; none draws 1.4 to 8."""
     focus_distance_m: list[float] | None = None
@@ -62,8 +62,8 @@ class LensConfig:
                 len(given) in (1, 2) and 0 < given[0] <= given[-1] < math.inf
             ):
                 raise ValueError(
-                    f"lens.{key} is one positive number, or the least and the greatest, "
-                    f"not {value_text(given)}"
+                    f"lens.{key} must be one positive number, or the least and the greatest, "
+                    f"got {value_text(given)}"
                 )
         if self.focal_length_mm and self.focus_distance_m:
             nearest_mm = 1e3 * self.focus_distance_m[0]
@@ -73,7 +73,7 @@ class LensConfig:
                     f"length of {self.focal_length_mm[-1]:g} mm: nothing can be in focus"
                 )
         if not 0 < self.sensor_width_mm < math.inf:
-            raise ValueError(f"lens.sensor_width_mm is positive, not {self.sensor_width_mm:g}")
+            raise ValueError(f"lens.sensor_width_mm must be positive, got {self.sensor_width_mm:g}")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -164,18 +164,18 @@ class SynthConfig(StepConfig):
         if self.val_fraction + self.test_fraction > 1:
             raise ValueError("val_fraction and test_fraction together are more than 1")
         if self.bit_depth not in (8, 16):
-            raise ValueError(f"bit_depth is 8 or 16, not {self.bit_depth}")
+            raise ValueError(f"bit_depth must be 8 or 16, got {self.bit_depth}")
         if not 0 <= self.seed < 1 << 63:
-            raise ValueError(f"seed is at least 0 and below 2**63, not {self.seed}")
+            raise ValueError(f"seed must be at least 0 and below 2**63, got {self.seed}")
         if self.depth_unit not in DEPTH_UNITS and not _is_positive(self.depth_unit):
             raise ValueError(
-                f"depth_unit is {', '.join(DEPTH_UNITS)}, or the metres of one step, "
-                f"not '{self.depth_unit}'"
+                f"depth_unit must be {', '.join(DEPTH_UNITS)}, or the metres of one step, "
+                f"got '{self.depth_unit}'"
             )
         if self.device not in ("cpu", "cuda"):
-            raise ValueError(f"device is cpu or cuda, not '{self.device}'")
+            raise ValueError(f"device must be cpu or cuda, got '{self.device}'")
         if self.preset is not None and self.preset not in PRESETS:
-            raise ValueError(f"preset is one of {', '.join(PRESETS)}, not '{self.preset}'")
+            raise ValueError(f"preset must be one of {', '.join(PRESETS)}, got '{self.preset}'")
         if self.preset in PUBLISHED_PRESETS:
             self._check_published(self.preset)
         elif self.preset == CAMERA:
@@ -188,10 +188,10 @@ class SynthConfig(StepConfig):
         if self.max_coc_px is None:
             raise ValueError("max_coc_px: none is for preset ddd-syn alone")
         if not 0 < self.max_coc_px <= 128:
-            raise ValueError(f"max_coc_px is above 0 and at most 128, not {self.max_coc_px:g}")
+            raise ValueError(f"max_coc_px must be above 0 and at most 128, got {self.max_coc_px:g}")
         if self.min_coc_px is not None and not 0 < self.min_coc_px <= self.max_coc_px:
             raise ValueError(
-                f"min_coc_px is above 0 and at most max_coc_px, not {self.min_coc_px:g}"
+                f"min_coc_px must be above 0 and at most max_coc_px, got {self.min_coc_px:g}"
             )
         self._check_amounts()
         if APERTURE in self.kernels:
@@ -226,14 +226,14 @@ class SynthConfig(StepConfig):
             ("read_noise", 1.0),
         ):
             if not 0 <= getattr(self, key) <= most:
-                raise ValueError(f"{key} is from 0 to {most:g}, not {getattr(self, key):g}")
+                raise ValueError(f"{key} must be from 0 to {most:g}, got {getattr(self, key):g}")
 
     def _check_families(self, known: Sequence[str]) -> None:
         if not self.kernels:
             raise ValueError(f"kernels names at least one of {', '.join(known)}")
         for family in self.kernels:
             if family not in known:
-                raise ValueError(f"kernels: '{family}' is none of {', '.join(known)}")
+                raise ValueError(f"kernels must be among {', '.join(known)}, got '{family}'")
         if ("measured" in self.kernels) != (self.bank.file is not None):
             raise ValueError(
                 "measured kernels come from a file: give kernels=measured and bank.file=... "
@@ -246,8 +246,8 @@ class SynthConfig(StepConfig):
             and sum(weights) > 0
         ):
             raise ValueError(
-                f"kernel_weights has a number for each of kernels={value_text(self.kernels)}, 0 or "
-                f"more and not all 0, not {value_text(weights)}"
+                f"kernel_weights must have a number for each of kernels={value_text(self.kernels)}"
+                f", 0 or more and not all 0, got {value_text(weights)}"
             )
 
     def _check_size(self) -> None:
@@ -269,8 +269,8 @@ class SynthConfig(StepConfig):
                 )
         if self.radial_distortion not in (0.0, 1.0):
             raise ValueError(
-                f"radial_distortion in preset {name} is 0, or 1 for that of its cameras, "
-                f"not {self.radial_distortion:g}"
+                f"radial_distortion in preset {name} must be 0, or 1 for that of its cameras, "
+                f"got {self.radial_distortion:g}"
             )
 
     def _check_idle(self) -> None:
@@ -340,10 +340,10 @@ class SynthConfig(StepConfig):
             return None
         match = re.fullmatch(r"(\d+)x(\d+)", self.size)
         if match is None:
-            raise ValueError(f"size is height x width such as 256x384, not '{self.size}'")
+            raise ValueError(f"size must be height x width such as 256x384, got '{self.size}'")
         height, width = int(match[1]), int(match[2])
         if not (16 <= height <= 16384 and 16 <= width <= 16384):
-            raise ValueError(f"size is from 16 to 16384 pixels a side, not '{self.size}'")
+            raise ValueError(f"size must be from 16 to 16384 pixels a side, got '{self.size}'")
         return height, width
 
 
@@ -356,7 +356,8 @@ class RegenerateConfig(StepConfig):
     synth: SynthConfig | None = None
     """Settings, kept as the recipe once they made a version; none takes the kept ones."""
     stamp: str | None = None
-    """Name of the version, e.g. a date: run twice, it is made once. None: the next number."""
+    """Name of the version, e.g. a date; a second run with it makes nothing new. None: the next
+    number."""
     new_seed: bool = True
     """Draw fresh pairs: the seed then follows from the recipe's and the version's name.
     Published presets draw nothing."""

@@ -93,7 +93,7 @@ def verify(version: DatasetVersion) -> list[str]:
         found = version.pair_ids(split)
         if len(found) != version.manifest["rows"][split]:
             problems.append(f"{split}: {len(found)} pairs, not {version.manifest['rows'][split]}")
-        problems += [f"pair {pair_id} stands twice" for pair_id in sorted(ids & set(found))]
+        problems += [f"pair {pair_id} appears twice" for pair_id in sorted(ids & set(found))]
         ids |= set(found)
         for index in {0, len(found) - 1} if found else ():
             try:

@@ -89,5 +89,5 @@ def _content(config: SynthConfig, kind: str, bank: LoadedBank | None) -> dict[st
 
 
 def _anywhere(config: SynthConfig) -> SynthConfig:
-    """The configuration without what a worker has no business with."""
+    """The configuration without the keys that workers do not need."""
     return replace(config, root="", tracking_uri=None, ray_address=None)

@@ -62,11 +62,11 @@ class TrainConfig(StepConfig):
     train_only: list[str] = field(default_factory=list)
     """Parts of the network that learn, such as srp; the others stay as start_from has them."""
     reblur_every: int = 1
-    """Make the reblurring pass, half of a step's work, in one step of so many; others count 0."""
+    """Make the reblurring pass, half of a step's work, every so many steps only."""
     grad_clip: float = 1.0
-    """Largest norm of the gradient; 0 does not clip."""
+    """Largest norm of the gradient; 0: no clipping."""
     ema: float = 0.0
-    """Decay of the moving average of the weights, which is then what is kept; 0 has none."""
+    """Decay of the moving average of the weights, which is then validated and kept; 0: none."""
     seed: int = 0
     """Seed of the first weights, the order of the samples and the augmentation."""
     live: LiveConfig = field(default_factory=LiveConfig)

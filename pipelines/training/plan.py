@@ -80,7 +80,7 @@ def plan_run(config: TrainConfig) -> RunPlan:
     name = config.name or f"{stem}-{digest[:10]}"
     if not _NAME.fullmatch(name):
         raise UserError(
-            f"name={name!r} cannot be a folder: use letters, digits, dots, hyphens, underscores"
+            f"name={name!r} is not a valid name: use letters, digits, dots, hyphens, underscores"
         )
     return RunPlan(
         config=config,

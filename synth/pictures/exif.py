@@ -42,7 +42,7 @@ def orientation_of(exif: dict[int, int | bytes]) -> int:
 def check_orientation(value: object) -> int:
     """Return an Orientation. Raises ValueError unless it is 1 to 8."""
     if value not in range(1, 9):
-        raise ValueError(f"damaged: its Orientation is {value!r}, which is none of 1 to 8")
+        raise ValueError(f"damaged: its Orientation must be 1 to 8, got {value!r}")
     return int(str(value))
 
 

@@ -118,13 +118,13 @@ def changed(**values: object) -> str:
         (changed(sha256="0" * 63), "sha256 must be 64"),
         (changed(file="../x.safetensors"), "plain name"),
         (changed(file="/x.safetensors"), "plain name"),
-        (changed(name="Nano"), "no name for weights"),
+        (changed(name="Nano"), "not a valid name for weights"),
         (changed(parameters=True), "entry.parameters is True"),
         (changed(facts={"steps": 1.5}), "entry.facts.steps is 1.5"),
         (changed(facts={"hours": "6"}), "entry.facts.hours is '6'"),
         (changed(facts={"figures": [{"data": "x"}]}), "lacks 'pictures'"),
         (changed(facts={"data": [{"name": "x", "pairs": "9"}]}), "pairs is '9'"),
-        ('{"name": "nano", "name": "nano"}', "stands twice"),
+        ('{"name": "nano", "name": "nano"}', "appears twice"),
         (changed(parameters=float("nan")), "not a finite number"),
     ],
 )
@@ -215,7 +215,7 @@ def test_nothing_is_installed_that_is_not_what_it_should_be(
     refused(f"has sha256 {sha256(file)}, not {'0' * 64}.*nothing was installed", digest="0" * 64)
     refused("sha256 must be 64 hexadecimal digits, got 'abc'", digest="abc")
     refused("box:nano comes with the package", name="nano")
-    refused("no name for weights", name="../mine")
+    refused("not a valid name for weights", name="../mine")
     refused("whose code does not run", source=code)
     refused("text.safetensors: it is no safetensors file", source=text)
     refused(

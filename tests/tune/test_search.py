@@ -192,7 +192,7 @@ def test_a_search_that_lost_a_trial_goes_on_with_that_one(search: Search) -> Non
     ("changes", "words"),
     [
         ({"name": "taken", "seed": 7}, "another name"),
-        ({"name": "a/b"}, "cannot be a folder"),
+        ({"name": "a/b"}, "not a valid name"),
     ],
 )
 def test_a_name_that_cannot_be_had_is_one_line(

@@ -41,8 +41,8 @@ def folder_scenes(
     if scene_of == "picture":
         if ids and scenes == each:
             raise UserError(
-                f"scene_of=picture would change nothing: {folder} has no several sub-folders with "
-                "pictures; leave it out"
+                f"scene_of=picture would change nothing: {folder} does not have several "
+                "sub-folders with pictures; leave it out"
             )
         scenes = each
     return Scenes(

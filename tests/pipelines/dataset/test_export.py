@@ -90,7 +90,7 @@ def test_nothing_to_export(tmp_path: Path) -> None:
     make(SynthConfig(root=root, val_fraction=0.0, **keys))  # type: ignore[arg-type]
     with pytest.raises(UserError, match=r"synth@v1 has no pairs in train, val"):
         run(ExportConfig(root=root, dataset="synth", to=str(tmp_path), splits=["train", "val"]))
-    with pytest.raises(ValueError, match="splits: 'tests' is none of train, val, test"):
+    with pytest.raises(ValueError, match="splits must be among train, val, test, got 'tests'"):
         ExportConfig(dataset="synth", to="x", splits=["tests"])
     with pytest.raises(ValueError, match="splits names at least one"):
         ExportConfig(dataset="synth", to="x", splits=[])

@@ -58,7 +58,7 @@ def test_strangers_in_the_folder_are_not_read(root: Location) -> None:
         ("noize", "did you mean 'noise'"),
         ("else", "there is noise"),
         ("noise@v9", "no version 'v9'; there is v1"),
-        ("Noise", "no name for a dataset"),
+        ("Noise", "not a valid name for a dataset"),
     ],
 )
 def test_what_is_not_there(root: Location, reference: str, words: str) -> None:

@@ -262,7 +262,7 @@ def test_manifest_holds_what_the_design_asks_for(tmp_path: Path) -> None:
     ("dataset", "version"), [("Noise", "v1"), ("noise", "../v1"), ("a b", "v")]
 )
 def test_names_that_cannot_be(tmp_path: Path, dataset: str, version: str) -> None:
-    with pytest.raises(UserError, match="is no name for a"):
+    with pytest.raises(UserError, match="is not a valid name for a"):
         make(memory(tmp_path), replace(noise_plan(2), dataset=dataset, version=version))
 
 

@@ -63,7 +63,7 @@ def test_digests_follow_the_settings() -> None:
 
 def test_a_pair_id_stands_once() -> None:
     unit = NoiseUnit(pair_id="n", split="train", number=0)
-    with pytest.raises(ValueError, match="n stands 2 times"):
+    with pytest.raises(ValueError, match="n appears 2 times"):
         make_plan(
             dataset="d",
             version="v1",

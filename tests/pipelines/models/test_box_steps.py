@@ -270,7 +270,7 @@ def test_weights_come_from_an_address_that_the_user_types(
     refused("broke off after", source=f"{server}/broken.safetensors", sha256=digest)
     refused("was not fetched", source="http://127.0.0.1:1/mine.safetensors", sha256=digest)
     refused("comes with the package", source=url, sha256=digest, name="nano")
-    refused("no name for weights", source=url, sha256=digest, name="a/b")
+    refused("not a valid name for weights", source=url, sha256=digest, name="a/b")
     result = weights.run(WeightsConfig(action="install", source=url, sha256=digest.upper()))
     assert [row.reference for row in result.box] == ["box:mine"]
     assert box.path_of("mine").read_bytes() == file.read_bytes()

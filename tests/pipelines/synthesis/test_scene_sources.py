@@ -422,10 +422,10 @@ def test_a_file_that_is_not_nyu_s(root: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("keys", "words"),
     [
-        ({"preset": "rdpd2"}, "preset is one of ddd-syn, rdpd, k3dn, camera, not 'rdpd2'"),
+        ({"preset": "rdpd2"}, "preset must be one of ddd-syn, rdpd, k3dn, camera, got 'rdpd2'"),
         ({"kernels": ["measured"]}, "kernels=measured and bank.file"),
         ({"kernels": ["aperture"]}, "kernels=aperture are those of preset=camera"),
-        ({"kernel_weights": [1.0]}, "kernel_weights has a number for each of kernels="),
+        ({"kernel_weights": [1.0]}, "kernel_weights must have a number for each of kernels="),
         (
             {"sensor": SensorConfig(contrast=[0.1])},
             "sensor.contrast would change nothing: it is for preset=camera",
@@ -434,7 +434,7 @@ def test_a_file_that_is_not_nyu_s(root: str, tmp_path: Path) -> None:
         ({"renderer": "scatter"}, "give kernels=integral with it"),
         ({"renderer": "gather", "composite": "sum"}, "composite=sum goes with renderer=layered"),
         ({"max_coc_px": None}, "max_coc_px: none is for preset ddd-syn"),
-        ({"min_coc_px": 9.0}, "min_coc_px is above 0 and at most max_coc_px"),
+        ({"min_coc_px": 9.0}, "min_coc_px must be above 0 and at most max_coc_px"),
         (
             {"bank": BankConfig(side="near")},
             "bank.side would change nothing: there is no bank.file",
@@ -458,12 +458,15 @@ def test_a_file_that_is_not_nyu_s(root: str, tmp_path: Path) -> None:
         ({"source": "x", "textures": "none"}, "textures would change nothing: textures are for"),
         ({"depth_unit": "m"}, "depth_unit would change nothing"),
         ({"source": "nyu.mat", "depth_unit": "m"}, "depth_unit would change nothing"),
-        ({"source": "x", "depth_unit": "nan"}, "depth_unit is m, dm, cm, mm, or the metres of"),
+        (
+            {"source": "x", "depth_unit": "nan"},
+            "depth_unit must be m, dm, cm, mm, or the metres of",
+        ),
         ({"size": "480x640", "radial_distortion": 0.15}, "below 0.136, where the corners fold"),
-        ({"gain": -0.1}, "gain is from 0 to 0.9"),
-        ({"radial_distortion": 1.0}, "radial_distortion is from 0 to 0.2"),
-        ({"device": "tpu"}, "device is cpu or cuda, not 'tpu'"),
-        ({"device": "cuda:1"}, "device is cpu or cuda, not 'cuda:1'"),
+        ({"gain": -0.1}, "gain must be from 0 to 0.9"),
+        ({"radial_distortion": 1.0}, "radial_distortion must be from 0 to 0.2"),
+        ({"device": "tpu"}, "device must be cpu or cuda, got 'tpu'"),
+        ({"device": "cuda:1"}, "device must be cpu or cuda, got 'cuda:1'"),
     ],
 )
 def test_impossible_settings(keys: dict[str, Any], words: str) -> None:
@@ -474,15 +477,18 @@ def test_impossible_settings(keys: dict[str, Any], words: str) -> None:
 @pytest.mark.parametrize(
     ("keys", "words"),
     [
-        ({"gain": 2.0}, "gain is from 0 to 0.9, not 2"),
+        ({"gain": 2.0}, "gain must be from 0 to 0.9, got 2"),
         ({"renderer": "gather"}, "preset camera has renderer=layered, not gather; leave"),
         ({"max_coc_px": 4.0}, "preset camera has max_coc_px=none, not 4"),
         (
             {"lens": LensConfig(focal_length_mm=[50.0])},
             "lens.focal_length_mm would change nothing: preset camera has its cameras",
         ),
-        ({"kernels": ["square"]}, "kernels: 'square' is none of aperture, butterworth"),
-        ({"kernel_weights": [0.0]}, "kernel_weights has a number for each of kernels=aperture"),
+        ({"kernels": ["square"]}, "kernels must be among aperture, butterworth"),
+        (
+            {"kernel_weights": [0.0]},
+            "kernel_weights must have a number for each of kernels=aperture",
+        ),
     ],
 )
 def test_what_preset_camera_does_not_take(keys: dict[str, Any], words: str) -> None:
@@ -560,5 +566,5 @@ def test_a_gpu_that_is_not_there_is_not_waited_for(tmp_path: Path) -> None:
 def test_lenses_that_cannot_be(ends: list[float]) -> None:
     with pytest.raises(ValueError, match="lies within the focal length of 60 mm"):
         LensConfig(focal_length_mm=[50.0, 60.0], focus_distance_m=[0.05])
-    with pytest.raises(ValueError, match=r"lens\.focal_length_mm is one positive number, or"):
+    with pytest.raises(ValueError, match=r"lens\.focal_length_mm must be one positive number, or"):
         LensConfig(focal_length_mm=ends)
