@@ -9,7 +9,7 @@ import dataclasses
 import json
 import signal
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -25,7 +25,7 @@ from pipelines.failures import (
     explain_failure,
     write_traceback,
 )
-from pipelines.help import StepCommand
+from pipelines.help import StepCommand, switches_of
 from pipelines.next_steps import with_place
 from pipelines.progress import say
 from pipelines.steps import STEPS, Step
@@ -110,7 +110,7 @@ def _make_command(step: Step) -> Callable[..., None]:
             bool, typer.Option("--verbose", "-v", help="Show tracebacks and libraries' messages.")
         ] = False,
     ) -> None:
-        overrides = parse_overrides(context.args, step.words)
+        overrides = parse_overrides(context.args, step.words, switches_of(step.config_class()))
         code = run_step(step, config, overrides, as_json=as_json, dry_run=dry_run, verbose=verbose)
         raise typer.Exit(code)
 
@@ -130,11 +130,14 @@ for _step in STEPS.values():
     )(_make_command(_step))
 
 
-def parse_overrides(arguments: Sequence[str], words: Sequence[str] = ()) -> list[tuple[str, str]]:
+def parse_overrides(
+    arguments: Sequence[str], words: Sequence[str] = (), switches: Collection[str] = ()
+) -> list[tuple[str, str]]:
     """Read ``key=value``, ``--key=value`` and ``--key value`` (``--key`` alone is true).
 
     words: keys that arguments without a key mean, in this order, those that are given left out;
-    ``-o`` means ``output``. Raises UserError for anything else.
+    ``-o`` means ``output``. switches: keys that are true or false, to which a bare word that is
+    neither does not belong. Raises UserError for anything else.
     """
     found: list[tuple[str, str]] = []
     bare: list[str] = []
@@ -153,7 +156,12 @@ def parse_overrides(arguments: Sequence[str], words: Sequence[str] = ()) -> list
             raise UserError(f"cannot read '{argument}': write keys as key=value or --key value")
         elif equals:
             found.append((key, value))
-        elif is_flag and waiting and not waiting[0].startswith("--"):
+        elif (
+            is_flag
+            and waiting
+            and not waiting[0].startswith("--")
+            and not (key in switches and waiting[0].lower() not in ("true", "false"))
+        ):
             found.append((key, waiting.pop(0)))
         elif is_flag:
             found.append((key, "true"))
@@ -163,6 +171,11 @@ def parse_overrides(arguments: Sequence[str], words: Sequence[str] = ()) -> list
     free = [word for word in words if word not in given]
     if len(bare) > len(free):
         extra = bare[len(free)]
+        if words and len(bare) > len(words) and Path(extra).suffix:
+            raise UserError(
+                f"'{extra}' is one word too many after {' and '.join(words)}; a pattern with * "
+                "needs quotes, or the shell puts all its files here"
+            )
         raise UserError(f"'{extra}' is no key=value; did you mean {extra}=... ?")
     return [*zip(free, bare, strict=False), *found]
 

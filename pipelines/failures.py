@@ -59,7 +59,8 @@ def explain_failure(error: BaseException) -> Failure:
     """
     if isinstance(error, KeyboardInterrupt | Terminated):
         code = EXIT_TERMINATED if isinstance(error, Terminated) else EXIT_INTERRUPTED
-        return Failure("stopped; run the same command again to go on where it was", code)
+        told = str(error) or "stopped; run the same command again to go on where it was"
+        return Failure(told, code)
     chain = list(unwrap(error))
     for inner in chain:
         if isinstance(inner, UserError) and not _is_ray_wrapper(inner):

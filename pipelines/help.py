@@ -34,6 +34,11 @@ class StepCommand(TyperCommand):
         print_keys(str(self.name))
 
 
+def switches_of(config_class: type[StepConfig]) -> frozenset[str]:
+    """Return the keys of a step that are true or false."""
+    return frozenset(key.name for key in describe_keys(config_class) if key.type == "true/false")
+
+
 def _console() -> Any:
     from rich.console import Console
 

@@ -266,12 +266,12 @@ _ROWS = (
     Step(
         "deblur",
         _USE,
-        "pipelines.models.config:DeblurConfig",
-        "pipelines.models.deblur:run",
-        "Sharpen a dual-pixel pair of pictures.",
+        "pipelines.deblur.config:DeblurConfig",
+        "pipelines.deblur.run:run",
+        "Sharpen a dual-pixel pair of pictures, a folder of them, or a pattern.",
         (
             "deblur {left} and {right} with {model}",
-            "write {output}",
+            "write {output} with what the left view's file says of itself; never over an input",
         ),
         words=("left", "right"),
     ),

@@ -15,11 +15,11 @@ from k3dn.summary import summarize
 from pipelines.dataset.images import decode_image
 from pipelines.dataset.record import Pair
 from pipelines.dataset.version import open_version
+from pipelines.deblur.config import DeblurConfig
+from pipelines.deblur.run import run as deblur
 from pipelines.demo.config import DemoConfig
 from pipelines.demo.data import NO_SAMPLES, DemoData
 from pipelines.evaluation.evaluate import EvaluationResult
-from pipelines.models import deblur
-from pipelines.models.config import DeblurConfig
 from pipelines.models.scores import mean_view, quality, to_unit
 from pipelines.next_steps import command
 from pipelines.report.page import render_page
@@ -174,18 +174,19 @@ def _real(
         pair = version.read_pair("test", index)
         files = {source.role: source.file for source in pair.provenance.sources}
         output = root.child("demo", f"{pair.pair_id}-deblurred.png")
-        result = deblur.run(
+        result = deblur(
             DeblurConfig(
                 **config.place(),
                 left=str(data.real_folder / files["left"]),
                 right=str(data.real_folder / files["right"]),
                 output=output.url,
                 model=model,
+                overwrite=True,
             )
         )
         restored = decode_image(output.read_bytes(), where=output.url)
         shown.append(_comparison(pair, to_unit(restored), REAL_NOTE))
-        pictures.append(result.output)
+        pictures.append(result.pictures[0].output)
     return shown, tuple(pictures)
 
 

@@ -33,7 +33,8 @@ def parse_memory_mib(text: str) -> int:
     return int(mib)
 
 
-def _check_tiles(tile_px: int | None, halo_px: int) -> None:
+def check_tiles(tile_px: int | None, halo_px: int) -> None:
+    """Raise ValueError for tiles that no picture is cut into."""
     if tile_px is not None and tile_px < 32:
         raise ValueError(f"tile_px must be at least 32, got {tile_px}")
     if halo_px < 0:
@@ -58,36 +59,6 @@ class ModelsConfig(StepConfig):
     """Registered model."""
     version: str | None = None
     """Alias or version number to show whole. None: list all."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class DeblurConfig(StepConfig):
-    """``k3dn deblur``: sharpen one dual-pixel pair, or one picture."""
-
-    left: str
-    """Left view, or the one picture: path or URL of an 8 or 16 bit picture."""
-    right: str | None = None
-    """Right view, same size and depth. None: for a model of single pictures."""
-    output: str = "deblurred.png"
-    """Where the sharp picture goes (.png, .tif; .jpg for 8 bit)."""
-    model: str = ANY_BOX
-    """box: the weights that came along, tiny on a GPU and for small pictures, else nano; box:NAME,
-    models:/NAME@ALIAS, models:/NAME/VERSION, or a .safetensors file."""
-    factory: str | None = None
-    """package.module:factory of a .safetensors file that is not for K3DN: code that may run."""
-    precision: Literal["auto", "fp32", "bf16"] = "auto"
-    """bf16 changes the picture by about a step of 255 at most; auto takes it where it is faster."""
-    memory: str = DEFAULT_MEMORY
-    """What a tile may take beside pictures and model, such as 800MB; a picture that does not fit is
-    cut into tiles. A network that resizes (form=paper) takes it whole."""
-    tile_px: int | None = None
-    """Side of the tiles in px. None: as large as the memory allows."""
-    halo_px: int = 96
-    """Surroundings that each tile sees, in px."""
-
-    def __post_init__(self) -> None:
-        _check_tiles(self.tile_px, self.halo_px)
-        parse_memory_mib(self.memory)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -6,6 +6,9 @@ from pipelines.report.page_data import Comparison
 from pipelines.report.pictures import fit, jpeg, telling_window
 
 _MAX_PX = 1120
+ZOOM_PX = 1792
+"""Longer side of a picture that one can zoom into."""
+_ZOOMS = (1, 2, 4)
 _NAMES = {"input": "Blurred", "output": "Sharpened", "target": "Ground truth"}
 _VERSUS = {"input": "blurred", "output": "sharpened", "target": "truth"}
 _MODES = (("input", "output"), ("output", "target"), ("input", "target"))
@@ -13,9 +16,10 @@ _MODES = (("input", "output"), ("output", "target"), ("input", "target"))
 
 def compare(pair: Comparison) -> str:
     """Return the figure of one pair; ValueError where its pictures do not fit each other."""
-    layers = {"input": fit(pair.input, _MAX_PX), "output": fit(pair.output, _MAX_PX)}
+    max_px = ZOOM_PX if pair.zoom else _MAX_PX
+    layers = {"input": fit(pair.input, max_px), "output": fit(pair.output, max_px)}
     if pair.target is not None:
-        layers["target"] = fit(pair.target, _MAX_PX)
+        layers["target"] = fit(pair.target, max_px)
     height, width = layers["input"].shape[:2]
     if any(layer.shape != layers["input"].shape for layer in layers.values()):
         raise ValueError(f"{pair.title}: its pictures differ in size")
@@ -53,7 +57,7 @@ def compare(pair: Comparison) -> str:
         '<span class="tag tag-left">Blurred</span><span class="tag tag-right">Sharpened</span>'
         f'<span class="handle" aria-hidden="true"></span>{slider}</div>'
         f'<div class="crops">{crops}</div>'
-        f"<figcaption>{_caption(pair)}{_modes(pair)}</figcaption></figure>"
+        f"<figcaption>{_caption(pair)}{_modes(pair)}{_zooms(pair)}</figcaption></figure>"
     )
 
 
@@ -87,3 +91,14 @@ def _modes(pair: Comparison) -> str:
         for number, (left, right) in enumerate(_MODES)
     )
     return f'<div class="modes" role="group" aria-label="What to compare">{buttons}</div>'
+
+
+def _zooms(pair: Comparison) -> str:
+    if not pair.zoom:
+        return ""
+    buttons = "".join(
+        f'<button type="button" data-zoom="{zoom}" '
+        f'aria-pressed="{"true" if zoom == 1 else "false"}">{zoom}×</button>'
+        for zoom in _ZOOMS
+    )
+    return f'<div class="modes zooms" role="group" aria-label="Zoom">{buttons}</div>'

@@ -6,8 +6,12 @@ for (const figure of document.querySelectorAll(".compare")) {
   const slider = stage.querySelector("input");
   const names = { input: "Blurred", output: "Sharpened", target: "Ground truth" };
 
+  const at = { x: 50, y: 50, zoom: 1 };  // what stays in place when zoomed, in percent
+
   const move = () => {
     stage.style.setProperty("--split", slider.value + "%");
+    // Zoomed in, the cut is where the handle's place lies in the picture.
+    stage.style.setProperty("--cut", at.x + (slider.value - at.x) / at.zoom + "%");
     const shown = Math.round(Number(slider.value));
     slider.setAttribute("aria-valuetext",
       shown + "% " + names[stage.dataset.left].toLowerCase() + ", " +
@@ -18,7 +22,32 @@ for (const figure of document.querySelectorAll(".compare")) {
   slider.addEventListener("input", move);
   move();
 
-  const buttons = figure.querySelectorAll(".modes button");
+  const zooms = figure.querySelectorAll(".zooms button");
+  const look = () => {
+    stage.style.setProperty("--zoom", at.zoom);
+    stage.style.setProperty("--x", at.x + "%");
+    stage.style.setProperty("--y", at.y + "%");
+    stage.dataset.zoom = at.zoom;
+    move();
+  };
+  for (const button of zooms) {
+    button.addEventListener("click", () => {
+      at.zoom = Number(button.dataset.zoom);
+      for (const other of zooms) other.setAttribute("aria-pressed", String(other === button));
+      look();
+    });
+  }
+  if (zooms.length) {
+    stage.addEventListener("pointermove", (event) => {
+      if (event.buttons || at.zoom === 1) return;  // a drag moves the slider
+      const box = stage.getBoundingClientRect();
+      at.x = ((event.clientX - box.left) / box.width) * 100;
+      at.y = ((event.clientY - box.top) / box.height) * 100;
+      look();
+    });
+  }
+
+  const buttons = figure.querySelectorAll(".modes:not(.zooms) button");
   for (const button of buttons) {
     button.addEventListener("click", () => {
       stage.dataset.left = button.dataset.left;

@@ -32,6 +32,8 @@ class Comparison:
     """dB against the target."""
     note: str = ""
     """A line under the picture: camera, blur radius, origin, licence."""
+    zoom: bool = False
+    """Whether the page holds it larger, with buttons to zoom in."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

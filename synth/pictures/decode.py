@@ -1,10 +1,10 @@
-"""PNG, JPEG and TIFF to arrays: every sample as stored, or refused with the reason."""
+"""PNG, JPEG, TIFF and WebP to arrays: every sample as stored, or refused with the reason."""
 
 from synth.pictures.picture import Picture
 
 
 def decode(data: bytes, *, where: str, colour: bool = True) -> Picture:
-    """Decode a PNG, JPEG or TIFF.
+    """Decode a PNG, JPEG, TIFF or WebP.
 
     colour: the samples are sRGB colours or grey of 8 or 16 bit, and other colour spaces are
     refused. False for depth: profiles are no matter, and TIFF may hold integers or floats.
@@ -32,4 +32,8 @@ def _decode(data: bytes, colour: bool) -> Picture:
         from synth.pictures.tiff import decode_tiff
 
         return decode_tiff(data, colour=colour)
-    raise ValueError("not an image in a format that is read: PNG, JPEG or TIFF")
+    if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
+        from synth.pictures.webp import decode_webp
+
+        return decode_webp(data, colour=colour)
+    raise ValueError("not an image in a format that is read: PNG, JPEG, TIFF or WebP")

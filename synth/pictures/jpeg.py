@@ -17,8 +17,8 @@ def decode_jpeg(data: bytes, *, colour: bool) -> Picture:
     """Decode a JPEG of 8 bit, grey or colour. Raises ValueError."""
     import simplejpeg
 
-    segments = _segments(data)
-    frames = [body for kind, body in segments if kind in _FRAMES]
+    parts_of_file = segments(data)
+    frames = [body for kind, body in parts_of_file if kind in _FRAMES]
     if not frames or len(frames[0]) < 6:
         raise ValueError("damaged JPEG (it has no header)")
     for body in frames:
@@ -29,10 +29,10 @@ def decode_jpeg(data: bytes, *, colour: bool) -> Picture:
         raise ValueError(f"a JPEG must have 8 bit, got {bits}")
     if channels not in (1, 3):
         raise ValueError(f"a JPEG must be grey or RGB, got {channels} channels (CMYK?)")
-    blocks = [body[6:] for kind, body in segments if kind == 0xE1 and body[:6] == b"Exif\0\0"]
+    blocks = [body[6:] for kind, body in parts_of_file if kind == 0xE1 and body[:6] == b"Exif\0\0"]
     exif = read_exif(blocks[0]) if blocks else {}
     if colour:
-        parts = [b for kind, b in segments if kind == 0xE2 and b[:12] == b"ICC_PROFILE\0"]
+        parts = [b for kind, b in parts_of_file if kind == 0xE2 and b[:12] == b"ICC_PROFILE\0"]
         if parts:
             check_is_srgb(b"".join(part[14:] for part in sorted(parts, key=lambda p: p[12])))
         else:
@@ -46,7 +46,7 @@ def decode_jpeg(data: bytes, *, colour: bool) -> Picture:
     return Picture(np.asarray(pixels), orientation_of(exif))
 
 
-def _segments(data: bytes) -> list[tuple[int, bytes]]:
+def segments(data: bytes) -> list[tuple[int, bytes]]:
     """Return marker and content of each segment up to the end of the picture.
 
     What follows its end (a phone's film) is no matter; a picture within a segment (a thumbnail)

@@ -23,7 +23,7 @@ def decode_png(data: bytes, *, colour: bool) -> Picture:
         raise ValueError("damaged PNG (it has no header)")
     exif = read_exif(chunks.get(b"eXIf", b""))
     if colour:
-        _check_colours(chunks)
+        check_colours(chunks)
         check_exif_is_srgb(exif)
     try:
         pixels = imagecodecs.png_decode(data)
@@ -54,7 +54,7 @@ def _chunks(data: bytes) -> dict[bytes, bytes]:
     raise ValueError("truncated PNG (its end is missing)")
 
 
-def _check_colours(chunks: dict[bytes, bytes]) -> None:
+def check_colours(chunks: dict[bytes, bytes]) -> None:
     """Raise ValueError unless the strongest of the chunks about colour says sRGB."""
     if (cicp := chunks.get(b"cICP")) is not None:
         if cicp[:2] != b"\x01\x0d":

@@ -13,12 +13,12 @@ from pipelines.ingest.layouts.targets import in_natural_order, match_targets, na
 from pipelines.making.plan import LEFT_OUT, Reject
 from pipelines.making.splits import assign_splits
 
-READ = (".png", ".tif", ".tiff", ".jpg", ".jpeg")
+READ = (".png", ".tif", ".tiff", ".jpg", ".jpeg", ".webp")
 OTHER_PICTURES = tuple(
     f".{name}"
     for name in (
         *("arw", "avif", "bmp", "cr2", "cr3", "dng", "exr", "gif", "heic", "heif"),
-        *("jp2", "jxl", "nef", "pfm", "pgm", "ppm", "webp"),
+        *("jp2", "jxl", "nef", "pfm", "pgm", "ppm"),
     )
 )
 
@@ -246,7 +246,7 @@ def _why_not(files: _Files, target: _Files | None) -> tuple[str | None, str]:
         for path, _ in entries:
             suffix = PurePosixPath(path).suffix.lower()
             if suffix not in READ:
-                return f"{suffix} is not read; PNG, TIFF and JPEG are", path
+                return f"{suffix} is not read; PNG, TIFF, JPEG and WebP are", path
     if target is not None and not target.roles.get("target"):
         return "missing target: it has a right view alone", target.any_path
     missing = [role for role in ("left", "right") if not files.roles.get(role)]

@@ -21,10 +21,11 @@ from k3dn import box
 from k3dn.box import shelf
 from k3dn.box.entry import parse_entry
 from pipelines.cli import run_command_line
+from pipelines.deblur.config import DeblurConfig
+from pipelines.deblur.run import run as deblur
 from pipelines.errors import UserError
-from pipelines.models import catalog, deblur, register, weights
+from pipelines.models import catalog, register, weights
 from pipelines.models.config import (
-    DeblurConfig,
     ExportModelConfig,
     ModelsConfig,
     RegisterConfig,
@@ -128,8 +129,8 @@ def test_an_original_is_not_overwritten(tmp_path: Path) -> None:
             right=str(tmp_path / "right.png"),
             output=str(tmp_path / output),
         )
-        with pytest.raises(UserError, match="is the left view; give another name"):
-            deblur.run(config)
+        with pytest.raises(UserError, match="is an input, which is never written over"):
+            deblur(config)
     assert (tmp_path / "left.png").read_bytes() == before
 
 
@@ -147,7 +148,7 @@ def test_a_wrong_word_for_the_box_is_told(tmp_path: Path, keys: dict[str, Any], 
     pair = {"left": str(tmp_path / "left.png"), "right": str(tmp_path / "right.png")}
     output = tmp_path / "out.png"
     with pytest.raises(UserError, match=words) as caught:
-        deblur.run(DeblurConfig(**{**pair, "output": str(output), **keys}))
+        deblur(DeblurConfig(**{**pair, "output": str(output), **keys}))
     assert "\n" not in str(caught.value)
     assert not output.exists()
 

@@ -76,7 +76,7 @@ def test_tiff_grey_alpha_and_min_is_white() -> None:
         (tiff(np.stack([NOISE, NOISE])), "one picture, got 2"),
         (tiff(np.dstack([NOISE, NOISE[..., 0]]), extrasamples=["assocalpha"]), "multiplied"),
         (saved(smooth().quantize(8), "TIFF"), "palette"),
-        (saved(smooth(), "BMP"), "PNG, JPEG or TIFF"),
+        (saved(smooth(), "BMP"), "PNG, JPEG, TIFF or WebP"),
         (saved(smooth().convert("CMYK"), "JPEG"), "CMYK"),
     ],
 )

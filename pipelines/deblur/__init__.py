@@ -1,0 +1,1 @@
+"""``k3dn deblur``: photographs in, sharp photographs out, with all that their files say."""

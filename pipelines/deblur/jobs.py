@@ -1,0 +1,215 @@
+"""Which pictures are to be sharpened, and where each goes: a pair, a folder, a pattern."""
+
+import glob
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+from pipelines.deblur.config import DeblurConfig
+from pipelines.deblur.metadata import FORMATS
+from pipelines.deblur.names import right_names, side_of, without_side
+from pipelines.errors import UserError
+from pipelines.storage import Location, locate
+
+_WILD = ("*", "?", "[")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Job:
+    """One picture to make."""
+
+    name: str
+    """What it is called in messages and on the page."""
+    left: Location
+    right: Location | None
+    output: Location
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Work:
+    """All pictures to make."""
+
+    jobs: tuple[Job, ...]
+    folder: Location | None = None
+    """Where they go; None for a single pair, whose output is a file."""
+    alone: tuple[tuple[str, str], ...] = ()
+    """Files without a partner, each with what is missing."""
+
+
+def find_work(config: DeblurConfig) -> Work:
+    """Look at what ``left``, ``right`` and ``output`` mean. Raises UserError where nothing fits."""
+    left = locate(config.left)
+    if left.local_path() is not None and _is_pattern(config.left):
+        return _many(config, *_by_pattern(config))
+    path = left.local_path()
+    if path.is_dir() if path is not None else _is_remote_folder(left):
+        return _many(config, *_in_folder(config, left))
+    right = None if config.right is None else locate(config.right)
+    output = config.output
+    if not PurePosixPath(output).suffix:
+        output += PurePosixPath(left.name).suffix
+    return Work(jobs=(Job(name=left.name, left=left, right=right, output=locate(output)),))
+
+
+def _is_pattern(text: str) -> bool:
+    return any(sign in text for sign in _WILD) and not Path(text).exists()
+
+
+def _is_remote_folder(location: Location) -> bool:
+    return not PurePosixPath(location.name).suffix and bool(location.list())
+
+
+def _many(
+    config: DeblurConfig, pairs: Mapping[str, tuple[Location, Location]], alone: dict[str, str]
+) -> Work:
+    """Work of pairs by what their outputs are called."""
+    folder = locate(config.output)
+    path = folder.local_path()
+    if path is not None and (path.is_file() or PurePosixPath(folder.name).suffix in FORMATS):
+        raise UserError(f"output={config.output}: many pictures need a folder; name one")
+    jobs = tuple(
+        Job(name=name, left=left, right=right, output=folder.child(name + _suffix(left)))
+        for name, (left, right) in pairs.items()
+    )
+    twice = [url for url, n in Counter(job.output.url for job in jobs).items() if n > 1]
+    if twice:
+        raise UserError(f"more than one pair would be written to {twice[0]}; give them apart")
+    return Work(jobs=jobs, folder=folder, alone=tuple(alone.items()))
+
+
+def _suffix(left: Location) -> str:
+    suffix = PurePosixPath(left.name).suffix
+    return suffix if suffix.lower() in FORMATS else ".png"
+
+
+_Found = tuple[dict[str, tuple[Location, Location]], dict[str, str]]
+
+
+def _in_folder(config: DeblurConfig, folder: Location) -> _Found:
+    files = folder.walk(follow_links=True)
+    output = locate(config.output).url.rstrip("/") + "/"
+    if output.startswith(folder.url.rstrip("/") + "/"):  # what was made is no input
+        below = output.removeprefix(folder.url.rstrip("/") + "/")
+        if below:
+            files = {path: size for path, size in files.items() if not path.startswith(below)}
+    pictures = [path for path in files if _is_picture(path)]
+    if config.right is not None:
+        return _two_folders(config, folder, pictures)
+    pairs, alone = _by_names(pictures)
+    from pipelines.dataset.layouts import LAYOUTS, discover  # brings pyarrow: for folders alone
+
+    raw = any(
+        layout.refusal and place is not None and place.role == "target"
+        for layout in LAYOUTS.values()
+        for path in pictures
+        if (place := layout.place(PurePosixPath(path).parts[:-1], PurePosixPath(path).stem))
+    )
+    if pairs and not raw and 2 * len(pairs) == len(pictures):
+        return _located(folder, pairs), alone
+    try:
+        _, found = discover(files, layout="auto", source=folder.url)
+    except UserError:
+        if not pairs or raw:
+            raise
+        return _located(folder, pairs), alone
+    known = {pair.pair_id: (pair.left[0], pair.right[0]) for pair in found.pairs}
+    missing = {reject.path: reject.reason for reject in found.rejects if reject.stage == "discover"}
+    return _located(folder, known), missing
+
+
+def _located(
+    folder: Location, pairs: Mapping[str, tuple[str, str]]
+) -> dict[str, tuple[Location, Location]]:
+    return {name: (folder.child(a), folder.child(b)) for name, (a, b) in pairs.items()}
+
+
+def _two_folders(config: DeblurConfig, folder: Location, pictures: Iterable[str]) -> _Found:
+    """Left views in one folder, right ones in another, under equal names or names of their side."""
+    other = locate(str(config.right))
+    theirs = set(other.walk(follow_links=True))
+    pairs: dict[str, tuple[Location, Location]] = {}
+    alone: dict[str, str] = {}
+    for path in pictures:
+        right = next((name for name in (path, *right_names(path)) if name in theirs), None)
+        if right is None:
+            alone[path] = f"there is no right view of that name at {other}"
+        else:
+            name = without_side(str(PurePosixPath(path).with_suffix("")))
+            pairs[name] = (folder.child(path), other.child(right))
+    if not pairs:
+        raise UserError(f"no picture at {other} has the name of one at {folder}; check both")
+    return pairs, alone
+
+
+def _by_pattern(config: DeblurConfig) -> _Found:
+    """Left views by a pattern; right ones by another, or by the names of the left ones."""
+    paths = glob.glob(config.left, recursive=True)  # noqa: PTH207 (absolute ones, too)
+    found = sorted(path for path in paths if Path(path).is_file())
+    if not found:
+        raise UserError(f"nothing matches '{config.left}'; check the folder and the pattern")
+    base = config.left[: min(config.left.find(s) for s in _WILD if s in config.left)]
+    base = base[: base.rfind("/") + 1]
+    if config.right is not None:
+        paired = _by_two_patterns(config.left, config.right, found)
+        alone: dict[str, str] = {}
+    else:
+        paired, alone = _by_names(found, base, exists=lambda path: Path(path).is_file())
+    if not paired:
+        path, reason = next(iter(alone.items()))
+        raise UserError(f"{path}: {reason}")
+    return {name: (locate(a), locate(b)) for name, (a, b) in paired.items()}, alone
+
+
+def _by_two_patterns(left: str, right: str, found: Iterable[str]) -> dict[str, tuple[str, str]]:
+    if left.count("*") != 1 or right.count("*") != 1:
+        raise UserError(
+            f"left='{left}' right='{right}': each needs one * for what the views of a pair have "
+            "in common"
+        )
+    before, _, behind = left.partition("*")
+    pairs = {}
+    for path in found:
+        key = path[len(before) : len(path) - len(behind)]
+        pairs[key.strip("-_. ") or "deblurred"] = (path, right.replace("*", key))
+    return pairs
+
+
+def _by_names(
+    paths: Iterable[str], base: str = "", exists: Callable[[str], bool] | None = None
+) -> tuple[dict[str, tuple[str, str]], dict[str, str]]:
+    """Pairs whose names say their side, by what they are called without it; and those alone.
+
+    base: how all paths begin, which is no part of what a pair is called.
+    """
+    there = set(paths)
+    is_there = exists or there.__contains__
+    pairs: dict[str, tuple[str, str]] = {}
+    alone: dict[str, str] = {}
+    rights: set[str] = set()
+    for path in sorted(there):
+        names = list(right_names(path))
+        right = next((name for name in names if is_there(name)), None)
+        if right is not None:
+            stem = str(PurePosixPath(path.removeprefix(base)).with_suffix(""))
+            name = without_side(stem)
+            if name in pairs:  # of another folder or kind: called as it lies
+                name = stem
+            pairs[name] = (path, right)
+            rights.add(right)
+        elif names:
+            alone[path] = f"its right view is missing: there is no {names[0]}"
+        elif side_of(path) is None:
+            alone[path] = "its name says no side, such as _L and _R or left and right"
+    for path in there - rights:
+        if side_of(path) == "right" and not list(right_names(path)):
+            alone[path] = "its left view is missing"
+    return pairs, alone
+
+
+def _is_picture(path: str) -> bool:
+    return PurePosixPath(path).suffix.lower() in FORMATS and not _is_hidden(path)
+
+
+def _is_hidden(path: str) -> bool:
+    return any(part.startswith(".") or part == "__MACOSX" for part in path.split("/"))

@@ -1,0 +1,134 @@
+"""JPEG: segments of the source around newly coded samples."""
+
+import struct
+from typing import Any
+
+from numpy.typing import NDArray
+
+from pipelines.deblur.exif_tree import ExifTree, exif_block, read_tree
+from pipelines.deblur.metadata import Metadata
+from synth.pictures.jpeg import segments
+
+QUALITY = 97
+_EXIF, _XMP, _MORE_XMP = (
+    b"Exif\0\0",
+    b"http://ns.adobe.com/xap/1.0/\0",
+    b"http://ns.adobe.com/xmp/ext",
+)
+_ICC, _MPF, _PHOTOSHOP = b"ICC_PROFILE\0", b"MPF\0", b"Photoshop 3.0\0"
+_LONGEST = 65533
+_CM = 2.54
+
+
+def read_jpeg(data: bytes) -> Metadata:
+    """Return what a JPEG says of itself."""
+    own: list[tuple[bytes, bytes]] = []
+    icc: list[tuple[int, bytes]] = []
+    exif, xmp, photoshop, resolution = None, None, b"", None
+    words: dict[str, None] = {}
+    left_out: list[str] = []
+    for kind, body in segments(data):
+        if not 0xE0 <= kind <= 0xEF and kind != 0xFE:
+            continue
+        if kind == 0xE2 and body.startswith(_MPF):
+            left_out.append("further pictures of the file")
+            continue
+        if kind == 0xEE and body.startswith(b"Adobe") and body[11:12] != b"\x01":
+            continue  # says that the samples are RGB, which the new ones are not
+        own.append((bytes([kind]), body))
+        if kind == 0xE0 and body.startswith(b"JFIF\0"):
+            unit, x, y = struct.unpack_from(">BHH", body, 7)
+            if unit and x and y:
+                factor = 1.0 if unit == 1 else _CM
+                resolution = (x * factor, y * factor)
+        elif kind == 0xE1 and body.startswith(_EXIF):
+            exif = exif or body[len(_EXIF) :]
+        elif kind == 0xE1 and body.startswith(_XMP):
+            xmp = body[len(_XMP) :]
+        elif kind == 0xE1 and body.startswith(_MORE_XMP):
+            words["extended XMP"] = None
+        elif kind == 0xE2 and body.startswith(_ICC):
+            icc.append((body[12], body[14:]))
+        elif kind == 0xED and body.startswith(_PHOTOSHOP):
+            photoshop += body[len(_PHOTOSHOP) :]
+        elif kind == 0xFE:
+            words["a comment"] = None
+        elif kind not in (0xE0, 0xEE):
+            words[f"segment APP{kind - 0xE0}"] = None
+    if not left_out and not data.rstrip(b"\0").endswith(b"\xff\xd9"):
+        left_out.append("what follows the picture in its file (a film, a gain map)")
+    return Metadata(
+        format="jpeg",
+        exif=exif,
+        xmp=xmp,
+        icc=b"".join(part for _, part in sorted(icc)) or None,
+        photoshop=photoshop or None,
+        resolution=resolution,
+        own=tuple(own),
+        own_words=tuple(words),
+        left_out=tuple(left_out),
+    )
+
+
+def encode_jpeg(pixels: NDArray[Any], metadata: Metadata) -> bytes:
+    """Return ``(H, W, 1)`` or ``(H, W, 3)`` of 8 bit as a JPEG, colour at full resolution."""
+    import simplejpeg
+
+    grey = pixels.shape[2] == 1
+    coded = simplejpeg.encode_jpeg(
+        pixels,
+        quality=QUALITY,
+        colorspace="GRAY" if grey else "RGB",
+        colorsubsampling="Gray" if grey else "444",
+        fastdct=False,
+    )
+    length = int.from_bytes(coded[4:6], "big")  # of JFIF's segment, which comes first
+    if metadata.format == "jpeg":
+        head = b"".join(_segment(kind[0], body) for kind, body in metadata.own)
+    else:
+        head = _jfif(coded[2 : 4 + length], metadata) + _from_others(metadata)
+    return b"\xff\xd8" + head + bytes(coded[4 + length :])
+
+
+def _jfif(segment: bytes, metadata: Metadata) -> bytes:
+    if metadata.resolution is None:
+        return segment
+    x, y = (min(max(round(value), 1), 65535) for value in metadata.resolution)
+    return segment[:11] + struct.pack(">BHH", 1, x, y) + segment[16:]
+
+
+def _from_others(metadata: Metadata) -> bytes:
+    head = b""
+    if (exif := metadata.as_exif()) is not None:
+        if len(exif) + len(_EXIF) > _LONGEST:
+            exif = exif_block((read_tree(exif) or ExifTree("<")).without_maker_note())
+        if len(exif) + len(_EXIF) <= _LONGEST:
+            head += _segment(0xE1, _EXIF + exif)
+    if metadata.xmp is not None and len(metadata.xmp) + len(_XMP) <= _LONGEST:
+        head += _segment(0xE1, _XMP + metadata.xmp)
+    if metadata.photoshop is not None:
+        step = _LONGEST - len(_PHOTOSHOP)
+        for start in range(0, len(metadata.photoshop), step):
+            head += _segment(0xED, _PHOTOSHOP + metadata.photoshop[start : start + step])
+    if metadata.icc is not None:
+        step = _LONGEST - len(_ICC) - 2
+        parts = [metadata.icc[at : at + step] for at in range(0, len(metadata.icc), step)]
+        for number, part in enumerate(parts, 1):
+            head += _segment(0xE2, _ICC + bytes([number, len(parts)]) + part)
+    return head
+
+
+def too_long(metadata: Metadata) -> tuple[str, ...]:
+    """Return what does not fit into a JPEG's segments, in words."""
+    if metadata.format == "jpeg":
+        return ()
+    lost = []
+    if len(metadata.as_exif() or b"") + len(_EXIF) > _LONGEST:
+        lost.append("the maker's notes (longer than a JPEG takes)")
+    if len(metadata.xmp or b"") + len(_XMP) > _LONGEST:
+        lost.append("XMP (longer than a JPEG takes)")
+    return tuple(lost)
+
+
+def _segment(kind: int, body: bytes) -> bytes:
+    return b"\xff" + bytes([kind]) + struct.pack(">H", len(body) + 2) + body

@@ -1,0 +1,143 @@
+"""Where a sharp picture goes: never over an input, whole or not at all."""
+
+import fcntl
+import os
+import secrets
+from collections.abc import Iterable
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipelines.deblur.jpeg_file import encode_jpeg, too_long
+from pipelines.deblur.metadata import FORMATS, Format, Metadata
+from pipelines.deblur.photograph import Photograph
+from pipelines.deblur.png_file import encode_png
+from pipelines.deblur.tiff_file import write_tiff
+from pipelines.deblur.webp_file import LARGEST_PX, encode_webp
+from pipelines.errors import UserError
+from pipelines.storage import Location
+
+_UNFINISHED = ".tmp-"  # as in pipelines.storage: names that no listing shows
+_SRGB_ONLY = "PNG's words on colour"
+
+
+class Inputs:
+    """The files that were given, to be kept from being written over by whatever name."""
+
+    def __init__(self, locations: Iterable[Location]) -> None:
+        self._urls: set[str] = set()
+        self._files: set[tuple[int, int]] = set()
+        for location in locations:
+            self._urls.add(location.url)
+            if (identity := _identity(location)) is not None:
+                self._files.add(identity)
+
+    def refuse(self, output: Location) -> None:
+        """Raise UserError where a file is an input: itself, a link to it, or a second name."""
+        if output.url in self._urls or _identity(output) in self._files:
+            raise UserError(f"{output} is an input, which is never written over; give another name")
+
+
+def _identity(location: Location) -> tuple[int, int] | None:
+    path = location.local_path()
+    try:
+        found = path.stat() if path is not None else None
+    except OSError:
+        return None
+    return None if found is None else (found.st_dev, found.st_ino)
+
+
+def check_format(output: str, photograph: Photograph) -> None:
+    """Raise UserError where an output's suffix means a format that cannot hold the picture."""
+    kind = format_of(output)
+    samples, bits = photograph.pixels.shape[2], photograph.pixels.itemsize * 8
+    if kind in ("jpeg", "webp") and bits == 16:
+        name = "JPEG" if kind == "jpeg" else "WebP"
+        raise UserError(f"{output}: {name} holds 8 bit and the views have 16; name a .png or .tif")
+    if kind == "jpeg" and samples in (2, 4):
+        raise UserError(f"{output}: JPEG holds no alpha, which the views have; name a .png or .tif")
+    if kind == "webp" and max(photograph.pixels.shape[:2]) > LARGEST_PX:
+        raise UserError(f"{output}: WebP holds {LARGEST_PX} px a side at most; name a .png or .tif")
+    metadata = photograph.metadata
+    if kind != "png" and metadata.icc is None and _SRGB_ONLY in metadata.own_words:
+        from synth.pictures.png import check_colours
+
+        try:
+            check_colours(dict(metadata.own))
+        except ValueError as error:
+            raise UserError(
+                f"{photograph.where}: {error}; or name a .png, which can say so too"
+            ) from error
+
+
+def format_of(output: str) -> Format:
+    """Return the format of a file by its suffix. Raises UserError for one that is not written."""
+    suffix = PurePosixPath(output).suffix.lower()
+    if suffix not in FORMATS:
+        raise UserError(
+            f"{output}: cannot write {suffix or 'a file without suffix'}; use {', '.join(FORMATS)}"
+        )
+    return FORMATS[suffix]
+
+
+def lost_in(output: str, metadata: Metadata) -> tuple[str, ...]:
+    """Return what the file at ``output`` will not say that the source does, in words."""
+    kind = format_of(output)
+    lost = metadata.not_taken_by(kind)
+    return lost + too_long(metadata) if kind == "jpeg" else lost
+
+
+def write_photograph(output: Location, pixels: NDArray[Any], metadata: Metadata) -> None:
+    """Write samples ``(H, W, C)`` with what their source's file says, in the suffix's format.
+
+    Beside its place under a hidden name, then renamed: whoever is killed leaves no half picture.
+    Raises OSError; what was there before is then untouched.
+    """
+    path = output.local_path()
+    if path is None:
+        import tempfile
+
+        with tempfile.TemporaryDirectory(prefix="k3dn-output-") as folder:
+            local = Path(folder, output.name)
+            _write(local, pixels, metadata)
+            output.write_bytes(local.read_bytes())
+        return
+    unfinished = path.with_name(f".{path.name}{_UNFINISHED}{os.getpid()}-{secrets.token_hex(4)}")
+    try:
+        with unfinished.open("xb") as held:
+            fcntl.flock(held, fcntl.LOCK_EX)  # let go of with its holder's life
+            _write(unfinished, pixels, metadata)
+            os.fsync(held.fileno())
+            unfinished.replace(path)
+    finally:
+        unfinished.unlink(missing_ok=True)
+
+
+def remove_unfinished(folder: Path) -> None:
+    """Delete what killed writers left below a folder; what a living one holds stays."""
+    for path in folder.rglob(f".*{_UNFINISHED}*"):
+        try:
+            with path.open("rb") as file:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                path.unlink()
+        except OSError:  # its writer is alive, or was and has renamed it
+            continue
+
+
+def _write(path: Path, pixels: NDArray[Any], metadata: Metadata) -> None:
+    # By the final name's suffix: the hidden one ends in a number.
+    kind = format_of(path.name.partition(_UNFINISHED)[0])
+    pixels = np.ascontiguousarray(pixels)
+    if kind == "tiff":
+        write_tiff(path, pixels, metadata)
+        return
+    if kind == "png":
+        parts = encode_png(pixels, metadata)
+    elif kind == "jpeg":
+        parts = [encode_jpeg(pixels, metadata)]
+    else:
+        parts = [encode_webp(pixels, metadata)]
+    with path.open("wb") as file:
+        file.writelines(parts)

@@ -1,0 +1,96 @@
+"""A photograph from its file: samples as stored, and what the file says beside them."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipelines.deblur.jpeg_file import read_jpeg
+from pipelines.deblur.metadata import Metadata
+from pipelines.deblur.png_file import read_png
+from pipelines.deblur.tiff_file import read_tiff
+from pipelines.deblur.webp_file import read_webp
+from pipelines.errors import UserError
+from pipelines.storage import Location
+from synth.pictures import decode
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class Photograph:
+    """A decoded file."""
+
+    where: str
+    """Its path or URL, for messages."""
+    pixels: NDArray[Any]
+    """``(H, W, C)`` as stored, uint8 or uint16; C is 1 for grey, 2 and 4 with alpha. In the file's
+    own colours: a profile is kept, not applied."""
+    orientation: int
+    """Exif's, 1 to 8."""
+    metadata: Metadata
+
+    @property
+    def colours(self) -> NDArray[Any]:
+        """``(H, W, 3)``, without alpha; grey as three equal samples."""
+        if self.pixels.shape[2] < 3:
+            return np.repeat(self.pixels[..., :1], 3, axis=2)
+        return np.ascontiguousarray(self.pixels[..., :3])
+
+    @property
+    def described(self) -> str:
+        """Size and depth, in words."""
+        height, width = self.pixels.shape[:2]
+        return f"{width} x {height} px, {self.pixels.itemsize * 8} bit"
+
+    def filled(self, colours: NDArray[Any]) -> NDArray[Any]:
+        """Return other colours, ``(H, W, 3)``, in this file's samples: grey stays grey, alpha stays
+        what it is."""
+        samples = self.pixels.shape[2]
+        if samples == 3:
+            return colours
+        if samples < 3:
+            total = colours[..., 0].astype(np.uint32)
+            total += colours[..., 1]
+            total += colours[..., 2]
+            colours = ((total + 1) // 3).astype(self.pixels.dtype)[..., None]
+        if samples in (2, 4):
+            return np.concatenate([colours, self.pixels[..., -1:]], axis=2)
+        return colours
+
+
+def read_photograph(location: Location, where: str) -> Photograph:
+    """Read a PNG, JPEG, TIFF or WebP.
+
+    where: its path as the user wrote it. Raises UserError for one that is missing, cannot be read,
+    is damaged, or is no photograph of 8 or 16 bit.
+    """
+    try:
+        data = location.read_bytes()
+    except FileNotFoundError as error:
+        raise UserError(f"there is no picture at {where}; check the path") from error
+    except IsADirectoryError as error:
+        raise UserError(f"{where} is a folder; name one picture in it") from error
+    except PermissionError as error:
+        raise UserError(f"{where} may not be read; check its permissions") from error
+    try:
+        picture = decode(data, where=where, colour=False)
+        metadata = _metadata(data)
+    except ValueError as error:
+        raise UserError(str(error)) from error
+    if picture.stored.dtype not in (np.uint8, np.uint16):
+        raise UserError(
+            f"{where}: samples are {picture.stored.dtype}; 8 or 16 bit unsigned are expected"
+        )
+    return Photograph(
+        where=where, pixels=picture.stored, orientation=picture.orientation, metadata=metadata
+    )
+
+
+def _metadata(data: bytes) -> Metadata:
+    if data[:2] == b"\xff\xd8":
+        return read_jpeg(data)
+    if data[:4] == b"RIFF":
+        return read_webp(data)
+    if data[:4] == b"\x89PNG":
+        return read_png(data)
+    return read_tiff(data)

@@ -1,0 +1,73 @@
+"""How far a run is, and how long it will take: a bar in a terminal, else a line now and then."""
+
+import sys
+import time
+from types import TracebackType
+from typing import Any, Self
+
+from pipelines.progress import say
+
+_LINE_EVERY_S = 15.0
+
+
+class Progress:
+    """Shows progress over pictures and, within each, over tiles; a context manager."""
+
+    def __init__(self, pictures: int) -> None:
+        self._pictures, self._done = pictures, 0
+        self._started_s = self._told_s = time.monotonic()
+        self._bar: Any = None
+
+    def __enter__(self) -> Self:
+        if sys.stderr.isatty():
+            from tqdm import tqdm
+
+            # Fractions of pictures: a tile counts as its share of one.
+            form = "{desc}: {percentage:3.0f}%|{bar}| {elapsed}<{remaining}"
+            self._bar = tqdm(total=float(self._pictures), desc="sharpening", bar_format=form)
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._bar is not None:
+            self._bar.close()
+
+    def say(self, line: str) -> None:
+        """Print a line, above the bar where there is one."""
+        if self._bar is None:
+            say(line)
+        else:
+            self._bar.write(line, file=sys.stderr)
+
+    def begin(self, what: str, by: str) -> None:
+        """A picture is begun."""
+        of = f" {self._done + 1} of {self._pictures}" if self._pictures > 1 else ""
+        if self._bar is not None:
+            self._bar.set_description(f"{what}{of}")
+        elif self._done == 0:
+            say(f"sharpening{of}: {what}, by {by}")
+
+    def tiles(self, done: int, total: int) -> None:
+        """So many tiles of the picture are done."""
+        self._show(self._done + done / total)
+
+    def end(self) -> None:
+        """The picture is done, or given up."""
+        self._done += 1
+        self._show(float(self._done))
+
+    def _show(self, done: float) -> None:
+        if self._bar is not None:
+            self._bar.update(done - self._bar.n)
+            return
+        now_s = time.monotonic()
+        if now_s - self._told_s >= _LINE_EVERY_S and 0 < done < self._pictures:
+            self._told_s = now_s
+            left_s = (now_s - self._started_s) / done * (self._pictures - done)
+            share = f"{done / self._pictures:.0%}"
+            of = f" ({self._done} of {self._pictures} pictures)" if self._pictures > 1 else ""
+            say(f"sharpening: {share}{of}, about {left_s:.0f} s left")

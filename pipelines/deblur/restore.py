@@ -1,0 +1,171 @@
+"""The network that sharpens: in this process for weights that name no code, else in its own."""
+
+from collections.abc import Callable
+from contextlib import ExitStack
+from types import TracebackType
+from typing import Any, Self
+
+from numpy.typing import NDArray
+
+from pipelines.deblur.config import DeblurConfig
+from pipelines.errors import UserError
+from pipelines.models.config import ANY_BOX, parse_memory_mib
+from pipelines.models.loading import BOX, load_network, settle
+from pipelines.models.model_process import ModelProcess
+from pipelines.models.registry import open_store
+from pipelines.storage import locate
+
+_PROCESS_MIB = 700
+"""What a process with torch and a model takes, where it is another one."""
+_MARGIN_MIB = 96
+"""What is loaded with the first tile."""
+
+
+class ModelUnusable(UserError):
+    """There is no such model, or it takes no pictures of this kind."""
+
+
+class Sharpener:
+    """Sharpens one picture after the other with the model of a configuration; a context manager.
+
+    Nothing is loaded before the first picture. Raises UserError for a model that is not there, or
+    does not fit the pictures.
+    """
+
+    def __init__(self, config: DeblurConfig) -> None:
+        self._config = config
+        self._open = ExitStack()
+        self._restorers: dict[str, Any] = {}
+        self._networks: dict[str, Any] = {}
+        self._process: ModelProcess | None = None
+        self._label = ""
+        reference = config.model
+        self._by_process = reference.startswith("models:/") or bool(
+            config.factory and reference != ANY_BOX
+        )
+        if config.factory and reference == ANY_BOX:
+            raise UserError(f"factory={config.factory} is for a weights file: name it, model=FILE")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._open.close()
+
+    def load(self, left: NDArray[Any], right: NDArray[Any] | None) -> str:
+        """Load what sharpens a pair, and return what it is called."""
+        try:
+            if self._by_process:
+                self._start_process()
+                return self._label
+            reference = self._reference(left, right)
+            self._restorer(reference)
+            return self._name(reference)
+        except UserError as error:
+            raise ModelUnusable(str(error)) from error
+
+    def __call__(
+        self,
+        left: NDArray[Any],
+        right: NDArray[Any] | None,
+        told: Callable[[int, int], None] | None = None,
+    ) -> NDArray[Any]:
+        """Return the sharp picture of two views, ``(H, W, 3)`` of 8 or 16 bit, or of one."""
+        settings = self._settings(left)
+        if self._by_process:
+            self._start_process()
+            assert self._process is not None
+            return self._process.predict(left, right, settings)
+        import torch
+
+        reference = self._reference(left, right)
+        restorer, name = self._restorer(reference), self._name(reference)
+        settings.pop("precision", None)
+        try:
+            answer: NDArray[Any] = restorer(left, right, progress=told, **settings)
+            return answer
+        except ValueError as error:
+            raise UserError(f"{name}: {error}") from error
+        except (MemoryError, torch.OutOfMemoryError) as error:
+            raise UserError(
+                f"{name}: there is too little memory for a tile; give less, such as memory=1500MB"
+            ) from error
+
+    def network(self) -> Any:
+        """The network in this process that was used last, None where another process has it."""
+        return next(reversed(self._networks.values()), None)
+
+    def _start_process(self) -> None:
+        if self._process is not None:
+            return
+        config, reference = self._config, self._config.model
+        tracking_uri = open_store(config) if reference.startswith("models:/") else ""
+        model = settle(reference, tracking_uri, config.factory)
+        self._label = model.label
+        self._process = self._open.enter_context(
+            ModelProcess(model.reference, tracking_uri, factory=model.factory)
+        )
+
+    def _reference(self, left: NDArray[Any], right: NDArray[Any] | None) -> str:
+        reference = self._config.model
+        if reference != ANY_BOX:
+            return reference
+        if right is None:
+            raise UserError(
+                "the weights in the box are for a pair: give right=..., or name a model for single "
+                "pictures, model=FILE"
+            )
+        from k3dn import box
+
+        return BOX + box.choose(left.shape[0], left.shape[1], box.best_device())
+
+    def _restorer(self, reference: str) -> Any:
+        if reference not in self._restorers:
+            from k3dn import Restorer, box
+
+            network = load_network(reference, "").to(box.best_device())
+            try:
+                restorer = Restorer(network, precision=self._config.precision)
+            except ValueError as error:
+                raise UserError(f"{self._name(reference)}: {error}") from error
+            self._networks[reference], self._restorers[reference] = network, restorer
+        return self._restorers[reference]
+
+    @staticmethod
+    def _name(reference: str) -> str:
+        return reference if reference.startswith(BOX) else locate(reference).name
+
+    def _settings(self, left: NDArray[Any]) -> dict[str, int | str]:
+        """Keywords of ``k3dn.deblur``, those alone that differ: an older version may lack some."""
+        config = self._config
+        settings: dict[str, int | str | None] = {
+            "tile_px": config.tile_px,
+            "halo_px": config.halo_px,
+            "precision": None if config.precision == "auto" else config.precision,
+            "memory_mib": self._memory_mib(left),
+        }
+        return {key: value for key, value in settings.items() if value is not None}
+
+    def _memory_mib(self, left: NDArray[Any]) -> int | None:
+        """What is left for tiles of what the process may take; None: as much as usual."""
+        if self._config.memory is None:
+            return None
+        import psutil
+
+        whole = parse_memory_mib(self._config.memory)
+        picture = left.nbytes / 2**20
+        if self._by_process:
+            taken = _PROCESS_MIB + 3 * picture
+        else:
+            taken = psutil.Process().memory_info().rss / 2**20 + picture + _MARGIN_MIB
+        if taken + 1 > whole:
+            raise UserError(
+                f"memory={self._config.memory} is too little: pictures of this size and the model "
+                f"take {taken:.0f} MiB before the first tile; give some {taken * 1.5:.0f}MiB"
+            )
+        return int(whole - taken)

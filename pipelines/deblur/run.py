@@ -1,0 +1,226 @@
+"""``k3dn deblur``: sharpen a dual-pixel pair, or many, or one picture."""
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import numpy as np
+
+from pipelines.deblur import output as outputs
+from pipelines.deblur.config import DeblurConfig
+from pipelines.deblur.jobs import Job, Work, find_work
+from pipelines.deblur.notices import Noticed, look
+from pipelines.deblur.photograph import Photograph, read_photograph
+from pipelines.deblur.progress import Progress
+from pipelines.deblur.restore import ModelUnusable, Sharpener
+from pipelines.deblur.result import DeblurResult, Failed, Seconds, Sharpened
+from pipelines.deblur.show import Page
+from pipelines.errors import UserError
+from pipelines.failures import Terminated
+from pipelines.ray_job import refuse_lost_path
+from pipelines.storage import Location
+
+_SMALLEST_PX = 16
+
+
+def run(config: DeblurConfig) -> DeblurResult:
+    """Read views, look at them, sharpen, write. What their files say is kept.
+
+    Of many pairs, one that cannot be read or written is listed in the result and does not stop the
+    others. Raises UserError for what stops all: nothing to do, an output that is an input or is
+    there already, a folder that cannot be written, a model that is not there.
+    """
+    refuse_lost_path("output", config.output)
+    work = find_work(config)
+    inputs = outputs.Inputs(
+        view for job in work.jobs for view in (job.left, job.right) if view is not None
+    )
+    for job in work.jobs:
+        inputs.refuse(job.output)
+    _prepare_folder(work)
+    done: list[Sharpened] = []
+    failed = [Failed(path, reason) for path, reason in work.alone]
+    kept: list[str] = []
+    page = Page() if config.show else None
+    begun_s = None
+    with (
+        _truth_when_stopped(work, done),
+        Sharpener(config) as sharpener,
+        Progress(len(work.jobs)) as progress,
+    ):
+        for job in work.jobs:
+            if _is_kept(config, work, job):
+                kept.append(job.output.url)
+                progress.end()
+                continue
+            try:
+                made = _sharpen(job, sharpener, progress, page)
+            except (UserError, OSError, ValueError) as error:
+                if work.folder is None or _stops_all(error):
+                    raise
+                failed.append(Failed(job.name, str(error)))
+                progress.say(f"{job.name}: {error}")
+            else:
+                begun_s = begun_s if begun_s is not None else made.begun_s
+                done.append(made.picture)
+            progress.end()
+        where = None
+        if page is not None and done:
+            where = page.write(work, sharpener)
+    return DeblurResult(
+        pictures=tuple(done),
+        kept=tuple(kept),
+        failed=tuple(failed),
+        folder=None if work.folder is None else work.folder.url,
+        page=where,
+        begun_s=begun_s,
+        exit_code=2 if failed else 0,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Made:
+    picture: Sharpened
+    begun_s: float
+
+
+def _sharpen(job: Job, sharpener: Sharpener, progress: Progress, page: Page | None) -> _Made:
+    """One picture, from its views to its file."""
+    outputs.format_of(job.output.name)
+    clock = _Clock()
+    left = read_photograph(job.left, _shown(job.left))
+    right = None if job.right is None else read_photograph(job.right, _shown(job.right))
+    _check(left, right)
+    outputs.check_format(job.output.name, left)
+    lost = outputs.lost_in(job.output.name, left.metadata)
+    read_s = clock.lap()
+    views = [left.colours, *([] if right is None else [right.colours])]
+    del right
+    noticed = Noticed()
+    if job.right is not None:
+        noticed = look(views[0], views[1], (job.left.name, job.right.name))
+    for line in noticed.lines:
+        progress.say(f"{job.name}: {line}")
+    if lost:
+        progress.say(f"{job.name}: {job.output.name} does not hold {', '.join(lost)}")
+    if noticed.vertical:
+        views = [np.ascontiguousarray(np.rot90(view)) for view in views]
+    look_s = clock.lap()
+    label = sharpener.load(views[0], views[1] if len(views) > 1 else None)
+    begun_s = _since_process_start()
+    progress.begin(f"{job.name}, {left.described}", label)
+    sharp = sharpener(views[0], views[1] if len(views) > 1 else None, progress.tiles)
+    if noticed.vertical:
+        sharp = np.rot90(sharp, -1)
+    if page is not None:
+        page.add(job, left, views, sharp, noticed)
+    del views
+    sharpen_s = clock.lap()
+    path = job.output.local_path()
+    if path is not None and not path.parent.exists():
+        path.parent.mkdir(parents=True)
+        progress.say(f"{job.name}: made the folder {path.parent}")
+    outputs.write_photograph(job.output, left.filled(sharp), left.metadata)
+    picture = Sharpened(
+        output=job.output.url,
+        model=label,
+        height=sharp.shape[0],
+        width=sharp.shape[1],
+        bit_depth=sharp.itemsize * 8,
+        notices=noticed.lines,
+        lost=lost,
+        seconds=Seconds(read=read_s, look=look_s, sharpen=sharpen_s, write=clock.lap()),
+    )
+    return _Made(picture, begun_s)
+
+
+def _check(left: Photograph, right: Photograph | None) -> None:
+    if right is not None and right.orientation != left.orientation:
+        raise UserError(
+            f"the views are turned differently: {left.where} has Orientation {left.orientation}, "
+            f"{right.where} has {right.orientation}; give the two views of one exposure"
+        )
+    here, there = left.pixels, left.pixels if right is None else right.pixels
+    if here.shape[:2] != there.shape[:2] or here.dtype != there.dtype:
+        assert right is not None
+        raise UserError(
+            f"the views do not fit: {left.where} is {left.described}, {right.where} is "
+            f"{right.described}; give the two views of one exposure"
+        )
+    if min(here.shape[:2]) < _SMALLEST_PX:
+        raise UserError(f"{left.where}: {left.described}; a view needs at least 16 x 16 px")
+
+
+def _prepare_folder(work: Work) -> None:
+    """Look whether pictures can be written, and tidy what killed runs left half written."""
+    if not work.jobs:
+        return
+    work.jobs[0].output.check_writable()
+    if work.folder is not None and (path := work.folder.local_path()) is not None:
+        outputs.remove_unfinished(path)
+
+
+def _is_kept(config: DeblurConfig, work: Work, job: Job) -> bool:
+    """Whether a picture is there already and stays. Raises UserError for a single one."""
+    if config.overwrite or not job.output.exists():
+        return False
+    if work.folder is None:
+        raise UserError(
+            f"{job.output} is there already and stays; --overwrite writes it anew, or give another "
+            "name"
+        )
+    return True
+
+
+def _stops_all(error: Exception) -> bool:
+    """A full disk, a model that is not there: no other picture would fare better."""
+    import errno
+
+    if isinstance(error, OSError):
+        return error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
+    return isinstance(error, ModelUnusable)
+
+
+@contextmanager
+def _truth_when_stopped(work: Work, done: list[Sharpened]) -> Iterator[None]:
+    """Say of a run that was interrupted what is there and what the same command would do."""
+    try:
+        yield
+    except (KeyboardInterrupt, Terminated) as error:
+        if work.folder is None:
+            text = (
+                f"stopped; nothing was written to {work.jobs[0].output}, and the same command "
+                "begins anew"
+            )
+            if done:
+                text = f"stopped; {work.jobs[0].output} is whole"
+        else:
+            text = (
+                f"stopped; {len(done)} of {len(work.jobs)} pictures were made now and are whole in "
+                f"{work.folder}; the same command goes on with the rest"
+            )
+        error.args = (text,)
+        raise
+
+
+class _Clock:
+    def __init__(self) -> None:
+        self._last_s = time.perf_counter()
+
+    def lap(self) -> float:
+        """Seconds since the last call, or the start."""
+        now_s = time.perf_counter()
+        passed_s, self._last_s = now_s - self._last_s, now_s
+        return round(passed_s, 3)
+
+
+def _since_process_start() -> float:
+    import psutil
+
+    return round(time.time() - psutil.Process().create_time(), 2)
+
+
+def _shown(location: Location) -> str:
+    path = location.local_path()
+    return location.url if path is None else str(path)

@@ -1,0 +1,201 @@
+"""What a photograph's file says of itself is the same before and after, in files of every kind."""
+
+import json
+import os
+import shutil
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from pipelines.deblur.photograph import read_photograph
+from pipelines.deblur.result import DeblurResult
+from pipelines.errors import UserError
+from pipelines.storage import locate
+from tests.pipelines.deblur.pictures import XMP, Kind, exif, kinds, scene, wide_gamut
+
+Sharpen = Callable[..., DeblurResult]
+
+# How samples lie in a file, which is the writer's to choose.
+OF_SAMPLES = {
+    *("Compression", "Predictor", "StripOffsets", "StripByteCounts", "RowsPerStrip"),
+    *("TileWidth", "TileLength", "TileOffsets", "TileByteCounts", "PlanarConfiguration"),
+    *("Interlace", "Filter", "Palette", "ColorType", "BitDepth", "VP8Version", "WebP_Flags"),
+    *("HorizontalScale", "VerticalScale", "AlphaPreprocessing", "AlphaFiltering"),
+    *("AlphaCompression", "Transparency", "ExtraSamples", "SampleFormat", "SubfileType"),
+    *("ImageLength", "PhotometricInterpretation", "YCbCrSubSampling", "AlphaIsUsed"),
+}
+
+
+def of_pillow(path: Path) -> dict[str, Any]:
+    """All that Pillow reads beside the samples."""
+    with Image.open(path) as picture:
+        found = picture.getexif()  # before it is loaded, which turns a TIFF
+        tags = {tag: value for tag, value in found.items() if tag > 339 or tag in (271, 272, 274)}
+        inner = {tag: dict(found.get_ifd(tag)) for tag in (0x8769, 0x8825)}
+        info = picture.info
+        kept = ("icc_profile", "xmp", "comment", "Title", "Author", "XML:com.adobe.xmp")
+        texts = {key: info[key] for key in kept if key in info}
+        dpi = tuple(round(float(value)) for value in info.get("dpi", (0, 0)))
+        return {"tags": tags, **inner, **texts, "dpi": dpi}  # type: ignore[dict-item]
+
+
+def of_exiftool(folder: Path) -> dict[str, dict[str, Any]]:
+    """All that exiftool reads of the files of a folder, but for how samples lie."""
+    command = ["exiftool", "-json", "-G1", "-a", "-u", "-n", "-r", str(folder)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    skip = ("System:", "ExifTool:", "File:", "Composite:", "SourceFile", "IFD1:")
+    return {
+        Path(entry["SourceFile"]).name: {
+            key: value
+            for key, value in entry.items()
+            if not key.startswith(skip) and key.partition(":")[2] not in OF_SAMPLES
+        }
+        for entry in json.loads(done.stdout)
+    }
+
+
+@pytest.fixture(scope="module")
+def every_kind() -> list[Kind]:
+    return list(kinds())
+
+
+def test_files_of_every_kind_keep_what_they_say(
+    tmp_path: Path, every_kind: list[Kind], sharpen: Sharpen
+) -> None:
+    """One folder, more than two hundred files; the sharp picture of each is known to the value."""
+    source = tmp_path / "shots"
+    source.mkdir()
+    for kind in every_kind:
+        for side, shift in (("L", 0), ("R", 1)):
+            pixels = scene(shift, kind.channels, kind.dtype)
+            (source / f"{kind.name}_{side}{kind.suffix}").write_bytes(kind.write(pixels))
+    assert len(list(source.iterdir())) > 200
+    before = {path.name: path.read_bytes() for path in source.iterdir()}
+    result = sharpen(source, None, tmp_path / "out")
+    assert result.failed == () and len(result.pictures) == len(every_kind)
+    assert {path.name: path.read_bytes() for path in source.iterdir()} == before
+    # A comparison that sees nothing proves nothing.
+    rich = of_pillow(source / "jpg-3-6-b_L.jpg")
+    assert rich["icc_profile"] == wide_gamut() and rich["xmp"] == XMP and rich["tags"][274] == 6
+    assert rich[0x8769][0x8827] == 400 and rich[0x8825][1] == "N" and rich["comment"] == b"hello"
+    for kind in every_kind:
+        left, out = (source / f"{kind.name}_L{kind.suffix}", tmp_path / "out" / kind.name)
+        out = out.with_suffix(kind.suffix)
+        views = [
+            read_photograph(locate(str(source / f"{kind.name}_{side}{kind.suffix}")), "x")
+            for side in "LR"
+        ]
+        made = read_photograph(locate(str(out)), "x")
+        assert made.pixels.dtype == kind.dtype, kind.name
+        assert made.pixels.shape == views[0].pixels.shape, kind.name
+        assert made.orientation == kind.orientation, kind.name
+        colours = 3 if made.pixels.shape[2] >= 3 else 1
+        expected = sum(view.pixels[..., :colours].astype(float) for view in views) / 2
+        within = 3 if kind.suffix == ".jpg" else 1 if kind.dtype is np.uint8 else 2
+        assert np.abs(made.pixels[..., :colours] - expected).max() <= within, kind.name
+        if made.pixels.shape[2] in (2, 4):
+            assert np.array_equal(made.pixels[..., -1], views[0].pixels[..., -1]), kind.name
+        if not (kind.suffix == ".tif" and kind.channels == 2 and kind.dtype is np.uint16):
+            assert of_pillow(out) == of_pillow(left), kind.name  # Pillow reads no such TIFF
+    if shutil.which("exiftool"):
+        told, tells = of_exiftool(source), of_exiftool(tmp_path / "out")
+        for kind in every_kind:
+            was = told[f"{kind.name}_L{kind.suffix}"]
+            now = tells[f"{kind.name}{kind.suffix}"]
+            assert len(was) > 5 and now == was, kind.name
+
+
+@pytest.mark.parametrize("source", [".png", ".tif", ".jpg", ".webp"])
+@pytest.mark.parametrize("target", [".png", ".tif", ".jpg", ".webp"])
+def test_another_format_takes_what_it_can(
+    tmp_path: Path, sharpen: Sharpen, source: str, target: str
+) -> None:
+    pixels = scene(0, 3, np.uint8)
+    picture = Image.fromarray(pixels)
+    form = {".jpg": "JPEG", ".png": "PNG", ".webp": "WEBP", ".tif": "TIFF"}[source]
+    keys: dict[str, Any] = {} if source in (".png", ".tif") else {"xmp": XMP}
+    for side in "LR":
+        picture.save(
+            tmp_path / f"{side}{source}",
+            form,
+            exif=exif(6),
+            icc_profile=wide_gamut(),
+            **({"dpi": (300, 300)} if source != ".webp" else {}),
+            **keys,
+        )
+    out = tmp_path / f"out{target}"
+    sharpen(tmp_path / f"L{source}", tmp_path / f"R{source}", out)
+    was, now = of_pillow(tmp_path / f"L{source}"), of_pillow(out)
+    for key in (0x8769, 0x8825, "icc_profile"):
+        assert now[key] == was[key]
+    assert now["tags"][274] == 6 and now["tags"][271] == "ACME"
+    if keys:
+        assert now["XML:com.adobe.xmp" if target == ".png" else "xmp"] in (XMP, XMP.decode())
+    if ".webp" not in (source, target):
+        assert now["dpi"] == (300, 300)
+
+
+def test_what_a_format_cannot_hold_is_said(
+    tmp_path: Path, sharpen: Sharpen, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for side in "LR":
+        Image.fromarray(scene(0, 3, np.uint8)).save(tmp_path / f"{side}.jpg", comment=b"hello")
+        Image.fromarray(scene(0, 4, np.uint8)).save(tmp_path / f"{side}.png")
+    result = sharpen(tmp_path / "L.jpg", tmp_path / "R.jpg", tmp_path / "out.png")
+    assert result.pictures[0].lost == ("a comment",)
+    assert "out.png does not hold a comment" in capsys.readouterr().err
+    with pytest.raises(UserError, match=r"JPEG holds no alpha, .* name a \.png or \.tif"):
+        sharpen(tmp_path / "L.png", tmp_path / "R.png", tmp_path / "out.jpg")
+    linear = (tmp_path / "L.png").read_bytes()
+    chunk = bytes.fromhex("0000000467414d41000186a031e8965f")  # gAMA 1.0
+    for side in "LR":
+        (tmp_path / f"{side}.png").write_bytes(linear[:33] + chunk + linear[33:])
+    with pytest.raises(UserError, match=r"linear light .* or name a \.png"):
+        sharpen(tmp_path / "L.png", tmp_path / "R.png", tmp_path / "out.tif")
+    sharpen(tmp_path / "L.png", tmp_path / "R.png", tmp_path / "linear.png")
+    assert chunk in (tmp_path / "linear.png").read_bytes()
+
+
+@pytest.mark.parametrize("way", ["itself", "spelling", "symlink", "hard link", "folder link"])
+@pytest.mark.parametrize("view", ["left.png", "right.png"])
+def test_an_input_is_never_written_over(
+    tmp_path: Path, sharpen: Sharpen, way: str, view: str
+) -> None:
+    shots = tmp_path / "shots"
+    shots.mkdir()
+    for name, shift in (("left.png", 0), ("right.png", 1)):
+        Image.fromarray(scene(shift, 3, np.uint8)).save(shots / name)
+    before = {path.name: path.read_bytes() for path in shots.iterdir()}
+    output = shots / view
+    if way == "spelling":
+        output = shots / ".." / "shots" / view
+    elif way == "symlink":
+        output = tmp_path / "link.png"
+        output.symlink_to(shots / view)
+    elif way == "hard link":
+        output = tmp_path / "hard.png"
+        os.link(shots / view, output)
+    elif way == "folder link":
+        (tmp_path / "same").symlink_to(shots)
+        output = tmp_path / "same" / view
+    with pytest.raises(UserError, match="is an input, which is never written over"):
+        sharpen(shots / "left.png", shots / "right.png", output, overwrite=True)
+    assert {path.name: path.read_bytes() for path in shots.iterdir()} == before
+
+
+def test_an_existing_output_stays(tmp_path: Path, sharpen: Sharpen) -> None:
+    for name, shift in (("left.png", 0), ("right.png", 1)):
+        Image.fromarray(scene(shift, 3, np.uint8)).save(tmp_path / name)
+    views, out = (tmp_path / "left.png", tmp_path / "right.png"), tmp_path / "out.png"
+    out.write_bytes(b"dear")
+    with pytest.raises(UserError, match="is there already and stays; --overwrite"):
+        sharpen(*views, out)
+    assert out.read_bytes() == b"dear"
+    sharpen(*views, out, overwrite=True)
+    assert read_photograph(locate(str(out)), "x").pixels.shape == scene(0, 3, np.uint8).shape
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["left.png", "out.png", "right.png"]

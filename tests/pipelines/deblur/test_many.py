@@ -1,0 +1,214 @@
+"""Folders and patterns: what is found, what stops it, and what a killed run leaves."""
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+
+from pipelines.cli import run_command_line
+from pipelines.deblur.names import right_names, side_of, without_side
+from pipelines.deblur.photograph import read_photograph
+from pipelines.deblur.result import DeblurResult
+from pipelines.errors import UserError
+from pipelines.storage import locate
+from tests.pipelines.deblur.pictures import scene
+
+Sharpen = Callable[..., DeblurResult]
+REPOSITORY = Path(__file__).parents[3]
+
+
+def write(*paths: Path, shift: int = 0, size: tuple[int, int] = (34, 46)) -> None:
+    for path in paths:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(scene(shift, 3, np.uint8, size)).save(path)
+
+
+def made(result: DeblurResult, out: Path) -> list[str]:
+    return sorted(str(Path(picture.output).relative_to(out)) for picture in result.pictures)
+
+
+def test_a_folder_of_any_known_make(tmp_path: Path, sharpen: Sharpen) -> None:
+    makes = {
+        "suffix": ["a_L.png", "a_R.png", "b_L.tif", "b_R.tif", "deep/c_l.png", "deep/c_r.png"],
+        "words": ["x-left.jpg", "x-right.jpg", "Left_2.jpg", "Right_2.jpg"],
+        "folders": ["left/1.png", "right/1.png", "left/2.png", "right/2.png"],
+        "dpd": ["test_l/source/1.png", "test_r/source/1.png", "test_c/target/1.png"],
+        "ntire": ["0500_l.png", "0500_r.png", "0500_g.png"],
+    }
+    expected = {
+        "suffix": ["a.png", "b.tif", "deep/c.png"],
+        "words": ["2.jpg", "x.jpg"],
+        "folders": ["1.png", "2.png"],
+        "dpd": ["1.png"],
+        "ntire": ["0500.png"],
+    }
+    for make, names in makes.items():
+        write(*(tmp_path / make / name for name in names))
+        out = tmp_path / f"out-{make}"
+        assert made(sharpen(tmp_path / make, None, out), out) == expected[make], make
+
+
+def test_a_pattern_and_two_folders(tmp_path: Path, sharpen: Sharpen) -> None:
+    shots = tmp_path / "shots"
+    write(*(shots / f"{n}_{side}.png" for n in (1, 2) for side in "LR"), shots / "other.png")
+    out = tmp_path / "out"
+    assert made(sharpen(f"{shots}/*_L.png", None, out), out) == ["1.png", "2.png"]
+    other = tmp_path / "other"
+    write(other / "1.png", other / "2.png")
+    two = tmp_path / "two"
+    by_two = sharpen(f"{shots}/*_L.png", f"{other}/*.png", two)
+    assert made(by_two, two) == ["1.png", "2.png"]
+    write(tmp_path / "here" / "1.png")
+    both = tmp_path / "both"
+    result = sharpen(tmp_path / "here", other, both)
+    assert made(result, both) == ["1.png"]
+    with pytest.raises(UserError, match="nothing matches"):
+        sharpen(f"{shots}/*.bmp", None, out)
+    with pytest.raises(UserError, match="its right view is missing: there is no"):
+        write(tmp_path / "lone" / "9_L.png")
+        sharpen(f"{tmp_path}/lone/*_L.png", None, out)
+
+
+def test_one_bad_file_stops_nothing_and_is_listed(
+    tmp_path: Path, mean: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shots, out = tmp_path / "shots", tmp_path / "out"
+    write(*(shots / f"{n}_{side}.png" for n in range(4) for side in "LR"), shots / "9_L.png")
+    (shots / "1_R.png").write_bytes((shots / "1_R.png").read_bytes()[:99])
+    write(shots / "2_R.png", size=(34, 50))
+    arguments = ["deblur", str(shots), "-o", str(out), f"model={mean}"]
+    assert run_command_line(arguments) == 2
+    told = capsys.readouterr().out
+    assert "sharpened 2 pictures" in told and "3 could not be made" in told
+    for words in ("1_R.png: truncated PNG", "the views do not fit", "9_L.png"):
+        assert words in told
+    assert sorted(path.name for path in out.iterdir()) == ["0.png", "3.png"]
+    (out / "0.png").write_bytes(b"dear")
+    write(shots / "1_R.png", shots / "2_R.png", shots / "9_R.png")
+    assert run_command_line(arguments) == 0
+    told = capsys.readouterr().out
+    assert "sharpened 3 pictures" in told and "2 were there already" in told
+    assert (out / "0.png").read_bytes() == b"dear"
+
+
+def test_what_was_made_is_no_input(tmp_path: Path, sharpen: Sharpen) -> None:
+    write(*(tmp_path / f"{n}_{side}.png" for n in (1, 2) for side in "LR"))
+    assert len(sharpen(tmp_path, None, tmp_path / "sharp").pictures) == 2
+    again = sharpen(tmp_path, None, tmp_path / "sharp", overwrite=True)
+    assert len(again.pictures) == 2 and again.failed == ()
+    assert len(sharpen(tmp_path, None, tmp_path).pictures) == 2  # beside the views
+
+
+def test_an_unquoted_pattern_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run_command_line(["deblur", "1_L.png", "2_L.png", "3_L.png", "-o", "x"]) == 2
+    assert (
+        "one word too many after left and right; a pattern with * needs" in capsys.readouterr().err
+    )
+
+
+def test_a_switch_takes_no_picture(tmp_path: Path, mean: str) -> None:
+    left, right, out = (tmp_path / name for name in ("left.png", "right.png", "out.png"))
+    write(left, right)
+    words = ["deblur", "--overwrite", str(left), str(right), "-o", str(out), f"model={mean}"]
+    assert run_command_line(words) == 0 and run_command_line(words) == 0
+    assert run_command_line([*words, "--overwrite", "false"]) == 2
+
+
+@given(
+    st.text("abcd0123", min_size=1, max_size=6),
+    st.sampled_from([("_L", "_R"), ("-left", "-right"), ("_l", "_r"), (" Left", " Right")]),
+)
+def test_names_of_a_pair(stem: str, sides: tuple[str, str]) -> None:
+    left, right = (f"{stem}{side}.tif" for side in sides)
+    assert next(iter(right_names(left))) == right and list(right_names(right)) == []
+    assert (side_of(left), side_of(right), side_of(f"{stem}.tif")) == ("left", "right", None)
+    assert without_side(left.removesuffix(".tif")) == stem
+
+
+def whole_run(shots: Path, out: Path, mean: str) -> subprocess.Popen[bytes]:
+    """The command in a process of its own."""
+    command = [sys.executable, "-m", "pipelines", "deblur", str(shots), "-o", str(out)]
+    return subprocess.Popen(
+        [*command, f"model={mean}", "precision=fp32"],
+        cwd=REPOSITORY,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+
+
+def test_a_killed_batch_goes_on_and_all_are_whole(tmp_path: Path, mean: str) -> None:
+    """SIGKILL at random moments of the work, then once more; K3DN_KILLS=10 for a longer run."""
+    shots, out = tmp_path / "shots", tmp_path / "out"
+    count, kills = 30, int(os.environ.get("K3DN_KILLS", "1"))
+    for side, shift in (("L", 0), ("R", 1)):
+        write(shots / f"0_{side}.png", shift=shift, size=(96, 144))
+        for number in range(1, count):
+            os.link(shots / f"0_{side}.png", shots / f"{number}_{side}.png")
+    generator, killed = random.Random(0), 0
+    for _ in range(kills):
+        process = whole_run(shots, out, mean)
+        there = len(list(out.glob("*.png")))
+        aim = there + generator.randint(1, max(1, (count - there) // 2))
+        while process.poll() is None and len(list(out.glob("*.png"))) < min(aim, count - 1):
+            time.sleep(0.002)
+        time.sleep(generator.uniform(0, 0.01))
+        process.kill()
+        killed += process.wait() == -signal.SIGKILL
+        for path in out.glob("*.png"):
+            assert read_photograph(locate(str(path)), "x").pixels.shape == (96, 144, 3)
+    assert killed == kills
+    before = {path.name: path.stat().st_mtime_ns for path in out.glob("*.png")}
+    assert whole_run(shots, out, mean).wait() == 0
+    names = sorted(path.name for path in out.iterdir())
+    assert names == sorted(f"{number}.png" for number in range(count)), "nothing half, nothing else"
+    assert {name: (out / name).stat().st_mtime_ns for name in before} == before, "made once"
+    first = (out / "0.png").read_bytes()
+    assert all((out / name).read_bytes() == first for name in names)
+
+
+@pytest.mark.parametrize("many", [False, True])
+def test_who_stops_it_is_told_the_truth(
+    tmp_path: Path, mean: str, capsys: pytest.CaptureFixture[str], many: bool
+) -> None:
+    shots, out = tmp_path / "shots", tmp_path / "out"
+    for name in ("1_L.png", "1_R.png", "2_L.png", "2_R.png"):
+        write(shots / name, size=(34, 46) if name[0] == "1" else (400, 600))
+    words = [str(shots)] if many else [str(shots / "2_L.png"), str(shots / "2_R.png")]
+    output = out if many else out / "2.png"
+    done = threading.Event()
+
+    def stop() -> None:
+        deadline = time.monotonic() + 30
+        while many and not (out / "1.png").exists() and time.monotonic() < deadline:
+            time.sleep(0.01)
+        time.sleep(0.5)
+        if not done.is_set():
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    # So many small tiles that it takes longer than anybody waits.
+    arguments: list[Any] = ["deblur", *words, "-o", str(output), f"model={mean}", "tile_px=32"]
+    thread = threading.Thread(target=stop)
+    thread.start()
+    code = run_command_line([*arguments, "precision=fp32", "halo_px=192"])
+    done.set()
+    thread.join()
+    said = capsys.readouterr().err.splitlines()[-1]
+    assert code == 143
+    if many:
+        assert "1 of 2 pictures were made now and are whole" in said and "goes on" in said
+        assert [path.name for path in out.iterdir()] == ["1.png"]
+    else:
+        assert "nothing was written to" in said and "begins anew" in said
+        assert not out.exists() or list(out.iterdir()) == []
