@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from pipelines.config import StepConfig
-from pipelines.models.config import ANY_BOX, DEFAULT_MEMORY, check_tiles, parse_memory_mib
+from pipelines.picture_keys import ANY_BOX, DEFAULT_MEMORY, check_tiles, parse_memory_mib
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -97,7 +97,7 @@ def _in_folder(config: DeblurConfig, folder: Location) -> _Found:
     if config.right is not None:
         return _two_folders(config, folder, pictures)
     pairs, alone = _by_names(pictures)
-    from pipelines.dataset.layouts import LAYOUTS, discover  # brings pyarrow: for folders alone
+    from pipelines.ingest.layouts import LAYOUTS, discover  # brings pyarrow: for folders alone
 
     raw = any(
         layout.refusal and place is not None and place.role == "target"

@@ -9,10 +9,10 @@ from numpy.typing import NDArray
 
 from pipelines.deblur.config import DeblurConfig
 from pipelines.errors import UserError
-from pipelines.models.config import ANY_BOX, parse_memory_mib
-from pipelines.models.loading import BOX, load_network, settle
-from pipelines.models.model_process import ModelProcess
-from pipelines.models.registry import open_store
+from pipelines.picture_keys import ANY_BOX, parse_memory_mib
+from pipelines.registry.loading import BOX, load_network, settle
+from pipelines.registry.model_process import ModelProcess
+from pipelines.registry.registry import open_store
 from pipelines.storage import locate
 
 _PROCESS_MIB = 700

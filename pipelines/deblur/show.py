@@ -17,7 +17,7 @@ from pipelines.report import Comparison, Findings, PageData, Place, render_page
 from pipelines.report.compare import ZOOM_PX
 from pipelines.report.pictures import fit
 from pipelines.storage import Location
-from synth.pictures.decode import upright
+from synth.pictures.picture import upright
 
 _MOST = 12
 """Pictures on the page: what a browser opens without a wait."""

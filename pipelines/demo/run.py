@@ -10,10 +10,10 @@ from pipelines.errors import GateRefused
 from pipelines.evaluation import evaluate, promote
 from pipelines.evaluation.config import EvaluateConfig, GateRules, PromoteConfig
 from pipelines.evaluation.evaluate import EvaluationResult
-from pipelines.models.scores import OVERALL, TableRow
 from pipelines.next_steps import command
 from pipelines.progress import say
 from pipelines.ray_job import refuse_lost_path
+from pipelines.scores import OVERALL, TableRow
 from pipelines.storage import locate
 from pipelines.training import train
 from pipelines.training.config import TrainConfig

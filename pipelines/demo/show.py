@@ -20,7 +20,6 @@ from pipelines.deblur.run import run as deblur
 from pipelines.demo.config import DemoConfig
 from pipelines.demo.data import NO_SAMPLES, DemoData
 from pipelines.evaluation.evaluate import EvaluationResult
-from pipelines.models.scores import mean_view, quality, to_unit
 from pipelines.next_steps import command
 from pipelines.report.page import render_page
 from pipelines.report.page_data import (
@@ -32,6 +31,7 @@ from pipelines.report.page_data import (
     Place,
     TrainingCurve,
 )
+from pipelines.scores import mean_view, quality, to_unit
 from pipelines.storage import locate
 from pipelines.training.record import read_rows
 from pipelines.training.train import TrainResult

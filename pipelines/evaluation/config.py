@@ -67,7 +67,7 @@ class EvaluateConfig(MeasureConfig):
     """Size at which multiply-adds are counted, HEIGHTxWIDTH in px."""
 
     def __post_init__(self) -> None:
-        from pipelines.models.config import parse_size
+        from pipelines.picture_keys import parse_size
 
         MeasureConfig.__post_init__(self)
         if isinstance(self.model, str):

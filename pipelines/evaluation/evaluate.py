@@ -17,13 +17,13 @@ from pipelines.evaluation.pictures import Shown, chosen, restored
 from pipelines.evaluation.records import log_evaluation
 from pipelines.evaluation.summary import MethodFigures, figures_of
 from pipelines.evaluation.tables import Costs, cost_cells, latex, markdown, text_table
-from pipelines.models.config import parse_size
-from pipelines.models.loading import SettledModel, settle
-from pipelines.models.model_process import ModelProcess
-from pipelines.models.registry import open_store
-from pipelines.models.scores import TableRow, table
 from pipelines.next_steps import command
+from pipelines.picture_keys import parse_size
 from pipelines.progress import say
+from pipelines.registry.loading import SettledModel, settle
+from pipelines.registry.model_process import ModelProcess
+from pipelines.registry.registry import open_store
+from pipelines.scores import TableRow, table
 from pipelines.storage import Location, locate
 from pipelines.tracking import resolve_tracking_uri
 

@@ -16,7 +16,7 @@ from dataclasses import asdict, dataclass, field
 from pipelines.evaluation.bootstrap import lower_bound
 from pipelines.evaluation.config import GateRules
 from pipelines.evaluation.regions import FAR, IN_FOCUS, NEAR
-from pipelines.models.scores import PairScore, Quality
+from pipelines.scores import PairScore, Quality
 
 Of = Callable[[Quality], float]
 

@@ -12,8 +12,8 @@ from typing import Any
 from pipelines.dataset.version import DatasetVersion, open_version
 from pipelines.errors import UserError
 from pipelines.evaluation.config import INPUT_MODEL, MeasureConfig
-from pipelines.models.loading import BOX, SettledModel, settle
-from pipelines.models.registry import client_of
+from pipelines.registry.loading import BOX, SettledModel, settle
+from pipelines.registry.registry import client_of
 from pipelines.storage import Location, locate
 
 _NOT_SEEN_BY = ("kernels",)

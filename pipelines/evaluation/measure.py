@@ -19,8 +19,9 @@ from pipelines.cluster import ray_cluster
 from pipelines.errors import UserError
 from pipelines.evaluation.config import MeasureConfig
 from pipelines.evaluation.regions import regions
-from pipelines.models.loading import SettledModel
-from pipelines.models.scores import (
+from pipelines.progress import progress, say
+from pipelines.registry.loading import SettledModel
+from pipelines.scores import (
     PairScore,
     mean_view,
     quality,
@@ -28,7 +29,6 @@ from pipelines.models.scores import (
     table,
     to_unit,
 )
-from pipelines.progress import progress, say
 from pipelines.storage import Location, locate
 from pipelines.training.room import check_worker, most
 
@@ -147,7 +147,7 @@ class Evaluator:
     def __init__(
         self, config: MeasureConfig, model: SettledModel, tracking_uri: str, use_gpu: bool
     ) -> None:
-        from pipelines.models.model_process import ModelProcess
+        from pipelines.registry.model_process import ModelProcess
 
         self._config = config
         self._root = locate(config.root)

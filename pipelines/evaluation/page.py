@@ -12,12 +12,12 @@ from pipelines.evaluation.pictures import Picture, Shown
 from pipelines.evaluation.regions import ERROR_EDGES, FAR, IN_FOCUS, NEAR, RADIUS_NAMES
 from pipelines.evaluation.summary import MethodFigures
 from pipelines.evaluation.tables import Costs, cost_cells, with_interval
-from pipelines.models.scores import INPUT
 from pipelines.report.compare import compare
 from pipelines.report.document import Section, asset, document, facts, notes
 from pipelines.report.page_data import Comparison
 from pipelines.report.pictures import RAMP_CSS, jpeg, ramp, telling_window, to_bytes
 from pipelines.report.plot import Series, legend, lines, points
+from pipelines.scores import INPUT
 
 _ERROR_PEAK = 32 / 255
 """Of [0, 1]; larger errors are as bright."""

@@ -8,9 +8,9 @@ from numpy.typing import NDArray
 
 from pipelines.dataset.version import open_version
 from pipelines.evaluation.config import EvaluateConfig
-from pipelines.models.loading import SettledModel
-from pipelines.models.model_process import ModelProcess
-from pipelines.models.scores import PairScore, mean_view, to_unit
+from pipelines.registry.loading import SettledModel
+from pipelines.registry.model_process import ModelProcess
+from pipelines.scores import PairScore, mean_view, to_unit
 from pipelines.storage import locate
 
 Picture = NDArray[np.float32]

@@ -11,9 +11,11 @@ from pipelines.evaluation.config import GateRules, PromoteConfig
 from pipelines.evaluation.gate import RuleResult, Verdict, format_rules, judge
 from pipelines.evaluation.leakage import Leakage, find_leakage
 from pipelines.evaluation.measure import kept_scores, measure
-from pipelines.models.decisions import Decision, DecisionLog, champions
-from pipelines.models.loading import settle
-from pipelines.models.registry import (
+from pipelines.next_steps import command
+from pipelines.progress import say
+from pipelines.registry.decisions import Decision, DecisionLog, champions
+from pipelines.registry.loading import settle
+from pipelines.registry.registry import (
     CHAMPION,
     ModelVersion,
     alias_target,
@@ -21,9 +23,7 @@ from pipelines.models.registry import (
     open_store,
     resolve,
 )
-from pipelines.models.scores import PairScore, TableRow, format_table, table
-from pipelines.next_steps import command
-from pipelines.progress import say
+from pipelines.scores import PairScore, TableRow, format_table, table
 from pipelines.storage import locate
 from pipelines.tracking import is_missing, resolve_tracking_uri
 

@@ -9,15 +9,15 @@ from pipelines.errors import UserError
 from pipelines.evaluation.config import EvaluateConfig
 from pipelines.evaluation.summary import MethodFigures
 from pipelines.evaluation.tables import Costs, markdown, with_interval
-from pipelines.models.loading import SettledModel
-from pipelines.models.registry import (
+from pipelines.progress import say
+from pipelines.registry.loading import SettledModel
+from pipelines.registry.registry import (
     client_of,
     experiment_of,
     logged_model_id,
     set_despite_race,
 )
-from pipelines.models.scores import INPUT
-from pipelines.progress import say
+from pipelines.scores import INPUT
 from pipelines.storage import Location, locate
 from pipelines.tracking import dataset_input, ensure_store
 

@@ -8,7 +8,7 @@ paper: a network should leave alone what is sharp already.
 import numpy as np
 from numpy.typing import NDArray
 
-from pipelines.models.scores import Region
+from pipelines.scores import Region
 
 IN_FOCUS, NEAR, FAR = "in focus", "near", "far"
 IN_FOCUS_PX = 0.5

@@ -9,7 +9,7 @@ from typing import Any
 from k3dn.metrics import rmse_rel
 from pipelines.evaluation.bootstrap import Estimate, estimate
 from pipelines.evaluation.regions import FAR, IN_FOCUS, NEAR, RADIUS_NAMES
-from pipelines.models.scores import INPUT, PairScore, Quality
+from pipelines.scores import INPUT, PairScore, Quality
 
 KINDS = (IN_FOCUS, NEAR, FAR, *RADIUS_NAMES)
 

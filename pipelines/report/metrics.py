@@ -4,8 +4,8 @@ import html
 from collections.abc import Sequence
 from itertools import groupby
 
-from pipelines.models.scores import OVERALL, TableRow
 from pipelines.report.compare import gain
+from pipelines.scores import OVERALL, TableRow
 
 _COLUMNS = (
     ("psnr", "PSNR", "dB", "{:.2f}", True),

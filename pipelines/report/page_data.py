@@ -9,7 +9,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from pipelines.models.scores import TableRow
+from pipelines.scores import TableRow
 
 Picture = NDArray[Any]
 

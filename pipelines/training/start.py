@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from k3dn import K3DN, load_weights
 from k3dn.weights import coc_drifted
 from pipelines.errors import UserError
-from pipelines.models.loading import model_of, open_weights
+from pipelines.registry.loading import model_of, open_weights
 from pipelines.storage import Location
 from pipelines.training.plan import RunPlan
 

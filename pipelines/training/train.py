@@ -206,7 +206,7 @@ def _publish(plan: RunPlan, outcome: Outcome, tracker: Tracker, tracking_uri: st
         local = Path(folder, WEIGHTS)
         local.write_bytes(weights.read_bytes())
         if config.register:
-            from pipelines.models.registry import register
+            from pipelines.registry.registry import register
 
             version = register(
                 local,

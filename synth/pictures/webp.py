@@ -4,8 +4,8 @@ import struct
 
 import numpy as np
 
-from synth.pictures.decode import Picture, check_size
 from synth.pictures.exif import check_exif_is_srgb, orientation_of, read_exif
+from synth.pictures.picture import Picture, check_size
 from synth.pictures.profile import check_is_srgb
 
 _ANIMATED = 0x02

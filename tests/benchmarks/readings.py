@@ -32,7 +32,7 @@ from pipelines.dataset.config import DatasetsConfig
 from pipelines.dataset.version import open_version
 from pipelines.demo.config import DemoConfig
 from pipelines.errors import UserError
-from pipelines.models.scores import to_unit
+from pipelines.scores import to_unit
 from pipelines.storage import locate
 from pipelines.training.bare import train_here
 from pipelines.training.config import TrainConfig

@@ -10,7 +10,7 @@ import k3dn
 from pipelines.dataset.record import Provenance, Source
 from pipelines.evaluation.config import EvaluateConfig
 from pipelines.evaluation.leakage import Leakage, find_leakage
-from pipelines.models.loading import settle
+from pipelines.registry.loading import settle
 from tests.pipelines.training.versions import make_pair, write_version
 
 OPTIONS = {"width": 2, "disparity_channels": 4, "psf_blocks": 1}

@@ -13,7 +13,7 @@ from pipelines.evaluation.pictures import Shown, chosen
 from pipelines.evaluation.regions import regions
 from pipelines.evaluation.summary import MethodFigures, figures_of
 from pipelines.evaluation.tables import latex, markdown, text_table
-from pipelines.models.scores import INPUT, Cost, PairScore, quality
+from pipelines.scores import INPUT, Cost, PairScore, quality
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 SHAPE = (48, 64, 3)

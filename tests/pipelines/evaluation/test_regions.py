@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from pipelines.evaluation.regions import ERROR_EDGES, regions
 from pipelines.evaluation.registration import RIM_PX, onto_truth
-from pipelines.models.scores import quality
+from pipelines.scores import quality
 
 SIZE = (40, 60)
 

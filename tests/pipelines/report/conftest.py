@@ -3,7 +3,6 @@
 import numpy as np
 import pytest
 
-from pipelines.models.scores import PairScore, quality, table
 from pipelines.report import (
     BlurRadius,
     Command,
@@ -13,6 +12,7 @@ from pipelines.report import (
     Place,
     TrainingCurve,
 )
+from pipelines.scores import PairScore, quality, table
 
 
 def comparison(title: str, number: int, *, target: bool = True) -> Comparison:

@@ -1,0 +1,1 @@
+"""Model cards, and the weights in the box that they describe."""

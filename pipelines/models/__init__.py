@@ -1,1 +1,0 @@
-"""Trained models: servable form, registry, evaluation, promotion, deblurring."""

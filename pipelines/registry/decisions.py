@@ -1,0 +1,293 @@
+"""Who is champion: a log of decisions, from which the MLflow alias follows.
+
+Setting an alias has no compare-and-set: two gates that both read "champion is v7" could both
+win, and one decision would be lost. So a decision is an object ``decision-000008.json`` that is
+written only if it is absent. Whoever writes number 8 decided knowing numbers 1 to 7; whoever
+finds it taken looks again. No lock is held, so none is left behind by a process that is killed.
+
+The alias is set after the decision is written, and then what MLflow shows of it: tags of the
+version, and a run of its own with the decision and its rules as files. A process that dies in
+between leaves that to whoever comes next: the registered model's tag ``k3dn.decision`` says which
+number the alias and the records reflect. Nothing of a decision is overwritten by a later one but
+``k3dn.gate``, which says the newest.
+"""
+
+import dataclasses
+import json
+import math
+import os
+import socket
+import time
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, Literal
+
+from pipelines.errors import UserError
+from pipelines.registry.registry import (
+    CHAMPION,
+    alias_target,
+    client_of,
+    is_there,
+    set_despite_race,
+)
+from pipelines.storage import Location
+from pipelines.tracking import dataset_input, ensure_experiment
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+APPLIED_TAG = "k3dn.decision"
+LOG_TAG = "k3dn.decisions_at"
+
+PATIENCE_S = 10.0
+"""How long an alias must differ from the log before it counts as moved by hand."""
+
+Kind = Literal["promoted", "refused", "rolled back", "moved by hand", "deleted"]
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """One decision about a registered model."""
+
+    number: int
+    kind: Kind
+    candidate: str
+    """The version that it is about."""
+    champion_before: str | None
+    champion_after: str | None
+    reason: str
+    figures: dict[str, Any] = field(default_factory=dict)
+    rules: list[dict[str, Any]] = field(default_factory=list)
+    """How each rule of the gate came out; empty where nothing was measured."""
+    datasets: list[list[str]] = field(default_factory=list)
+    """What was measured on: name@version and digest of each."""
+    time: str = field(default_factory=lambda: datetime.now(UTC).isoformat(timespec="seconds"))
+    by: str = field(default_factory=lambda: f"{socket.gethostname()}:{os.getpid()}")
+
+
+class DecisionLog:
+    """The decisions about one registered model, in one storage folder.
+
+    All who decide about a model must use one root: the folder is noted on the registered model,
+    and another one is refused.
+    """
+
+    def __init__(
+        self, root: Location, name: str, tracking_uri: str, *, accept_alias: bool = False
+    ) -> None:
+        """accept_alias: take an alias that was moved by hand, or a log that is gone, as it is."""
+        self._folder = root.child("_locks", "models", name)
+        self._name = name
+        self._tracking_uri = tracking_uri
+        self._accept_alias = accept_alias
+        self._check_home(client_of(tracking_uri))
+
+    def read(self) -> list[Decision]:
+        """Return all decisions in their order."""
+        names = [n for n in self._folder.list() if n.startswith("decision-")]
+        return [Decision(**json.loads(self._folder.child(n).read_bytes())) for n in sorted(names)]
+
+    def append(self, decision: Decision) -> bool:
+        """Write a decision if nobody has taken its number; tell whether it was written."""
+        target = self._folder.child(f"decision-{decision.number:06d}.json")
+        return target.put_if_absent(json.dumps(dataclasses.asdict(decision), indent=1).encode())
+
+    def settle(self) -> list[Decision]:
+        """Make the alias what the newest decision says, and return the decisions.
+
+        Refusals alone leave the alias as it is. After setting it the log is read again, until
+        nothing newer has come: so whichever of several processes sets the alias last sets the
+        newest outcome.
+        """
+        client = client_of(self._tracking_uri)
+        decisions = self.read()
+        while decisions and self._applied(client) < decisions[-1].number:
+            newest = decisions[-1]
+            pending = decisions[self._applied(client) :]
+            if any(decision.kind != "refused" for decision in pending):
+                self._set_alias(client, newest.champion_after)
+            for decision in pending:
+                self._record(client, decision)
+            set_despite_race(
+                client.set_registered_model_tag, self._name, APPLIED_TAG, str(newest.number)
+            )
+            decisions = self.read()
+        return decisions
+
+    def champion(self) -> tuple[list[Decision], str | None]:
+        """Return the decisions and the champion they lead to, the alias settled.
+
+        An alias that somebody moved by hand is not overwritten: it is an error that says so,
+        or accepted becomes a decision of its own. An alias that is gone with its version, which
+        somebody deleted, is recorded as that. A process that sets the alias at this moment
+        may set an outcome that is no longer the newest, and mends it at once (see ``settle``):
+        only an alias that stays different for ``PATIENCE_S`` was moved by hand.
+        """
+        differs_since_s: float | None = None
+        while True:
+            decisions = self.settle()
+            alias = alias_target(self._name, CHAMPION, self._tracking_uri)
+            if not decisions or decisions[-1].champion_after == alias:
+                return decisions, alias
+            if len(self.read()) > len(decisions):
+                differs_since_s = None
+                continue  # decided meanwhile: the alias is of a decision that we had not read
+            if differs_since_s is None:
+                differs_since_s = time.monotonic()
+            if time.monotonic() - differs_since_s < PATIENCE_S:
+                time.sleep(0.1)
+                continue
+            known = decisions[-1].champion_after
+            if alias is None and known and not is_there(self._name, known, self._tracking_uri):
+                self.append(
+                    Decision(
+                        number=len(decisions) + 1,
+                        kind="deleted",
+                        candidate=known,
+                        champion_before=known,
+                        champion_after=None,
+                        reason=f"v{known} is not in the registry any more",
+                    )
+                )
+                differs_since_s = None
+                continue
+            if not self._accept_alias:
+                raise UserError(
+                    f"the champion of {self._name!r} was moved by hand to "
+                    f"{_spoken(alias)} (decision {len(decisions)} says {_spoken(known)}); "
+                    "move it back, or repeat with accept_alias=true"
+                )
+            self.append(
+                Decision(
+                    number=len(decisions) + 1,
+                    kind="moved by hand",
+                    candidate=alias or str(known),
+                    champion_before=known,
+                    champion_after=alias,
+                    reason="alias found moved and accepted",
+                )
+            )
+
+    def _set_alias(self, client: "MlflowClient", version: str | None) -> None:
+        if version is None:
+            client.delete_registered_model_alias(self._name, CHAMPION)
+        else:
+            set_despite_race(client.set_registered_model_alias, self._name, CHAMPION, version)
+
+    def _record(self, client: "MlflowClient", decision: Decision) -> None:
+        """Write a decision into MLflow for who looks there; safe to repeat."""
+        from mlflow.exceptions import MlflowException
+
+        words = f"{decision.kind} by decision {decision.number}: {decision.reason}"
+        tags = {
+            f"{APPLIED_TAG}.{decision.number:06d}": f"{decision.kind}: {decision.reason}"[:4000],
+            "k3dn.gate": words[:4000],
+            "k3dn.gate.time": decision.time,
+            "k3dn.gate.champion_before": decision.champion_before or "none",
+        }
+        try:
+            for key, value in tags.items():
+                set_despite_race(
+                    client.set_model_version_tag, self._name, decision.candidate, key, value
+                )
+        except MlflowException as error:
+            if error.error_code != "RESOURCE_DOES_NOT_EXIST":  # deleted since
+                raise
+        self._record_run(client, decision)
+
+    def _record_run(self, client: "MlflowClient", decision: Decision) -> None:
+        from mlflow.entities import Metric
+
+        key = f"{self._name}/{decision.number}/{decision.time}/{decision.by}"
+        experiment = ensure_experiment(self._tracking_uri)
+        asked = f"tags.`k3dn.decision_key` = '{key}' and attributes.status = 'FINISHED'"
+        if client.search_runs([experiment], asked, max_results=1):
+            return
+        run = client.create_run(
+            experiment,
+            run_name=f"{self._name} decision {decision.number}: {decision.kind}",
+            tags={
+                "k3dn.step": "decision",
+                "k3dn.decision_key": key,
+                "k3dn.model": self._name,
+                "k3dn.version": decision.candidate,
+                "mlflow.note.content": decision_text(self._name, decision),
+            },
+        )
+        now = run.info.start_time
+        metrics = [
+            Metric(name.replace("@", "/"), float(value), now, 0)
+            for name, value in decision.figures.items()
+            if isinstance(value, int | float) and math.isfinite(value)
+        ]
+        client.log_batch(run.info.run_id, metrics=metrics)
+        if decision.datasets:
+            inputs = [dataset_input(name, sha256, "", "eval") for name, sha256 in decision.datasets]
+            client.log_inputs(run.info.run_id, inputs)
+        client.log_text(run.info.run_id, decision_text(self._name, decision), "decision.md")
+        content = json.dumps(dataclasses.asdict(decision), indent=1)
+        client.log_text(run.info.run_id, content, "decision.json")
+        client.set_terminated(run.info.run_id)
+
+    def _applied(self, client: "MlflowClient") -> int:
+        return int(client.get_registered_model(self._name).tags.get(APPLIED_TAG, "0"))
+
+    def _check_home(self, client: "MlflowClient") -> None:
+        home = client.get_registered_model(self._name).tags.get(LOG_TAG)
+        if home == self._folder.url:
+            return
+        if home is not None and Location(home).exists():
+            raise UserError(
+                f"decisions about {self._name!r} are kept in {home}, not under this root; use the "
+                "root that it lies in, so that two gates cannot decide past each other"
+            )
+        lost = home is not None and self._applied(client) > 0
+        if lost and not self._accept_alias:
+            raise UserError(
+                f"decisions about {self._name!r} were kept in {home}, which is not there; use the "
+                "root that it lies in now, or go on from here with accept_alias=true"
+            )
+        if lost:
+            applied = str(len(self.read()))
+            set_despite_race(client.set_registered_model_tag, self._name, APPLIED_TAG, applied)
+        set_despite_race(client.set_registered_model_tag, self._name, LOG_TAG, self._folder.url)
+
+
+def decision_text(name: str, decision: Decision) -> str:
+    """Return a decision in Markdown, with a table of its rules."""
+    now = _spoken(decision.champion_after)
+    lines = [
+        f"# Decision {decision.number} about {name}: v{decision.candidate} {decision.kind}",
+        "",
+        f"{decision.reason}.",
+        "",
+        f"Champion before: {_spoken(decision.champion_before)}; after: {now}. {decision.time}.",
+    ]
+    if decision.rules:
+        lines += ["", "| | rule | on | found |", "|---|---|---|---|"]
+        for rule in decision.rules:
+            cells = ("met" if rule["met"] else "**failed**", rule["rule"], rule["subject"])
+            lines.append("| " + " | ".join((*cells, str(rule["says"]))) + " |")
+    return "\n".join(lines) + "\n"
+
+
+def champions(decisions: list[Decision]) -> list[str]:
+    """Return who was champion and was not taken back, oldest first; the last one is or was it last.
+
+    Two rollbacks in a row go two champions back, not to and fro.
+    """
+    past: list[str] = []
+    for decision in decisions:
+        if not past and decision.champion_before is not None:
+            past.append(decision.champion_before)
+        after = decision.champion_after
+        if decision.kind == "rolled back":
+            while past and past[-1] != after:
+                past.pop()
+        if decision.kind != "refused" and after not in (None, *past[-1:]):
+            past.append(str(after))
+    return past
+
+
+def _spoken(version: str | None) -> str:
+    return f"v{version}" if version else "none"

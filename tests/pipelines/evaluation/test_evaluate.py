@@ -1,0 +1,212 @@
+"""Evaluation on a real Ray cluster, with errors that are known beforehand."""
+
+import dataclasses
+import json
+import math
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+import torch
+
+import k3dn
+from pipelines.dataset.version import open_version
+from pipelines.errors import UserError
+from pipelines.evaluation import evaluate
+from pipelines.evaluation.config import EvaluateConfig
+from pipelines.evaluation.measure import kept_scores, measure, plan
+from pipelines.registry.loading import settle
+from pipelines.registry.registry import client_of, logged_model_id, resolve
+from pipelines.scores import INPUT, PairScore, Quality, to_unit
+from pipelines.storage import locate
+
+OFFSET = 51 / 255
+"""How much brighter the views are than the target."""
+
+
+@pytest.mark.usefixtures("ray_cluster")
+def test_figures_are_those_of_the_network(
+    register_offset,  # type: ignore[no-untyped-def]
+    root: str,
+    tracking_uri: str,
+) -> None:
+    register_offset("measured", 0.15)
+    config = EvaluateConfig(
+        root=root,
+        tracking_uri=tracking_uri,
+        model=["models:/measured@challenger"],
+        datasets=["bright"],
+        num_workers=1,
+    )
+    result = evaluate.run(config)
+    before, after = result.rows
+    assert (before.method, after.method) == (INPUT, "measured v1")
+    assert (after.dataset, after.pairs, result.skipped) == ("bright@v1", 2, 1)
+    assert before.psnr == pytest.approx(-20 * math.log10(OFFSET), abs=1e-4)
+    assert after.psnr == pytest.approx(-20 * math.log10(OFFSET - 0.15), abs=1e-3)
+    assert after.mae == pytest.approx(OFFSET - 0.15, abs=1e-5)
+    assert after.rmse_rel == pytest.approx(OFFSET - 0.15, abs=1e-5)
+
+    pairs = pq.read_table(Path(result.output) / "pairs.parquet").to_pylist()
+    assert [pair["pair_id"] for pair in pairs] == ["pair-0", "pair-1"]
+    kept = json.loads((Path(result.output) / "result.json").read_text())
+    assert kept["references"] == ["models:/measured/1"]
+
+    (run_id,) = result.run_ids
+    run = client_of(tracking_uri).get_run(run_id)
+    (used,) = run.inputs.dataset_inputs
+    assert used.dataset.name == "bright@v1"
+    assert open_version(locate(root), "bright").digest.startswith(used.dataset.digest)
+    metrics = run.data.metrics
+    assert metrics["bright/v1/output_psnr"] == pytest.approx(after.psnr)
+    assert metrics["bright/v1/input_psnr"] == pytest.approx(before.psnr)
+
+    version = resolve("models:/measured/1", tracking_uri)
+    assert "2 pictures of 2 scenes" in version.tags["k3dn.evaluation.bright/v1.test"]
+    details = client_of(tracking_uri).get_model_version("measured", "1")
+    assert "| bright@v1 | measured v1 | 2 (2) |" in details.description
+    model_id = logged_model_id("measured", "1", tracking_uri)
+    logged = client_of(tracking_uri).get_logged_model(model_id)
+    assert {m.key: m.value for m in logged.metrics}["bright/v1/output_psnr"] == pytest.approx(
+        after.psnr
+    )
+
+    def stamps() -> list[int]:
+        kept = Path(root, "_evaluations").glob("*/result.json")
+        return sorted(path.stat().st_mtime_ns for path in kept)
+
+    before_again = stamps()
+    again = evaluate.run(config)
+    assert (again.rows, again.run_ids) == (result.rows, result.run_ids)  # no second run in MLflow
+    assert stamps() == before_again  # read, not computed
+
+
+@pytest.mark.usefixtures("ray_cluster")
+def test_a_worker_that_fits_on_no_node_is_one_line(
+    register_offset,  # type: ignore[no-untyped-def]
+    root: str,
+    tracking_uri: str,
+) -> None:
+    """Instead of waiting for ever."""
+    register_offset("roomy", 0.19)
+    common = {"root": root, "tracking_uri": tracking_uri, "model": ["models:/roomy@challenger"]}
+    with pytest.raises(UserError, match=r"cpus_per_worker=4 fits on no node: .* 2 CPUs"):
+        evaluate.run(EvaluateConfig(**common, datasets=["bright"], cpus_per_worker=4))  # type: ignore[arg-type]
+
+
+def test_a_weights_file_is_known_by_the_code_of_its_factory(
+    networks: Path, offset_code: str, tmp_path: Path
+) -> None:
+    source = networks / "edited_factory.py"
+    source.write_text(offset_code)
+    path = tmp_path / "w.safetensors"
+    model = "edited_factory:offset"
+    k3dn.save_weights(path, k3dn.build_model(model), name=model)
+    before = settle(str(path), "unused", model)
+    assert settle(str(path), "unused", model) == before
+    source.write_text(offset_code.replace("self.number\n", "self.number / 2\n"))
+    assert settle(str(path), "unused", model).identity != before.identity
+    path.write_bytes(b"no safetensors")
+    with pytest.raises(UserError, match="no weights file of this project") as caught:
+        settle(str(path), "unused")
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.usefixtures("ray_cluster")
+def test_a_weights_file_is_measured_too(root: str, tmp_path: Path) -> None:
+    path = tmp_path / "w.safetensors"
+    torch.manual_seed(0)
+    network = k3dn.build_model("nano", {"width": 4})
+    k3dn.save_weights(path, network, name="nano", options={"width": 4})
+    (tmp_path / "m.db").mkdir()
+    result = evaluate.run(
+        EvaluateConfig(
+            root=root,
+            tracking_uri=f"sqlite:///{tmp_path}/m.db",  # a folder is in its way
+            model=[str(path)],
+            datasets=["bright@v1"],
+            max_pairs=1,
+            num_workers=1,
+        )
+    )
+    assert result.run_ids == ()
+    pair = open_version(locate(root), "bright").read_pair("test", 0)
+    assert pair.target is not None
+    restored = k3dn.deblur(network, to_unit(pair.left), to_unit(pair.right), precision="fp32")
+    expected = -10 * np.log10(np.mean((restored - to_unit(pair.target)) ** 2))
+    assert result.rows[1].pairs == 1
+    assert result.rows[1].psnr == pytest.approx(expected, abs=1e-3)
+
+
+def test_unknown_dataset_and_empty_split_are_one_line(
+    register_offset,  # type: ignore[no-untyped-def]
+    root: str,
+    tracking_uri: str,
+) -> None:
+    register_offset("measured", 0.15)
+    common = {"root": root, "tracking_uri": tracking_uri, "model": ["models:/measured@challenger"]}
+    with pytest.raises(UserError, match="did you mean 'bright'"):
+        evaluate.run(EvaluateConfig(**common, datasets=["brigth"]))  # type: ignore[arg-type]
+    with pytest.raises(UserError, match="has no val pairs"):
+        evaluate.run(EvaluateConfig(**common, datasets=["bright"], split="val"))  # type: ignore[arg-type]
+
+
+def test_pairs_that_a_killed_evaluation_scored_are_not_scored_again(
+    register_offset,  # type: ignore[no-untyped-def]
+    root: str,
+    tracking_uri: str,
+) -> None:
+    """All parts lie there, with a figure that no network would give; the third has no target."""
+    register_offset("resumed", 0.11)
+    model = settle("models:/resumed/1", tracking_uri)
+    config = EvaluateConfig(root=root, tracking_uri=tracking_uri, datasets=["bright"])
+    (held,) = plan(config, model)
+    for index in range(2):
+        made = PairScore("bright@v1", f"pair-{index}", *[Quality(77.0, 0.5, 0.1, 0.1)] * 2)
+        part = json.dumps(dataclasses.asdict(made))
+        held.folder.child("pairs", f"{index:06d}.json").write_bytes(part.encode())
+    held.folder.child("pairs", "000002.json").write_bytes(b"null")
+    assert kept_scores(config, model) is None
+    measured = measure(config, model, tracking_uri)
+    assert [score.output.psnr for score in measured.scores] == [77.0, 77.0]
+    assert measured.skipped == 1
+    assert held.folder.child("pairs").list() == []
+    assert kept_scores(config, model) == measured.scores
+
+
+@pytest.mark.usefixtures("ray_cluster")
+def test_several_models_are_measured_on_the_same_pairs(
+    register_offset,  # type: ignore[no-untyped-def]
+    networks: Path,
+    root: str,
+    tracking_uri: str,
+) -> None:
+    """A version, a factory, and the input, which is in the table anyway."""
+    register_offset("several", 0.15)
+    config = EvaluateConfig(
+        root=root,
+        tracking_uri=tracking_uri,
+        model=["models:/several/1", "input", "offset_network:offset"],
+        datasets=["bright"],
+        num_workers=1,
+        pictures=1,
+        cost_size="32x32",
+    )
+    result = evaluate.run(config)
+    assert result.models == ("several v1", "offset_network:offset")
+    before, first, second = result.figures
+    assert [row.method for row in result.figures] == [INPUT, *result.models]
+    assert second.psnr.mean == pytest.approx(before.psnr.mean, abs=1e-3)  # an offset of nothing
+    assert second.over_first is not None
+    loss = 20 * math.log10((OFFSET - 0.15) / OFFSET)
+    assert second.over_first.mean == pytest.approx(loss, abs=1e-2)
+    assert result.costs == {"several v1": (1, 0), "offset_network:offset": (1, 0)}
+    assert first.seconds_per_megapixel is not None and first.seconds_per_megapixel > 0
+    assert any("is not recorded" in mark for mark in result.marks)
+    assert any("2 scenes" in mark for mark in result.marks)
+    page = Path(result.output, "index.html").read_text()
+    assert page.count("data:image/jpeg") >= 8 and "offset_network:offset" in page
+    rows = pq.read_table(Path(result.output) / "pairs.parquet").to_pylist()
+    assert [row["model"] for row in rows] == ["several v1"] * 2 + ["offset_network:offset"] * 2
+    assert result.output not in Path(result.output, "result.json").read_text()
