@@ -4,6 +4,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -15,11 +16,13 @@ from pipelines.deblur.photograph import Photograph, read_photograph
 from pipelines.deblur.progress import Progress
 from pipelines.deblur.restore import ModelUnusable, Sharpener
 from pipelines.deblur.result import DeblurResult, Failed, Seconds, Sharpened
-from pipelines.deblur.show import Page
 from pipelines.errors import UserError
 from pipelines.failures import Terminated
 from pipelines.ray_job import refuse_lost_path
 from pipelines.storage import Location
+
+if TYPE_CHECKING:
+    from pipelines.deblur.show import Page
 
 _SMALLEST_PX = 16
 
@@ -42,7 +45,11 @@ def run(config: DeblurConfig) -> DeblurResult:
     done: list[Sharpened] = []
     failed = [Failed(path, reason) for path, reason in work.alone]
     kept: list[str] = []
-    page = Page() if config.show else None
+    page = None
+    if config.show:
+        from pipelines.deblur.show import Page  # brings torch before anything is looked at
+
+        page = Page()
     begun_s = None
     with (
         _truth_when_stopped(work, done),
@@ -85,7 +92,7 @@ class _Made:
     begun_s: float
 
 
-def _sharpen(job: Job, sharpener: Sharpener, progress: Progress, page: Page | None) -> _Made:
+def _sharpen(job: Job, sharpener: Sharpener, progress: Progress, page: "Page | None") -> _Made:
     """One picture, from its views to its file."""
     outputs.format_of(job.output.name)
     clock = _Clock()

@@ -27,6 +27,7 @@ OF_SAMPLES = {
     *("Interlace", "Filter", "Palette", "ColorType", "BitDepth", "VP8Version", "WebP_Flags"),
     *("HorizontalScale", "VerticalScale", "AlphaPreprocessing", "AlphaFiltering"),
     *("AlphaCompression", "Transparency", "ExtraSamples", "SampleFormat", "SubfileType"),
+    "ApplicationNotes",  # XMP of a BigTIFF, which exiftool reads elsewhere, too
     *("ImageLength", "PhotometricInterpretation", "YCbCrSubSampling", "AlphaIsUsed"),
 }
 
@@ -37,6 +38,7 @@ def of_pillow(path: Path) -> dict[str, Any]:
         found = picture.getexif()  # before it is loaded, which turns a TIFF
         tags = {tag: value for tag, value in found.items() if tag > 339 or tag in (271, 272, 274)}
         inner = {tag: dict(found.get_ifd(tag)) for tag in (0x8769, 0x8825)}
+        picture.load()  # texts of a PNG may lie behind its samples
         info = picture.info
         kept = ("icc_profile", "xmp", "comment", "Title", "Author", "XML:com.adobe.xmp")
         texts = {key: info[key] for key in kept if key in info}
