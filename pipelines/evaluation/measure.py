@@ -61,8 +61,6 @@ class Measured:
     scores: tuple[PairScore, ...]
     skipped: int
     """Pairs without a target."""
-    folders: tuple[Location, ...]
-    """Where they are kept, one a dataset."""
 
 
 def measure(config: MeasureConfig, model: SettledModel, tracking_uri: str) -> Measured:
@@ -82,7 +80,7 @@ def measure(config: MeasureConfig, model: SettledModel, tracking_uri: str) -> Me
         kept = json.loads(held.folder.child(_RESULT).read_bytes())
         scores += map(score_of, kept["scores"])
         skipped += kept["skipped"]
-    return Measured(tuple(scores), skipped, tuple(held.folder for held in sets))
+    return Measured(tuple(scores), skipped)
 
 
 def kept_scores(config: MeasureConfig, model: SettledModel) -> tuple[PairScore, ...] | None:
