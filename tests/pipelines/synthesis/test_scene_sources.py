@@ -520,7 +520,7 @@ def test_what_a_published_preset_fixes_stays_as_it_is() -> None:
     [
         ({"source": "procedural"}, "preset rdpd is made from SYNTHIA-SF.*; give source="),
         ({"source": "motorcycle"}, "preset rdpd is made from SYNTHIA-SF.*; give source="),
-        ({"radial_distortion": -1.0}, "radial_distortion in preset rdpd is 0, or 1 for"),
+        ({"radial_distortion": -1.0}, "radial_distortion in preset rdpd must be 0, or 1 for"),
         ({"seed": 7}, "seed would change nothing: in preset rdpd nothing is drawn"),
         ({"val_fraction": 0.3}, "val_fraction would change nothing: preset rdpd has its splits"),
         ({"bank": BankConfig(file="b.npz")}, "bank.file would change nothing: preset rdpd has its"),
