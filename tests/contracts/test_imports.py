@@ -80,19 +80,6 @@ def test_imports_run_downward_only(room: str, forbidden: set[str]) -> None:
     assert wrong == []
 
 
-def test_the_registry_knows_no_evaluation() -> None:
-    """Evaluation stands above it: it measures and decides, the registry keeps."""
-    files = sorted((REPOSITORY / "pipelines" / "models").rglob("*.py"))
-    assert files
-    wrong = [
-        f"{file.relative_to(REPOSITORY)} imports {module}"
-        for file in files
-        for module in imports_of(file)
-        if module.startswith("pipelines.evaluation")
-    ]
-    assert wrong == []
-
-
 def test_every_package_is_in_the_wheel() -> None:
     """A folder that pyproject.toml forgets works from the checkout and is lost in a wheel."""
     project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text(encoding="utf-8"))
