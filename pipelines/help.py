@@ -83,8 +83,8 @@ def print_keys(step: str) -> None:
         table.columns[0].max_width = _NAME_WIDTH
         for key in keys:
             style = "yellow" if key.default == "required" else ""
-            cell = Text.assemble((key.name, "cyan"), "=", (key.default, style))
-            table.add_row(cell, Text(f"{key.doc} ({key.type})"))
+            shown = Text.assemble((key.name, "cyan"), "=", (key.default, style))
+            table.add_row(shown, Text(f"{key.doc} ({key.type})"))
         console.print(Padding(table, (0, 0, 0, 2)))
     for name, other in _steps_inside(config_class).items():
         console.print()

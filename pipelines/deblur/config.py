@@ -31,6 +31,9 @@ class DeblurConfig(StepConfig):
     """package.module:factory of a .safetensors file that is not for K3DN: code that may run."""
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     """bf16 changes the picture by about a step of 255 at most; auto takes it where it is faster."""
+    passes: int = 1
+    """2 and 4 restore a picture mirrored and upside down, too, and take the mean: some 0.1 to 0.2 dB
+    better in so many times the time."""
     memory: str | None = None
     """What the whole process may take, such as 2GB; pictures are cut into tiles to fit. None: 1 GiB
     for tiles, beside pictures and model. A network that resizes (form=paper) takes them whole."""
@@ -40,5 +43,7 @@ class DeblurConfig(StepConfig):
     """Surroundings that each tile sees, in px."""
 
     def __post_init__(self) -> None:
+        if self.passes not in (1, 2, 4):
+            raise ValueError(f"passes must be 1, 2 or 4, got {self.passes}")
         check_tiles(self.tile_px, self.halo_px)
         parse_memory_mib(self.memory or DEFAULT_MEMORY)

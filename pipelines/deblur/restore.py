@@ -148,6 +148,7 @@ class Sharpener:
             "halo_px": config.halo_px,
             "precision": None if config.precision == "auto" else config.precision,
             "memory_mib": self._memory_mib(left),
+            "passes": None if config.passes == 1 else config.passes,
         }
         return {key: value for key, value in settings.items() if value is not None}
 
