@@ -32,7 +32,7 @@ class DeblurConfig(StepConfig):
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     """bf16 changes the picture by about a step of 255 at most; auto takes it where it is faster."""
     passes: int = 1
-    """2 and 4 restore a picture mirrored and upside down, too, and take the mean: some 0.1 to 0.2 dB
+    """2 and 4 restore a picture mirrored and upside down, too, and take the mean: 0.1 to 0.2 dB
     better in so many times the time."""
     memory: str | None = None
     """What the whole process may take, such as 2GB; pictures are cut into tiles to fit. None: 1 GiB
