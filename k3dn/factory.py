@@ -63,7 +63,7 @@ def _from_factory(name: str, options: dict[str, object]) -> nn.Module:
     except (ImportError, AttributeError, ValueError) as error:
         raise ValueError(
             f"cannot find the model {name!r}: {error}; give package.module:factory that Python "
-            "can import from the working folder"
+            "can import (from this folder: PYTHONPATH=. before the command)"
         ) from error
     if not callable(factory):
         raise ValueError(f"model {name!r} is a {type(factory).__name__}, expected a callable")

@@ -4,7 +4,7 @@ import dataclasses
 import hashlib
 import json
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,13 +27,20 @@ def train_command(train: TrainConfig, trial: TrainConfig) -> str:
     """Return the command that trains what ``trial`` tried as long as ``train`` says."""
     kept = {key: getattr(train, key) for key in _SET_BY_SEARCH}
     full = dataclasses.replace(trial, **kept)
-    keys: dict[str, object] = {}
-    for key, value in as_dict(full).items():
-        if isinstance(value, Mapping):
-            keys |= {f"{key}.{name}": value_text(inner) for name, inner in value.items()}
-        elif key == "root" or value != getattr(TrainConfig(), key):
-            keys[key] = value_text(value)
+    keys = {"root": full.root, **dict(_changed(as_dict(full), as_dict(TrainConfig())))}
     return command("train", **keys)
+
+
+def _changed(
+    values: Mapping[str, Any], defaults: Mapping[str, Any], above: str = ""
+) -> Iterator[tuple[str, str]]:
+    """Yield the keys that have another value than their default, dotted, as they are typed."""
+    for key, value in values.items():
+        default = defaults.get(key)
+        if isinstance(value, Mapping):
+            yield from _changed(value, default or {}, f"{above}{key}.")
+        elif key not in defaults or value != default:
+            yield above + key, value_text(value)
 
 
 def log_search(

@@ -77,8 +77,8 @@ def _origin(package: str) -> Path:
     if spec is not None and spec.origin and spec.origin.endswith(".py"):
         return Path(spec.origin)
     raise UserError(
-        f"the code of package {package!r} cannot be found; register from a folder or "
-        "environment in which Python can import it"
+        f"the code of package {package!r} cannot be found; where it lies in this folder, "
+        "put PYTHONPATH=. before the command"
     )
 
 

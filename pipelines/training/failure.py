@@ -2,28 +2,38 @@
 
 import re
 
-from pipelines.failures import EXIT_USER, explain_failure, one_line, unwrap
+from pipelines.errors import UnavailableError, UserError
+from pipelines.failures import EXIT_FAILURE, EXIT_USER, explain_failure, one_line, unwrap
 
 # Ray Data passes what a reader raised on as the text of its traceback only.
 _MISTAKE_IN_TEXT = re.compile(
-    r"^(?:\x1b\[[\d;]*m)*pipelines\.errors\.UserError: (.+)$", re.MULTILINE
+    r"^(?:\x1b\[[\d;]*m)*pipelines\.errors\.(?:User|Busy|Unavailable)Error: (.+)$", re.MULTILINE
 )
 
 
 def mendable_reason(error: BaseException) -> str | None:
     """Return one line on what failed where the user can mend it or run the command again.
 
-    That is a UserError or a full disk anywhere inside, or a node, worker or reader that was lost.
+    That is a UserError, a full disk or a service that is away anywhere inside, or a node, worker
+    or reader that was lost.
     None for all else, such as an exception in a network: its traceback is what helps.
     """
     failure = explain_failure(error)
-    if failure.exit_code == EXIT_USER:
+    if failure.exit_code != EXIT_FAILURE:
         return failure.message
     for inner in unwrap(error):
         if told := _MISTAKE_IN_TEXT.search(str(inner)):
             return told[1]
     lost = next((inner for inner in unwrap(error) if _is_lost(inner)), None)
     return None if lost is None else f"{type(lost).__name__}: {one_line(str(lost))}"
+
+
+def kind_of(error: BaseException) -> type[UserError]:
+    """As what a training is to fail that has a mendable reason: a mistake, or the machine's."""
+    mistake = any(_MISTAKE_IN_TEXT.search(str(inner)) for inner in unwrap(error))
+    if mistake or explain_failure(error).exit_code == EXIT_USER:
+        return UserError
+    return UnavailableError
 
 
 def _is_lost(error: BaseException) -> bool:

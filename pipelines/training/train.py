@@ -21,7 +21,7 @@ from pipelines.storage import Location
 from pipelines.tracking import Tracker, ensure_store, resolve_tracking_uri
 from pipelines.training.checkpoint import complete_steps
 from pipelines.training.config import TrainConfig
-from pipelines.training.failure import mendable_reason
+from pipelines.training.failure import kind_of, mendable_reason
 from pipelines.training.follow import shown_progress
 from pipelines.training.loop import OUTCOME, WEIGHTS, Outcome, read_outcome
 from pipelines.training.plan import RunPlan, claim, plan_run, steps_of
@@ -152,7 +152,7 @@ def _train(plan: RunPlan) -> Outcome:
             if reason is None:  # a bug, perhaps in the user's own network: keep its traceback
                 say(f"train: run {plan.name} failed; when that is mended, {go_on}")
                 raise
-            raise UserError(
+            raise kind_of(error)(
                 f"run {plan.name}: training failed: {reason}; when that is mended, {go_on}"
             ) from error
     outcome = read_outcome(plan.folder)

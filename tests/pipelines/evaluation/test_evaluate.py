@@ -25,6 +25,11 @@ OFFSET = 51 / 255
 """How much brighter the views are than the target."""
 
 
+@pytest.fixture(scope="module", autouse=True)
+def importable_by_workers(networks: Path) -> None:
+    """Before Ray starts: its workers look where the driver looked at that moment."""
+
+
 @pytest.mark.usefixtures("ray_cluster")
 def test_figures_are_those_of_the_network(
     register_offset,  # type: ignore[no-untyped-def]

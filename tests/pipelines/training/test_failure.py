@@ -8,8 +8,8 @@ from ray.exceptions import NodeDiedError, RayActorError, RayTaskError
 from ray.train import ControllerError, WorkerGroupError
 from ray.train.v2._internal.exceptions import WorkerHealthCheckFailedError
 
-from pipelines.errors import UserError
-from pipelines.training.failure import mendable_reason
+from pipelines.errors import UnavailableError, UserError
+from pipelines.training.failure import kind_of, mendable_reason
 
 MISTAKE = UserError("pair 7 is damaged; remove it")
 FULL = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "/data/x")
@@ -36,6 +36,8 @@ def in_reader(cause: Exception) -> Exception:
 def test_what_the_user_can_mend_is_one_line(error: Exception, words: str) -> None:
     reason = mendable_reason(error)
     assert reason is not None and words in reason and "\n" not in reason
+    mistake = words in ("pair 7", "soft@v1: damaged")
+    assert kind_of(error) is (UserError if mistake else UnavailableError)
 
 
 @pytest.mark.parametrize(

@@ -41,7 +41,7 @@ def test_what_is_no_pack_is_refused_in_a_line(tmp_path: Path) -> None:
     with zipfile.ZipFile(other, "w") as archive:
         archive.writestr("pack.json", json.dumps({"pack": 9, "pictures": []}))
     for data in (b"", b"PK", whole[:-30], other.read_bytes()):
-        with pytest.raises(UserError, match=r"^here is no pack of scenes \(.*make_pack makes one$"):
+        with pytest.raises(UserError, match=r"^here is not a pack of scenes \(.*_pack makes one$"):
             read_pack(data, where="here")
 
 
