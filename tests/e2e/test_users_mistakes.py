@@ -179,7 +179,7 @@ def test_a_full_disk_is_one_line_and_loses_nothing(tmp_path: Path) -> None:
     )
     printed = result.stdout + result.stderr
     codes = [line.split()[-1] for line in result.stdout.splitlines() if "exit code" in line]
-    assert codes == ["0", "2", "0", "0", "0"], printed
+    assert codes == ["0", "5", "0", "0", "0"], printed
     mistakes = [line for line in result.stderr.splitlines() if line.startswith("k3dn ")]
     assert len(mistakes) == 1 and "no space left" in mistakes[0], printed
     assert "Traceback" not in printed
