@@ -24,7 +24,7 @@ SMALLEST_PX = 128
 FULL_SIZE_UP_TO_PX = 8.0
 """Radius of the circle of confusion, in px of the larger size, up to which that one is taken..."""
 HALF_SIZE_FROM_PX = 14.0
-"""... and from which on the smaller one is. Measured on held-out pairs: docs/deblurring.md."""
+"""... and from which on the smaller one is. Measured on held-out pairs: docs/quality.md."""
 _MARGIN_PX = 2
 """What bicubic interpolation looks at beside a place."""
 
