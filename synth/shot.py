@@ -11,6 +11,7 @@ from synth.parameters import MEASURED, check_weights
 from synth.psf import PSF_FAMILIES
 from synth.scene import Scene
 from synth.sensor import Exposure, Sensor, draw_shading
+from synth.shot_limits import LIMITS
 
 APERTURE = "aperture"
 """The kernel family of `synth.lens.aperture`."""
@@ -152,50 +153,20 @@ class ShotRanges:
             )
         if self.weights is not None:
             check_weights(self.weights, len(self.families))
-        for name in _RANGES:
-            low, high = getattr(self, name)
-            least, most = _RANGES[name]
-            if not least <= low <= high <= most:
+        for name, (least, most) in LIMITS.items():
+            value = getattr(self, name)
+            if not isinstance(value, tuple):
+                if not least <= value <= most:
+                    raise ValueError(f"{name} must lie in [{least:g}, {most:g}], got {value:g}")
+            elif not least <= value[0] <= value[1] <= most:
                 raise ValueError(
                     f"{name} must be two numbers, {least:g} <= low <= high <= {most:g}, "
-                    f"got {low:g}, {high:g}"
+                    f"got {value[0]:g}, {value[1]:g}"
                 )
-        for name, most in _GREATEST.items():
-            if not 0.0 <= getattr(self, name) <= most:
-                raise ValueError(f"{name} must lie in [0, {most:g}], got {getattr(self, name):g}")
         if self.frame_width_px is not None and not self.frame_width_px > 0.0:
             raise ValueError(f"frame_width_px must be positive, got {self.frame_width_px}")
 
 
-_RANGES = {
-    "blur": (1e-5, 0.1),
-    "disparity": (0.05, 0.7),
-    "rim": (-1.0, 1.0),
-    "softness": (0.0, 0.4),
-    "softness_px": (0.0, 8.0),
-    "spherical": (-0.1, 0.1),
-    "cat_eye": (0.0, 1.0),
-    "swap": (-8.0, 8.0),
-    "highlights": (1.0, 1000.0),
-    "shading": (0.0, 1.0),
-    "balance": (1.0, 8.0),
-    "contrast": (-1.0, 1.0),
-    "shot_noise": (0.0, 1.0),
-    "read_noise": (0.0, 1.0),
-    "jpeg_quality": (1.0, 100.0),
-    "target_blur": (0.0, 0.9),
-}
-_GREATEST = {
-    "near_share": 1.0,
-    "lateral": 0.05,
-    "axial": 0.05,
-    "gain": 0.9,
-    "mosaic_share": 1.0,
-    "jpeg_share": 1.0,
-    "target_exposure": 0.9,
-    "target_noise": 100.0,
-    "target_shift_px": 16.0,
-}
 _F_NUMBER = (1.4, 8.0)
 _SENSOR_WIDTH_MM = 36.0
 _BEYOND = 1.25

@@ -1,10 +1,11 @@
 """Keys of preset ``camera``, one for each effect. Imports nothing heavy."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any
 
 from pipelines.config import value_text
+from synth.shot_limits import LIMITS
 
 if TYPE_CHECKING:  # importing synth's cameras imports torch
     from synth.shot import ShotRanges
@@ -90,35 +91,10 @@ class TargetConfig:
         _check("target", self, _TARGET)
 
 
-_OPTICS = {
-    "blur": (1e-5, 0.1),
-    "near_share": (0.0, 1.0),
-    "frame_width": (16.0, 65536.0),
-    "disparity": (0.05, 0.7),
-    "rim": (-1.0, 1.0),
-    "softness": (0.0, 0.4),
-    "softness_px": (0.0, 8.0),
-    "spherical": (-0.1, 0.1),
-    "cat_eye": (0.0, 1.0),
-    "swap": (-8.0, 8.0),
-    "lateral": (0.0, 0.05),
-    "axial": (0.0, 0.05),
-}
-_SENSOR = {
-    "highlights": (1.0, 1000.0),
-    "shading": (0.0, 1.0),
-    "mosaic_share": (0.0, 1.0),
-    "balance": (1.0, 8.0),
-    "contrast": (-1.0, 1.0),
-    "jpeg_share": (0.0, 1.0),
-    "jpeg_quality": (1.0, 100.0),
-}
-_TARGET = {
-    "blur": (0.0, 0.9),
-    "exposure": (0.0, 0.9),
-    "noise": (0.0, 100.0),
-    "shift_px": (0.0, 16.0),
-}
+_OPTICS = {field.name: LIMITS[field.name] for field in fields(OpticsConfig) if field.name in LIMITS}
+_OPTICS["frame_width"] = (16.0, 65536.0)
+_SENSOR = {field.name: LIMITS[field.name] for field in fields(SensorConfig)}
+_TARGET = {name: LIMITS[f"target_{name}"] for name in ("blur", "exposure", "noise", "shift_px")}
 """The least and the greatest value of each key."""
 
 
