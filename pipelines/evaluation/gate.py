@@ -177,10 +177,11 @@ def _gain(
     bound = lower_bound(gains, scenes, confidence=confidence)
     mean, won = math.fsum(gains) / len(gains), sum(gain > 0 for gain in gains)
     against = "the blurred input" if over == "input" else "the champion"
+    known = f"at least {bound:+.2f} with {100 * confidence:g}% confidence"
     says = (
-        f"{mean:+.2f} dB against {against}, at least {bound:+.2f} with "
-        f"{100 * confidence:g}% confidence (better on {won} of {len(gains)} pairs), "
-        f"more than {limit:g} needed"
+        f"{mean:+.2f} dB against {against}, "
+        f"{known if math.isfinite(bound) else 'no bound from what was measured'} "
+        f"(better on {won} of {len(gains)} pairs), more than {limit:g} needed"
     )
     return RuleResult(f"gain over {over}", name, bound, limit, "dB", bound > limit, says)
 
