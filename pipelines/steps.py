@@ -270,7 +270,7 @@ _ROWS = (
         "pipelines.deblur.run:run",
         "Sharpen a dual-pixel pair of pictures, a folder of them, or a pattern.",
         (
-            "deblur {left} and {right} with {model}",
+            "sharpen left={left}, right={right} with model={model}",
             "write {output} with what the left view's file says of itself; never over an input",
         ),
         words=("left", "right"),

@@ -73,7 +73,7 @@ class Page:
                 title="Before and after",
                 lead=f"{len(self._pairs)} of {len(work.jobs)} pictures. Colours are shown as if "
                 "they were sRGB; the files keep their profiles.",
-                real=self._pairs,
+                own=self._pairs,
                 findings=self._findings(sharpener),
                 places=self._outputs,
             )

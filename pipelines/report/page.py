@@ -22,6 +22,7 @@ def render_page(data: PageData) -> str:
     sections = [
         ("held-out", "Pairs it has never seen", _pairs(data.held_out)),
         ("real", "From a real camera", _pairs(data.real)),
+        ("own", "Your pictures", _pairs(data.own)),
         ("metrics", "In figures", metrics_table(data.metrics) if data.metrics else ""),
         ("training", "How it learned", _training(data.curve)),
         ("radius", "Near and far", radius_maps(data.radii)),
@@ -43,6 +44,8 @@ _ABOUT = {
     "held-out": '<p class="about">Synthetic pairs that share no scene with training. Drag the '
     "line, or focus a picture and use the arrow keys. The details show the framed square, where "
     "the network changed most for the better.</p>",
+    "own": '<p class="about">Drag the line, or focus a picture and use the arrow keys. The details '
+    "show the framed square, where most has changed.</p>",
     "real": '<p class="about">Dual-pixel captures that were in no training set.</p>',
     "radius": '<p class="about">How far from focus the network takes each place to be: the radius '
     "of the circle that a point is blurred to, told from the disparity of the two views, with the "

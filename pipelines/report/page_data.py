@@ -112,7 +112,9 @@ class PageData:
     held_out: Sequence[Comparison] = ()
     """Synthetic pairs that share no scene with training."""
     real: Sequence[Comparison] = ()
-    """Pairs of a real camera."""
+    """Pairs of a real camera that were in no training set."""
+    own: Sequence[Comparison] = ()
+    """The reader's own pictures."""
     metrics: Sequence[TableRow] = ()
     """As ``evaluate`` gives them: per dataset the blurred input first, then models."""
     curve: TrainingCurve = field(default_factory=TrainingCurve)
