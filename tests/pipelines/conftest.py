@@ -7,7 +7,6 @@ mean less a number, so its error is known: PSNR = -20 log10 |0.2 - number|.
 import hashlib
 import io
 import json
-import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -63,8 +62,6 @@ def networks(tmp_path_factory: pytest.TempPathFactory, offset_code: str) -> Iter
     (folder / "offset_network.py").write_text(offset_code)
     with pytest.MonkeyPatch.context() as patch:
         patch.syspath_prepend(folder)
-        # As a user says it to the workers of a cluster that starts after this.
-        patch.setenv("PYTHONPATH", str(folder), prepend=os.pathsep)
         yield folder
 
 

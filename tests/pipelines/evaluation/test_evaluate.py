@@ -20,14 +20,13 @@ from pipelines.registry.loading import settle
 from pipelines.registry.registry import client_of, logged_model_id, resolve
 from pipelines.scores import INPUT, PairScore, Quality, to_unit
 from pipelines.storage import locate
+from tests.pipelines.training.conftest import NETWORKS
 
 OFFSET = 51 / 255
 """How much brighter the views are than the target."""
 
-
-@pytest.fixture(scope="module", autouse=True)
-def importable_by_workers(networks: Path) -> None:
-    """Before Ray starts: its workers look where the driver looked at that moment."""
+MEAN = f"{NETWORKS}:mean"
+"""Imported by the workers of a cluster that other tests started, too."""
 
 
 @pytest.mark.usefixtures("ray_cluster")
@@ -183,7 +182,6 @@ def test_pairs_that_a_killed_evaluation_scored_are_not_scored_again(
 @pytest.mark.usefixtures("ray_cluster")
 def test_several_models_are_measured_on_the_same_pairs(
     register_offset,  # type: ignore[no-untyped-def]
-    networks: Path,
     root: str,
     tracking_uri: str,
 ) -> None:
@@ -192,26 +190,26 @@ def test_several_models_are_measured_on_the_same_pairs(
     config = EvaluateConfig(
         root=root,
         tracking_uri=tracking_uri,
-        model=["models:/several/1", "input", "offset_network:offset"],
+        model=["models:/several/1", "input", MEAN],
         datasets=["bright"],
         num_workers=1,
         pictures=1,
         cost_size="32x32",
     )
     result = evaluate.run(config)
-    assert result.models == ("several v1", "offset_network:offset")
+    assert result.models == ("several v1", MEAN)
     before, first, second = result.figures
     assert [row.method for row in result.figures] == [INPUT, *result.models]
     assert second.psnr.mean == pytest.approx(before.psnr.mean, abs=1e-3)  # an offset of nothing
     assert second.over_first is not None
     loss = 20 * math.log10((OFFSET - 0.15) / OFFSET)
     assert second.over_first.mean == pytest.approx(loss, abs=1e-2)
-    assert result.costs == {"several v1": (1, 0), "offset_network:offset": (1, 0)}
+    assert result.costs == {"several v1": (1, 0), MEAN: (1, 0)}
     assert first.seconds_per_megapixel is not None and first.seconds_per_megapixel > 0
     assert any("is not recorded" in mark for mark in result.marks)
     assert any("2 scenes" in mark for mark in result.marks)
     page = Path(result.output, "index.html").read_text()
-    assert page.count("data:image/jpeg") >= 8 and "offset_network:offset" in page
+    assert page.count("data:image/jpeg") >= 8 and MEAN in page
     rows = pq.read_table(Path(result.output) / "pairs.parquet").to_pylist()
-    assert [row["model"] for row in rows] == ["several v1"] * 2 + ["offset_network:offset"] * 2
+    assert [row["model"] for row in rows] == ["several v1"] * 2 + [MEAN] * 2
     assert result.output not in Path(result.output, "result.json").read_text()

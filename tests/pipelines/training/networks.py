@@ -55,6 +55,21 @@ class UnstableNetwork(TinyNetwork):
         return restored * float("inf") if unstable else restored
 
 
+class MeanNetwork(nn.Module):
+    """The mean of the views, less a number."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.number = nn.Parameter(torch.tensor(0.0))
+
+    def forward(self, left: Tensor, right: Tensor) -> Tensor:
+        return 0.5 * (left + right) - self.number
+
+
+def mean() -> nn.Module:
+    return MeanNetwork()
+
+
 def tiny(width: int = 4) -> nn.Module:
     return TinyNetwork(width)
 
