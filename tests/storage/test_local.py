@@ -87,7 +87,7 @@ def _try_to_win(url: str, number: int) -> bool:
 
 def test_put_if_absent_has_one_winner_of_processes(tmp_path: Path) -> None:
     url = str(tmp_path / "lock")
-    with multiprocessing.get_context("fork").Pool(8) as pool:
+    with multiprocessing.get_context("spawn").Pool(4) as pool:  # no fork of our threads
         won = pool.starmap(_try_to_win, [(url, number) for number in range(32)])
     assert sum(won) == 1
 
