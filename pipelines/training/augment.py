@@ -42,7 +42,8 @@ class Augmentation:
     that no disparity tells of stays.
     noise: greatest standard deviation, of values in [0, 1], of noise that half of all patches get,
     each view its own. It lies in sRGB values; every second time neighbouring pixels share it, as
-    after demosaicing. The target stays clean, and so do views that are one picture.
+    after demosaicing. The target stays clean. Views that are one picture share one noise, and
+    have it in their target too: what both views show is the picture, grain or dither.
     """
 
     def __init__(
@@ -117,6 +118,10 @@ class Augmentation:
             return self._made_noisy(patch, seed)
         sharp = drawn < self._same_views / 2
         picture = patch.target if sharp else patch.left
+        rng = np.random.default_rng((seed, 3))
+        strength, shared = self._drawn_noise(rng)
+        if strength:
+            picture = _noisy(picture, strength, shared, rng)
         coc = patch.coc
         if coc is not None:
             coc = np.full_like(coc, 0.0 if sharp else np.nan)
@@ -124,12 +129,15 @@ class Augmentation:
 
     def _made_noisy(self, patch: Patch, seed: int) -> Patch:
         rng = np.random.default_rng((seed, 3))
-        strength = self._noise * max(2.0 * rng.random() - 1.0, 0.0)
-        shared = rng.random() < 0.5
+        strength, shared = self._drawn_noise(rng)
         if not strength:
             return patch
         left, right = (_noisy(view, strength, shared, rng) for view in (patch.left, patch.right))
         return Patch(left, right, patch.target, patch.coc)
+
+    def _drawn_noise(self, rng: np.random.Generator) -> tuple[float, bool]:
+        strength = self._noise * max(2.0 * rng.random() - 1.0, 0.0)
+        return strength, bool(rng.random() < 0.5)
 
 
 def _noisy(view: Pixels, strength: float, shared: bool, rng: np.random.Generator) -> Pixels:

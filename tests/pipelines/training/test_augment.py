@@ -247,10 +247,14 @@ def test_feature_half_of_the_patches_get_noise_in_their_views_alone(dtype):
     assert min(len(white_noise), len(smooth_noise)) > len(shared) / 4
 
 
-def test_views_that_are_one_picture_get_no_noise():
+def test_feature_views_that_are_one_picture_share_one_noise_with_their_target():
+    """Half of them get some: noise that both views show is the picture's own, grain or dither."""
     pair = [picture(offset) for offset in (0, 3000, 6000)]
-    some = Augmentation(PATCH, same_views=1.0, noise=0.5)
-    for seed in range(20):
-        patch = some(*pair, seed=seed)
+    clean, noisy = (Augmentation(PATCH, same_views=1.0, noise=noise) for noise in (0.0, 0.5))
+    changed = 0
+    for seed in range(60):
+        patch = noisy(*pair, seed=seed)
         assert np.array_equal(patch.left, patch.right)
         assert np.array_equal(patch.left, patch.target)
+        changed += not np.array_equal(patch.target, clean(*pair, seed=seed).target)
+    assert 18 < changed < 42
