@@ -18,7 +18,7 @@ RUN := PATH="$(BIN):$$PATH"
 
 help:
 	@echo "make demo    the whole pipeline in small; ends with one page to look at"
-	@echo "make test    all tests (ARGS='-k name' for some)"
+	@echo "make test    all tests, in two processes (ARGS='-k name' for some)"
 	@echo "make quick   the tests that start no cluster, server, browser or demo"
 	@echo "make lint    ruff and mypy"
 	@echo "make install the k3dn command in $(VENV)"
@@ -28,7 +28,7 @@ demo: $(VENV)/.pipelines
 	@$(RUN) $(BIN)/k3dn demo $(ARGS)
 
 test: $(VENV)/.dev
-	@$(RUN) $(BIN)/python -m pytest $(ARGS)
+	@$(RUN) $(BIN)/python -m pytest -n 2 --dist loadgroup $(ARGS)
 
 quick: $(VENV)/.dev
 	@$(RUN) $(BIN)/python -m pytest -q -m "not (ray or s3 or browser or demo or slow)" $(ARGS)

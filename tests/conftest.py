@@ -33,16 +33,29 @@ settings.register_profile(
 settings.load_profile("k3dn")
 
 
+SERVICES = "services"
+"""The group of every file that starts a cluster, a server, a browser or the demo: one process of
+several runs them, so that two clusters never stand side by side."""
+
 MARKS = {"ray_cluster": "ray", "own_ray": "ray", "s3": "s3", "browser": "browser", "demo": "demo"}
 """A test that uses the fixture, itself or through another one, carries the mark."""
 
 
+@pytest.hookimpl(tryfirst=True)  # pytest-xdist reads the groups in the same hook
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark the tests by their fixtures, so that ``-m "not ray"`` leaves out what starts Ray."""
+    """Mark the tests by their fixtures, so that ``-m "not ray"`` leaves out what starts Ray.
+
+    And tell pytest-xdist what stays together: a file, whose fixtures are made once.
+    """
+    services = set()
     for item in items:
         for name in getattr(item, "fixturenames", ()):
             if name in MARKS:
                 item.add_marker(MARKS[name])
+                services.add(item.path)
+    for item in items:
+        group = SERVICES if item.path in services else item.path.stem
+        item.add_marker(pytest.mark.xdist_group(group))
 
 
 @pytest.fixture(scope="session")
