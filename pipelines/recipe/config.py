@@ -22,11 +22,12 @@ class RecipeConfig(StepConfig):
     datasets: list[str] = field(default_factory=list)
     """Dataset versions to train on as well, such as real pairs: name, name@version*8."""
     pairs: int = 1500
-    """Pairs to make of the photographs, and as many of the scenes; 0 makes none."""
+    """Pairs to make of the photographs, and as many of the scenes, in sets; 0 makes none."""
     size: str = "384x512"
     """Height x width of a pair in pixels."""
     frame_width: int = 1000
-    """Width in pixels of the camera's frame that a pair is a part of; blur goes by it."""
+    """Width in pixels of the camera's frame that a pair is a part of; some pairs are of one 1.6
+    times as wide. Blur goes by it."""
     blur: list[float] = field(default_factory=lambda: [0.005, 0.018])
     """Least and greatest blur radius of a pair's most blurred part, as shares of that width."""
     effort: float = 1.0

@@ -4,7 +4,6 @@ import json
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
 
 from pipelines.config import SHARED_KEYS, as_dict
 from pipelines.dataset.version import open_version
@@ -13,6 +12,7 @@ from pipelines.making.provenance import code_fingerprint, processor_kind
 from pipelines.next_steps import command
 from pipelines.progress import say
 from pipelines.recipe.config import RecipeConfig
+from pipelines.recipe.pairs import synth_configs
 from pipelines.recipe.stages import (
     WARMUP_STEPS,
     Stage,
@@ -20,11 +20,10 @@ from pipelines.recipe.stages import (
 )
 from pipelines.storage import Location, locate
 from pipelines.synthesis import synthesize
-from pipelines.synthesis.config import CAMERA, PROCEDURAL, OpticsConfig, SynthConfig
 from pipelines.training import train
 from pipelines.training.bare import train_here
 from pipelines.training.config import TrainConfig
-from pipelines.training.for_pictures import EMA, GRAD_CLIP, RECOLOUR, SAME_VIEWS
+from pipelines.training.for_pictures import EMA, GRAD_CLIP, NOISE, RECOLOUR, SAME_VIEWS
 from pipelines.training.loop import BEST, read_best
 from pipelines.training.plan import RUNS
 
@@ -119,26 +118,8 @@ def run(config: RecipeConfig) -> RecipeResult:
 
 def _make_pairs(config: RecipeConfig) -> list[str]:
     """Make the synthetic versions, or find them there; return their references."""
-    if config.pairs == 0:
-        return []
-    sources = {"photographs": {"source": PROCEDURAL, "textures": config.photographs}}
-    if config.scenes is not None:
-        sources["scenes"] = {"source": config.scenes}
-    references = []
-    for kind, source in sources.items():
-        keys: dict[str, Any] = {
-            "root": config.root,
-            "dataset": f"{config.name}-{kind}",
-            "pairs": config.pairs,
-            "size": config.size,
-            "optics": OpticsConfig(frame_width=config.frame_width, blur=list(config.blur)),
-            "seed": config.seed,
-            "ray_address": config.ray_address,
-            **source,
-        }
-        version = synthesize.make(SynthConfig.of_preset(CAMERA, **keys))
-        references.append(f"{version.dataset}@{version.version}")
-    return references
+    made = (synthesize.make(of_set) for of_set in synth_configs(config))
+    return [f"{version.dataset}@{version.version}" for version in made]
 
 
 def _best_of(run: Location) -> dict[str, float]:
@@ -181,6 +162,7 @@ def training_of(
         lambda_1=0.0,
         recolour=RECOLOUR,
         same_views=SAME_VIEWS,
+        noise=NOISE,
         precision=config.precision,
         num_workers=1,
         threads_per_worker=config.threads,

@@ -30,7 +30,7 @@ from pipelines.training.batch import BatchSource
 from pipelines.training.config import TrainConfig
 from pipelines.training.context import ProcessContext
 from pipelines.training.follow import shown_progress
-from pipelines.training.for_pictures import EMA, GRAD_CLIP, RECOLOUR, SAME_VIEWS
+from pipelines.training.for_pictures import EMA, GRAD_CLIP, NOISE, RECOLOUR, SAME_VIEWS
 from pipelines.training.loop import BEST, WEIGHTS, fit, read_best, read_outcome
 from pipelines.training.plan import RUNS, RunPlan, claim, plan_run, steps_of
 from pipelines.training.start import bring_start
@@ -55,6 +55,9 @@ class BareConfig(TrainConfig):
     """Probability that a patch turns grey, or has its channels in another order."""
     same_views: float = SAME_VIEWS
     """Probability that a patch's views are one picture that is to come back unchanged."""
+    noise: float = NOISE
+    """Greatest standard deviation of noise added to the views of half of the patches; white is
+    1."""
     on_nan: Literal["stop", "skip"] = "skip"
     """What a step whose loss or gradient is not finite does: end the run, or be left out."""
     checkpoint_every: int = 500
