@@ -94,6 +94,7 @@ def _training(config: DemoConfig, data: DemoData) -> TrainConfig:
     return TrainConfig(
         **config.place(),
         datasets=data.training(config.real_repeat),
+        start_from=config.start_from,
         steps=config.steps,
         batch_size=config.batch_size,
         patch=config.patch,
@@ -102,7 +103,7 @@ def _training(config: DemoConfig, data: DemoData) -> TrainConfig:
         reblur_every=config.reblur_every,
         grad_clip=0.5,  # the usual norm is 0.1; a rare steep step must not count more
         seed=config.seed,
-        val_every=-(-config.steps // 3),
+        val_every=-(-config.steps // 4),
         max_val_pairs=12,
         register=MODEL,
     )

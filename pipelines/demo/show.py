@@ -21,6 +21,7 @@ from pipelines.demo.config import DemoConfig
 from pipelines.demo.data import NO_SAMPLES, DemoData
 from pipelines.evaluation.evaluate import EvaluationResult
 from pipelines.next_steps import command
+from pipelines.registry.loading import BOX
 from pipelines.report.page import render_page
 from pipelines.report.page_data import (
     BlurRadius,
@@ -39,6 +40,10 @@ from pipelines.training.train import TrainResult
 REAL_NOTE = (
     "Canon EOS 5D Mark IV, DPD-blur (MIT, Copyright (c) 2020 Abdullah Abuolaim), half resolution, "
     "256 colours; in no training set"
+)
+SEEN_BEFORE = (
+    "The weights in the box were trained on the samples' RGB-D scenes and photographs; the real "
+    "pictures and the motorcycle scene are new to them."
 )
 
 
@@ -66,19 +71,21 @@ def show(
     real, pictures = _real(config, data, model)
     page = locate(config.page) if config.page else root.child("demo.html")
     parameters = summarize(network, 64, 64).parameters
+    began = f"that began with {config.start_from} was" if config.start_from else "was"
     page_data = PageData(
         lead=(
-            "A K3DN network was trained on this machine, on synthetic dual-pixel pairs"
+            f"A K3DN network {began} trained on this machine, on synthetic dual-pixel pairs"
             + (" and a few real ones" if data.real else "")
-            + ". Everything below was held out from training."
+            + ". Everything below was held out from this training."
         ),
         facts=(
             ("Network", f"nano, {parameters / 1e6:.2f} M parameters"),
+            ("Begun with", config.start_from or "nothing"),
             ("Training", f"{trained.steps} steps of {config.batch_size} patches"),
             ("Seed", str(config.seed)),
             ("Gate", decision),
         ),
-        notes=() if data.real else (NO_SAMPLES,),
+        notes=_notes(config, data),
         held_out=_held_out(pairs, network),
         real=real,
         metrics=evaluated.rows,
@@ -110,6 +117,12 @@ def show(
     )
     page.write_bytes(render_page(page_data).encode())
     return Shown(page.url, pictures)
+
+
+def _notes(config: DemoConfig, data: DemoData) -> tuple[str, ...]:
+    if not data.real:
+        return (NO_SAMPLES,)
+    return (SEEN_BEFORE,) if (config.start_from or "").startswith(BOX) else ()
 
 
 def _network(trained: TrainResult) -> nn.Module:

@@ -124,6 +124,8 @@ class _Fit:
         self._add(event="start", workers=context.world_size, of=of, device=device)
         if self._record:
             self._record.flush()
+        if self._step == 0 and config.start_from is not None:
+            self._measure()  # the best weights are never worse than those that it begins with
         batches = batches_of(self._plan, context.rank, context.world_size, self._step, of)
         with closing(batches), closing(self._stop_watch):
             ended = self._steps(batches)

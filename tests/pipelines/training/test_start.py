@@ -12,8 +12,9 @@ from pipelines.errors import UserError
 from pipelines.training.config import TrainConfig
 from pipelines.training.context import ProcessContext
 from pipelines.training.loader import local_batches
-from pipelines.training.loop import WEIGHTS, fit
+from pipelines.training.loop import BEST, WEIGHTS, fit
 from pipelines.training.plan import RunPlan, claim, plan_run
+from pipelines.training.record import read_rows
 from pipelines.training.start import bring_start, learning_parts, read_start
 from tests.pipelines.training.versions import make_pair, write_version
 
@@ -120,6 +121,22 @@ def test_fine_tuning_goes_on_from_the_weights(small: Small) -> None:
     )  # fmt: skip
     for key, value in train(still).items():
         torch.testing.assert_close(value, before[key], atol=1e-6, rtol=0)
+
+
+def test_the_best_weights_of_a_fine_tuning_are_never_worse_than_its_start(small: Small) -> None:
+    first = small(name="first", model="nano", network=OPTIONS, steps=4)
+    before = train(first)
+    path = str(weights_of(plan_run(first)))
+    keys = {"start_from": path, "max_val_pairs": 1, "steps": 2}
+    harmful = small(name="harmful", model="nano", network=OPTIONS, lr=0.3, **keys)
+    after = train(harmful)
+    assert any(not torch.equal(after[key], before[key]) for key in before)
+    folder = plan_run(harmful).folder
+    best = k3dn.load_weights(str(folder.child(BEST).local_path()))
+    for key, value in best.state_dict().items():
+        assert torch.equal(value, before[key])
+    validated = {row["step"]: row["val_psnr"] for row in read_rows(folder) if "val_psnr" in row}
+    assert sorted(validated) == [0, 2] and validated[0] > validated[2]
 
 
 def test_a_run_keeps_the_weights_that_it_began_with(small: Small, tmp_path: Path) -> None:
