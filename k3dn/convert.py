@@ -39,7 +39,7 @@ def convert_checkpoint(path: str | Path) -> Converted:
     """Read a checkpoint in the authors' naming and build our network with its weights.
 
     Sizes tell the variant, and names whether it has SRP blocks and takes one picture or a pair.
-    Raises ValueError, in one line, for a file that is no such checkpoint, a network of another
+    Raises ValueError, in one line, for a file that is not such a checkpoint, a network of another
     size, a tensor that is missing, superfluous, of another shape or not finite.
     """
     tensors = read_checkpoint(path)

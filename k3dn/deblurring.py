@@ -59,7 +59,7 @@ def deblur(
     With a network of one's own it is ``k3dn.deblur(model, left, right)``, on the device that the
     network is on; one for single pictures takes ``left`` alone.
     tile_px, halo_px, precision, memory_mib, scales, passes, progress: as in ``k3dn.tiling.deblur``.
-    Raises ValueError for views that are no pair, for a setting out of range, and for a name that
+    Raises ValueError for views that are not a pair, for a setting out of range, and for a name that
     the box does not hold.
     """
     if isinstance(model, nn.Module):

@@ -150,7 +150,7 @@ class TrainingObjective(nn.Module):
         ``(B, 1, H, W)``, NaN where it is not known (all of a real pair); None: nowhere.
         reblur: False leaves the reblurring pass, half of the work, out of this step.
 
-        Raises ValueError for a target or views that are no pictures of one size, and for coc of
+        Raises ValueError for a target or views that are not pictures of one size, and for coc of
         another size.
         """
         check_picture("target", target)

@@ -81,7 +81,7 @@ class Restorer:
     about a step of 255 at most; ``fp32`` gives one answer on all machines (``choose_dtype`` says
     more). compiled: each shape of tile runs as a graph of ``torch.compile``, made when it first
     comes, which takes from seconds to minutes; all tiles of a picture then have one shape, or
-    two a side where its size is no multiple of the network's grid.
+    two a side where its size is not a multiple of the network's grid.
     A model of somebody else's, and one that came compiled, runs as it is, in evaluation mode, and
     is left in the mode it came in.
     """
@@ -121,8 +121,8 @@ class Restorer:
         (``k3dn.scales``); 1 restores the full size alone. passes: 2 and 4 restore the picture
         mirrored, and upside down, too, and take the mean: a little better in that many times the
         time. progress: called with the number of tiles done and of all, after each.
-        Raises ValueError for views that do not fit each other or are no pictures, for a setting
-        out of range, and for a model whose answer is no picture.
+        Raises ValueError for views that do not fit each other or are not pictures, for a setting
+        out of range, and for a model whose answer is not a picture.
         """
         views = [left] if right is None else [left, right]
         peak = _check(views)
@@ -279,7 +279,7 @@ class _Scale:
 
 
 def _check(views: Sequence[Image]) -> float:
-    """The value of white. Raises ValueError for what are no views of one scene."""
+    """The value of white. Raises ValueError for what are not views of one scene."""
     left = views[0]
     if any(view.shape != left.shape or view.dtype != left.dtype for view in views):
         raise ValueError(

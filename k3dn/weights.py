@@ -93,7 +93,7 @@ def save_weights(
 def coc_drifted(path: str | Path) -> bool:
     """Whether a weights file says of its network that it is ``K3DN.coc_drifted``.
 
-    Raises ValueError for what is no safetensors file.
+    Raises ValueError for what is not a safetensors file.
     """
     with _naming(path):
         return _says_drifted(_open(Path(path)))
@@ -115,7 +115,7 @@ class StoredNetwork:
 def stored_network(path: str | Path) -> StoredNetwork:
     """Read of a weights file which network it is for; no tensor is read.
 
-    Raises ValueError where the file is no weights file of ours.
+    Raises ValueError where the file is not a weights file of ours.
     """
     with _naming(path):
         file = _open(Path(path))
@@ -142,8 +142,8 @@ def load_weights(
 
     Parameters of a K3DN are float32, whether the file holds float32, float16 or bfloat16. Reading
     takes the memory of the network and of one tensor more. Raises ValueError, one line, where the
-    file is no whole weights file of ours, does not fit its network, or holds what no network has:
-    NaN or infinity, a permutation that is none.
+    file is not a whole weights file of ours, does not fit its network, or holds what no network
+    has: NaN or infinity, a permutation that repeats a place.
     """
     with _naming(path):
         file = _open(Path(path))
@@ -192,7 +192,7 @@ def _open(path: Path) -> Any:
             header_bytes = int.from_bytes(file.read(8), "little")
         if header_bytes > _MAX_HEADER_BYTES:
             raise ValueError(
-                f"it is no safetensors file, or its header has {header_bytes} bytes; "
+                f"it is not a safetensors file, or its header has {header_bytes} bytes; "
                 f"at most {_MAX_HEADER_BYTES} are read"
             )
         return safe_open(path, framework="pt")
@@ -200,7 +200,7 @@ def _open(path: Path) -> Any:
         raise ValueError(f"cannot be read: {(error.strerror or str(error)).lower()}") from error
     except SafetensorError as error:
         raise ValueError(
-            f"it is no whole safetensors file ({error}); it may have been cut, copy it again"
+            f"it is not a whole safetensors file ({error}); it may have been cut, copy it again"
         ) from error
 
 
@@ -214,7 +214,8 @@ def _network_of(metadata: Mapping[str, str]) -> tuple[str, dict[str, object]]:
         )
     if found != FORMAT:
         raise ValueError(
-            f"it is no weights file of this project: its format is {found!r}, expected {FORMAT!r}"
+            f"it is not a weights file of this project: its format is {found!r}, "
+            f"expected {FORMAT!r}"
         )
     for key in ("model", "options"):
         if key not in metadata:

@@ -166,7 +166,7 @@ def parse_overrides(
         elif is_flag:
             found.append((key, "true"))
         else:
-            raise UserError(f"'{argument}' is no key=value; did you mean {argument}=... ?")
+            raise UserError(f"'{argument}' is not key=value; did you mean {argument}=... ?")
     given = {key.replace("-", "_") for key, _ in found}
     free = [word for word in words if word not in given]
     if len(bare) > len(free):
@@ -176,7 +176,7 @@ def parse_overrides(
                 f"'{extra}' is one word too many after {' and '.join(words)}; a pattern with * "
                 "needs quotes, or the shell puts all its files here"
             )
-        raise UserError(f"'{extra}' is no key=value; did you mean {extra}=... ?")
+        raise UserError(f"'{extra}' is not key=value; did you mean {extra}=... ?")
     return [*zip(free, bare, strict=False), *found]
 
 

@@ -13,7 +13,7 @@ Node: TypeAlias = yaml.Node
 def read_yaml(file: Path) -> dict[str, tuple[int, Node]]:
     """Return the top-level keys of a YAML file, each with its line and its value's node.
 
-    Raises UserError when the file is absent, is no YAML, holds a key twice or is no mapping.
+    Raises UserError when the file is absent, is not YAML, holds a key twice or is not a mapping.
     """
     try:
         root = yaml.compose(file.read_text(encoding="utf-8"), Loader=yaml.SafeLoader)

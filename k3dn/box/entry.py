@@ -131,7 +131,7 @@ def read_entry(path: Path) -> Entry:
     except OSError as error:
         raise ValueError(f"{path}: {(error.strerror or type(error).__name__).lower()}") from error
     except ValueError as error:  # of the encoding, too
-        raise ValueError(f"{path} is no entry of the box: {error}") from error
+        raise ValueError(f"{path} is not an entry of the box: {error}") from error
 
 
 def parse_entry(text: str) -> Entry:
@@ -194,4 +194,4 @@ def _is_a(wanted: Any, value: object) -> bool:
         return isinstance(value, dict if origin is dict else list)
     if wanted is float:
         return type(value) in (int, float) and math.isfinite(typing.cast(float, value))
-    return type(value) is wanted  # True is no int
+    return type(value) is wanted  # True is not an int

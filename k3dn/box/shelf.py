@@ -111,7 +111,7 @@ def install(
     sha256: what the file must have; facts: what is known of the weights. The file is copied,
     checked against the digest and read as a network before anything is visible under the name; a
     killed installation leaves the box as it was. The same file again changes nothing. Raises
-    ValueError, nothing installed, for another digest, for what is no weights file of a K3DN, for a
+    ValueError, nothing installed, for another digest, for what is not weights of a K3DN, for a
     name of the package's, and without ``overwrite`` for one that has other weights.
     """
     check_sha256(sha256)

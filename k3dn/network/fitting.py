@@ -44,7 +44,7 @@ def unfit(picture: Tensor, height: int, width: int, *, pad: bool) -> Tensor:
 
 
 def _pad_by_symbols(picture: Tensor, grid_px: tuple[int, int]) -> Tensor:
-    """Pad pictures of any size in an exported graph; it is no other graph for whole windows.
+    """Pad pictures of any size in an exported graph; it is not another graph for whole windows.
 
     The number of windows is read out of a tensor, so that for the rest of the graph it is a symbol
     of its own, not a formula of rounded quotients that no two layers would agree on.

@@ -57,7 +57,7 @@ def _left_over(
     total = views.square().sum(3)  # (n, 1, 2)
     sides = []
     for pictures in (views, views.flip(2)):  # nearer than focus, farther
-        match = (blurred * pictures).sum(3).clamp(min=0.0)  # a negative gain is no picture
+        match = (blurred * pictures).sum(3).clamp(min=0.0)  # a negative gain is not a picture
         sides.append((total - match.square() / power.clamp(min=1e-12)).sum(2))
     best = torch.minimum(*sides).to(torch.float64)
     return (_lowest(best).clamp(min=0.0) / (2 * views.shape[3])).sqrt()

@@ -1,8 +1,8 @@
-"""Names of files as text: what is no UTF-8 is kept byte for byte and escaped where it is shown."""
+"""Names of files as text: what is not UTF-8 is kept byte for byte and escaped where it is shown."""
 
 
 def escaped(name: str) -> str:
-    r"""Return a name that any text may hold: a byte that is no UTF-8 becomes ``\xNN``.
+    r"""Return a name that any text may hold: a byte that is not UTF-8 becomes ``\xNN``.
 
     Python carries such bytes as lone surrogates, which neither Parquet nor a terminal takes. A name
     that has one gets its backslashes doubled, so that no two of them become one.

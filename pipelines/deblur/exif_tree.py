@@ -66,7 +66,7 @@ class ExifTree:
 
 
 def read_tree(block: bytes) -> ExifTree | None:
-    """Return the tags of an Exif block or a TIFF file (of its first picture that is no thumbnail).
+    """Return the tags of an Exif block or a TIFF file (of its first full picture).
 
     The tags of ``STRUCTURE`` are left out. None for what makes no sense; a value that lies beyond
     the end is left out.

@@ -89,7 +89,7 @@ _Found = tuple[dict[str, tuple[Location, Location]], dict[str, str]]
 def _in_folder(config: DeblurConfig, folder: Location) -> _Found:
     files = folder.walk(follow_links=True)
     output = locate(config.output).url.rstrip("/") + "/"
-    if output.startswith(folder.url.rstrip("/") + "/"):  # what was made is no input
+    if output.startswith(folder.url.rstrip("/") + "/"):  # what was made is not an input
         below = output.removeprefix(folder.url.rstrip("/") + "/")
         if below:
             files = {path: size for path, size in files.items() if not path.startswith(below)}

@@ -87,8 +87,9 @@ def _of_fit(found: Parallax, vertical: bool) -> list[str]:
     sharp = (found.smooth[fits] > 2) & (found.smooth[fits] < _STEREO_SMOOTH)
     if wide.sum() >= 4 and wide.mean() > 0.1 and (sharp & wide).sum() > 0.6 * wide.sum():
         return [
-            f"this is no dual-pixel pair: sharp detail is shifted by up to {shift.max():.0f} px, "
-            "as between two cameras; it comes out little changed, or with echoes"
+            "this is not a dual-pixel pair: sharp detail is shifted by up to "
+            f"{shift.max():.0f} px, as between two cameras; it comes out little "
+            "changed, or with echoes"
         ]
     if np.quantile(np.abs(found.shift[fits]), 0.9) < _SHARP_PX * found.scale:
         return ["nothing is out of focus by what the views tell: it is sharp already"]

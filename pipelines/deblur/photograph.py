@@ -62,7 +62,7 @@ def read_photograph(location: Location, where: str) -> Photograph:
     """Read a PNG, JPEG, TIFF or WebP.
 
     where: its path as the user wrote it. Raises UserError for one that is missing, cannot be read,
-    is damaged, or is no photograph of 8 or 16 bit.
+    is damaged, or is not a photograph of 8 or 16 bit.
     """
     try:
         data = location.read_bytes()

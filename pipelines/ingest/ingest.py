@@ -118,7 +118,7 @@ def make(config: IngestConfig) -> VersionResult:
     source, files, layout, found = _discovered(config)
     left_out = [reject for reject in found.rejects if reject.stage == LEFT_OUT]
     if left_out:
-        say(f"{config.dataset}: {len(left_out)} files are no inputs: {left_out[0].reason}, ...")
+        say(f"{config.dataset}: {len(left_out)} files are not inputs: {left_out[0].reason}, ...")
     code = code_fingerprint(_CODE)
     plan = make_plan(
         dataset=config.dataset,

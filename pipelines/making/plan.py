@@ -14,7 +14,7 @@ from pipelines.dataset.names import escaped
 from pipelines.dataset.record import PAIR_SCHEMA, SPLITS
 
 LEFT_OUT = "left out"
-"""Stage of a file that is no input: hidden, or no picture. It is listed and counts for nothing."""
+"""Stage of a file that is not an input, hidden or not a picture: listed, and not counted."""
 
 
 class Unit(Protocol):

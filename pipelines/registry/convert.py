@@ -48,7 +48,7 @@ class ConvertResult:
 def run(config: ConvertConfig) -> ConvertResult:
     """Read, recognise, rename, write.
 
-    Raises UserError for a file that is not there, is no checkpoint of the authors' network or
+    Raises UserError for a file that is not there, is not a checkpoint of the authors' network or
     holds anything but tensors, and for an output that is there already.
     """
     import k3dn

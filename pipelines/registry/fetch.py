@@ -69,7 +69,7 @@ def beside(url: str) -> Beside:
         try:
             entry = parse_entry(text)
         except ValueError as error:
-            raise UserError(f"{url.removesuffix(_SUFFIX)}.json is no entry: {error}") from error
+            raise UserError(f"{url.removesuffix(_SUFFIX)}.json is not an entry: {error}") from error
         return Beside(entry.sha256, entry)
     text = _small(f"{url}.sha256")
     if text is None:
@@ -87,7 +87,7 @@ def _small(url: str) -> str | None:
         try:
             return location.read_bytes().decode() if location.exists() else None
         except ValueError as error:
-            raise UserError(f"{url} is no text") from error
+            raise UserError(f"{url} is not text") from error
     if url.startswith("http://"):
         raise UserError(
             f"{url}: a digest over plain http is no proof; give sha256=..., or an https address"
@@ -97,7 +97,7 @@ def _small(url: str) -> str | None:
     except FileNotFoundError:
         return None
     except ValueError as error:
-        raise UserError(f"{url} is no text") from error
+        raise UserError(f"{url} is not text") from error
 
 
 def _chunks(url: str, most: int) -> Iterator[bytes]:

@@ -192,8 +192,8 @@ def resolve(reference: str, tracking_uri: str) -> ModelVersion:
     match = _REFERENCE.fullmatch(reference)
     if match is None:
         raise UserError(
-            f"{reference!r} is no model reference; write models:/NAME@ALIAS, models:/NAME/VERSION, "
-            "box:NAME or the path of a .safetensors file"
+            f"{reference!r} is not a model reference; write models:/NAME@ALIAS, "
+            "models:/NAME/VERSION, box:NAME or the path of a .safetensors file"
         )
     client = client_of(tracking_uri)
     name, version, alias = match["name"], match["version"], match["alias"]

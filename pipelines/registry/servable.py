@@ -33,7 +33,7 @@ _DEPTHS = {8: np.uint8, 16: np.uint16}
 def taken(view: Any, name: str, bits: int) -> tuple[np.ndarray, str]:
     """Return a view as ``k3dn.deblur`` takes it, and the form of the answer.
 
-    name: what an error calls it. Raises ValueError for what is no picture of a known form.
+    name: what an error calls it. Raises ValueError for what is not a picture of a known form.
     """
     if isinstance(view, np.ndarray) and view.ndim == 0:
         view = view.item()
@@ -87,7 +87,7 @@ def _decoded(data: bytes, name: str) -> np.ndarray:
 
     image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED) if data else None
     if image is None:
-        raise ValueError(f"{name}: {len(data)} bytes that are no PNG, TIFF or JPEG")
+        raise ValueError(f"{name}: {len(data)} bytes that are not PNG, TIFF or JPEG")
     if image.ndim != 3 or image.shape[2] != 3 or image.dtype not in (np.uint8, np.uint16):
         raise ValueError(
             f"{name} must be an RGB picture of 8 or 16 bit, got {image.shape} of {image.dtype}"

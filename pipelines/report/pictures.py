@@ -38,7 +38,7 @@ def to_bytes(picture: Picture) -> NDArray[np.uint8]:
     if picture.dtype == np.uint16:
         return np.rint(picture / 257.0).astype(np.uint8)
     if not np.issubdtype(picture.dtype, np.floating):
-        raise ValueError(f"a picture must be uint8, uint16 or floating point, not {picture.dtype}")
+        raise ValueError(f"a picture must be uint8, uint16 or floating point, got {picture.dtype}")
     return np.rint(np.clip(np.nan_to_num(picture), 0.0, 1.0) * 255.0).astype(np.uint8)
 
 

@@ -20,7 +20,7 @@ PUBLISHED_PRESETS = ("ddd-syn", "rdpd")
 PRESETS = (*PUBLISHED_PRESETS, "k3dn", CAMERA)
 DEPTH_UNITS = ("m", "dm", "cm", "mm")
 PROCEDURAL, PLACES, MOTORCYCLE = "procedural", "places", "motorcycle"
-"""The sources that are no place in storage."""
+"""The sources that are not a place in storage."""
 MADE = (PROCEDURAL, PLACES)
 """Those whose scenes are made, one for each pair, of the size asked for."""
 

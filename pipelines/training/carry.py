@@ -93,8 +93,10 @@ def carry_out(config: OutConfig) -> list[Path]:
 
 
 def carry_in(config: InConfig) -> list[str]:
-    """Put the runs where they were; return their names. Raises UserError for what is no whole set
-    of parts."""
+    """Put the runs where they were; return their names.
+
+    Raises UserError where a part is missing or of another set.
+    """
     parts = sorted(Path(config.folder).glob("state-*.part"))
     data = b"".join(part.read_bytes() for part in parts)
     root = locate(config.root)

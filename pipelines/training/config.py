@@ -140,22 +140,22 @@ class TrainConfig(StepConfig):
         }
         for key, lowest in at_least.items():
             if not getattr(self, key) >= lowest:  # nor is NaN
-                raise ValueError(f"{key} must be at least {lowest}, not {getattr(self, key)}")
+                raise ValueError(f"{key} must be at least {lowest}, got {getattr(self, key)}")
         for key in ("lr", "cpus_per_worker", "cpus_per_reader", "stop_grace_s"):
             if not getattr(self, key) > 0:
-                raise ValueError(f"{key} must be greater than 0, not {getattr(self, key)}")
+                raise ValueError(f"{key} must be greater than 0, got {getattr(self, key)}")
         for key in ("lambda_1", "disparity_loss"):
             if not 0 <= getattr(self, key) < math.inf:
-                raise ValueError(f"{key} must be finite and at least 0, not {getattr(self, key)}")
+                raise ValueError(f"{key} must be finite and at least 0, got {getattr(self, key)}")
         for key in ("exchange_views", "recolour", "same_views", "noise"):
             if not 0 <= getattr(self, key) <= 1:
-                raise ValueError(f"{key} must be in [0, 1], not {getattr(self, key)}")
+                raise ValueError(f"{key} must be in [0, 1], got {getattr(self, key)}")
         if self.seconds is not None and not 0 < self.seconds < math.inf:
-            raise ValueError(f"seconds must be greater than 0, not {self.seconds}")
+            raise ValueError(f"seconds must be greater than 0, got {self.seconds}")
         if self.pair_workers is not None and self.pair_workers < 0:
-            raise ValueError(f"pair_workers must be at least 0, not {self.pair_workers}")
+            raise ValueError(f"pair_workers must be at least 0, got {self.pair_workers}")
         if not 0 <= self.ema < 1:
-            raise ValueError(f"ema must be in [0, 1), not {self.ema}")
+            raise ValueError(f"ema must be in [0, 1), got {self.ema}")
         if not self.datasets:
             raise ValueError("datasets must name at least one dataset")
         if self.train_only and self.start_from is None:

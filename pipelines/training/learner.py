@@ -203,7 +203,7 @@ class Learner:
         return torch.autocast(self._context.device.type, dtype=torch.bfloat16)
 
     def _averaged(self) -> tuple[tuple[list[Tensor], list[Tensor]], list[tuple[Tensor, Tensor]]]:
-        """The numbers of the average and of the network, and pairs of what is no number."""
+        """The numbers of the average and of the network, and pairs of what is not a number."""
         if self._average is None:
             return ([], []), []
         current = self._model.state_dict()
@@ -241,7 +241,7 @@ def _memory_format(config: TrainConfig) -> torch.memory_format:
 
 def _lay_out(model: nn.Module, memory_format: torch.memory_format) -> None:
     """Lay out the weights of 2-d convolutions, and nothing else: ``Module.to`` refuses those of
-    3-d ones, and other parameters of four axes are no pictures."""
+    3-d ones, and other parameters of four axes are not pictures."""
     for layer in model.modules():
         if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d):
             layer.weight.data = layer.weight.data.contiguous(memory_format=memory_format)

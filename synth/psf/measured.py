@@ -147,7 +147,7 @@ def centroid_px(kernels: np.ndarray) -> np.ndarray:
 def blur_radius_px(kernels: np.ndarray) -> np.ndarray:
     """Radius (...,) of the even disc that has the variance of kernels (..., k, k) of unit sum.
 
-    sqrt(2 (var_x + var_y)): how the radius of a kernel that is no disc is told.
+    sqrt(2 (var_x + var_y)): how the radius of a kernel that is not a disc is told.
     """
     offsets = np.arange(kernels.shape[-1]) - kernels.shape[-1] // 2
     square = (kernels.sum(axis=-2) + kernels.sum(axis=-1)) @ offsets**2

@@ -19,7 +19,7 @@ def decode_picture(file: BinaryIO, where: str, *, colour: bool = True) -> np.nda
         try:
             array = np.load(io.BytesIO(data), allow_pickle=False)
         except (ValueError, EOFError, OSError, MemoryError):  # the last of a header that lies
-            raise ValueError(f"{where} is no readable array") from None
+            raise ValueError(f"{where} is not a readable array") from None
         planes = array.shape[2:] or (1,)
         if array.dtype.kind not in "uif" or planes not in ((1,), (3,), (4,)) or not array.size:
             raise ValueError(f"{where} is an array {array.shape} of {array.dtype}, no picture")

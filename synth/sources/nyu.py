@@ -31,7 +31,7 @@ class NyuFile:
     """
 
     def __init__(self, file: BinaryIO) -> None:
-        """Open it. Raises ValueError if it is no such file, ModuleNotFoundError without h5py."""
+        """Open it. Raises ValueError if it is not such a file, ModuleNotFoundError without h5py."""
         try:
             import h5py
         except ModuleNotFoundError:
@@ -39,7 +39,7 @@ class NyuFile:
                 "NYU Depth v2 is read through h5py, which is not installed: "
                 "pip install 'k3dn[synth]'"
             ) from None
-        with _one_line(f"{_NAME}: is no readable HDF5 (MATLAB 7.3) file"):
+        with _one_line(f"{_NAME}: is not a readable HDF5 (MATLAB 7.3) file"):
             self._hdf5 = h5py.File(file, "r")
         # Left open over a file object written in Python, HDF5 would call it when Python is gone.
         weakref.finalize(self, self._hdf5.close)
@@ -95,7 +95,7 @@ class NyuFile:
     ) -> Scene:
         """Read one picture with its depth. size, rng: as for `synth.sources.fit.fit_scene`.
 
-        Raises ValueError, with the picture's number and the reason, on anything that is no scene.
+        Raises ValueError, with the picture's number and the reason, on what is not a scene.
         """
         where = self._where(number)
         scene_id = self.scene_id(number)

@@ -101,7 +101,7 @@ def read_frame(
     """Read one frame from two open files. size, rng: as for `synth.sources.fit.fit_scene`.
 
     Depth 0 is unknown: up to 5% is filled with the surface behind. Raises ValueError, with the
-    frame's name and the reason, on anything that is no scene; `synth.sources.rgbd.BadDepth` where
+    frame's name and the reason, on what is not a scene; `synth.sources.rgbd.BadDepth` where
     that is the depth's fault.
     """
     where = f"SYNTHIA-SF SEQ{frame.sequence} {frame.frame}"

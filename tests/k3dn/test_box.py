@@ -217,7 +217,7 @@ def test_nothing_is_installed_that_is_not_what_it_should_be(
     refused("box:nano comes with the package", name="nano")
     refused("not a valid name for weights", name="../mine")
     refused("whose code does not run", source=code)
-    refused("text.safetensors: it is no safetensors file", source=text)
+    refused("text.safetensors: it is not a safetensors file", source=text)
     refused(
         "nowhere.safetensors: no such file",
         source=tmp_path / "nowhere.safetensors",

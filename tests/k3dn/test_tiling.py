@@ -48,7 +48,7 @@ def test_feature_tiled_equals_whole(model, shape):
     ids=str,
 )
 def test_other_variants_and_readings_tiled_equal_whole(name, options, halo_px):
-    """One tile high and many wide; the width is no multiple of any grid."""
+    """One tile high and many wide; the width is not a multiple of any grid."""
     torch.manual_seed(0)
     sizes = {"width": 2, "disparity_width": 4, "disparity_channels": 8}
     if options.get("form") == "paper":

@@ -225,7 +225,7 @@ def test_killed_in_the_midst_of_a_write(tmp_path: Path) -> None:
         assert len(content) == 2_000_000
         assert len(set(content)) == 1
     root = locate(str(tmp_path))
-    assert root.list() == ["file"], "leftovers of killed writers are no files of ours"
+    assert root.list() == ["file"], "leftovers of killed writers are not files of ours"
     root.remove_leftovers(older_than_s=0)
     assert [p.name for p in tmp_path.iterdir()] == ["file"]
 

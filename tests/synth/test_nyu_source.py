@@ -174,7 +174,7 @@ def test_numbers_that_are_not_there_are_refused(nyu_file, number):
 
 @pytest.mark.parametrize("keep", [0, 100, 700, 3000, -200])
 def test_files_that_are_cut_off_are_refused(nyu_file, keep):
-    with pytest.raises(ValueError, match="no readable HDF5") as refused:
+    with pytest.raises(ValueError, match="not a readable HDF5") as refused:
         NyuFile(io.BytesIO(nyu_file().getvalue()[:keep]))
     assert len(str(refused.value).splitlines()) == 1
 

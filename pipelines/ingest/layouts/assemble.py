@@ -41,7 +41,7 @@ class Seen:
     placed: list[PlacedFile] = field(default_factory=list)
     left_out: list[Reject] = field(default_factory=list)
     strangers: list[str] = field(default_factory=list)
-    """Files that are no part of the layout."""
+    """Files that are not part of the layout."""
 
     @property
     def paths(self) -> set[str]:
@@ -54,7 +54,7 @@ class Seen:
 
 
 def place_files(files: Mapping[str, int], layout: Layout) -> Seen:
-    """Give each file its place; hidden ones and those that are no pictures are left out."""
+    """Give each file its place; hidden ones and those that are not pictures are left out."""
     seen = Seen()
     for path, size in sorted(files.items()):
         pure = PurePosixPath(path)

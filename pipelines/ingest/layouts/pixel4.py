@@ -1,7 +1,7 @@
 """CMU's Pixel 4 scenes (Xin et al., ICCV 2021): recognised, and not taken in.
 
 The views are raw: green alone, 14 bit, linear light, black level 1024; the truth is the middle of
-the view in another exposure, a pixel beside it. Such values are no sRGB pictures.
+the view in another exposure, a pixel beside it. Such values are not sRGB pictures.
 """
 
 import re
@@ -30,6 +30,6 @@ LAYOUT = Layout(
     form="001_left.png, 001_right.png, gt_all_in_focus_im/001_gt.png",
     place=place,
     refusal="its views are raw (green, 14 bit, linear light, black level 1024) and its truth is "
-    "the middle of them in another exposure: these are no sRGB pictures. Develop them to "
+    "the middle of them in another exposure: these are not sRGB pictures. Develop them to "
     "sRGB, cut to one size, in the layout left-right-sharp",
 )

@@ -45,7 +45,7 @@ class NyuReader:
         return (Source(role="image", file=f"{self.file.name}#{number}", sha256=digest),)
 
     def opened(self) -> "NyuFile":
-        """Open the file where it is not open yet. Raises ValueError if it is no such file."""
+        """Open the file where it is not open yet. Raises ValueError if it is not such a file."""
         from synth.sources.nyu import NyuFile
 
         if self._opened is None:

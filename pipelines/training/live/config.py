@@ -44,9 +44,9 @@ class LiveConfig:
         """Refuse impossible values. Raises ValueError that names the key."""
         for key in ("made", "places", "recolour"):
             if not 0.0 <= getattr(self, key) <= 1.0:
-                raise ValueError(f"live.{key} must be in [0, 1], not {getattr(self, key)}")
+                raise ValueError(f"live.{key} must be in [0, 1], got {getattr(self, key)}")
         if self.reuse < 1:
-            raise ValueError(f"live.reuse must be at least 1, not {self.reuse}")
+            raise ValueError(f"live.reuse must be at least 1, got {self.reuse}")
         for key in ("shot_noise", "read_noise", "gain"):
             if not 0.0 <= getattr(self, key) < 1.0:
-                raise ValueError(f"live.{key} must be in [0, 1), not {getattr(self, key)}")
+                raise ValueError(f"live.{key} must be in [0, 1), got {getattr(self, key)}")

@@ -70,7 +70,7 @@ def pack_bytes(pictures: Iterable[PackedScene]) -> bytes:
 
 
 def read_pack(data: bytes, *, where: str) -> Pack:
-    """Return what a pack holds. Raises UserError for what is no whole pack."""
+    """Return what a pack holds. Raises UserError for what is not a whole pack."""
     scenes: list[PackedScene] = []
     photographs: list[PackedScene] = []
     try:

@@ -84,7 +84,7 @@ def test_vertical_parallax_is_turned() -> None:
     [
         ("equal", "the views are equal"),
         ("sharp", "sharp already"),
-        ("stereo", "no dual-pixel pair: sharp detail is shifted by up to 9 px"),
+        ("stereo", "not a dual-pixel pair: sharp detail is shifted by up to 9 px"),
         ("cropped", "shifted by 3.0 px across the parallax"),
         ("scaled", r"differ in scale by (1.9|2.0|2.1)%"),
         ("dark", r"right view is 1.4\d times as bright"),

@@ -112,7 +112,7 @@ def test_a_weights_file_is_known_by_the_code_of_its_factory(
     source.write_text(offset_code.replace("self.number\n", "self.number / 2\n"))
     assert settle(str(path), "unused", model).identity != before.identity
     path.write_bytes(b"no safetensors")
-    with pytest.raises(UserError, match="no weights file of this project") as caught:
+    with pytest.raises(UserError, match="not a weights file of this project") as caught:
         settle(str(path), "unused")
     assert "\n" not in str(caught.value)
 

@@ -148,7 +148,7 @@ def test_the_global_store_of_mlflow_is_left_alone(register_offset) -> None:  # t
         ("models:/rising@champion", "has no alias 'champion'"),
         ("models:/rising/99", "has no version 99"),
         ("models:/nobody@champion", "no registered model 'nobody'"),
-        ("models:/rising", "is no model reference"),
+        ("models:/rising", "is not a model reference"),
         ("nothing.safetensors", "no model at"),
     ],
 )

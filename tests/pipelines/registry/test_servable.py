@@ -115,8 +115,8 @@ def test_over_http_a_pair_is_as_large_as_its_pngs(
         (np.full((16, 16, 3), -1), 16, "0 to 65535 with bits=16"),
         (np.full((16, 16, 3), True), 8, "integers or floats"),
         (np.zeros((16, 16)), 0, r"must be \(H, W, 3\)"),
-        (b"no picture", 0, "no PNG, TIFF or JPEG"),
-        (b"", 0, "no PNG, TIFF or JPEG"),
+        (b"no picture", 0, "not PNG, TIFF or JPEG"),
+        (b"", 0, "not PNG, TIFF or JPEG"),
         ("not base64!", 0, "picture in base64"),
     ],
 )

@@ -191,7 +191,7 @@ def test_a_refused_file_leaves_nothing_behind(small: Small, tmp_path: Path) -> N
     path = tmp_path / "w.safetensors"
     path.write_bytes(b"no weights")
     config = small(model="nano", network=OPTIONS, steps=1, start_from=str(path))
-    with pytest.raises(UserError, match="no weights file of this project"):
+    with pytest.raises(UserError, match="not a weights file of this project"):
         prepared(config)
     k3dn.save_weights(path, build_model("nano", OPTIONS), name="nano", options=OPTIONS)
     prepared(config)
