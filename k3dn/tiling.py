@@ -57,8 +57,8 @@ def deblur(
 ) -> Image:
     """Restore a dual-pixel pair, or a single picture with a model for that.
 
-    The model is prepared for it anew: who restores many pictures keeps a ``Restorer``, which says
-    more of the settings and of the errors.
+    The model is prepared for it each time: to restore many pictures, keep a ``Restorer``, which
+    says more of the settings and of the errors.
     """
     restorer = Restorer(model, precision=precision)
     return restorer(

@@ -209,7 +209,7 @@ def _network_of(metadata: Mapping[str, str]) -> tuple[str, dict[str, object]]:
     found = metadata.get("format")
     if found == _FORMER:
         raise ValueError(
-            "it is for the network before its disparity estimator was made anew, which this "
+            "it is for the network before its disparity estimator was redesigned, which this "
             "version cannot build; train again, or use the version that wrote it"
         )
     if found != FORMAT:

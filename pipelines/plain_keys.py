@@ -21,7 +21,7 @@ Config = TypeVar("Config")
 def read_keys(config_class: type[Config], words: Sequence[str]) -> Config:
     """Return a configuration from words such as ``lr=1e-4`` or ``live.made=0.3``.
 
-    Raises UserError for a word that is none, an unknown key and a value of another type or range.
+    Raises UserError for a word that is not KEY=VALUE, an unknown key and a value out of range.
     """
     given: dict[str, str] = {}
     for word in words:

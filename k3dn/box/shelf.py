@@ -167,7 +167,7 @@ def _put(
 def describe(path: Path, *, name: str, file: str, facts: Facts) -> Entry:
     """The entry of a weights file, which is read as ``load_weights`` reads it.
 
-    file: the name that it will have. Raises ValueError where it is none of a K3DN.
+    file: the name that it will have. Raises ValueError where it is not weights of a K3DN.
     """
     network = load_weights(path)
     stored = stored_network(path)

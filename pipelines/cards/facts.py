@@ -78,7 +78,7 @@ def known_of(reference: str, config: StepConfig) -> Known:
 
 
 def read_facts(location: Location) -> dict[str, Any]:
-    """A YAML or JSON file of facts as plain values. Raises UserError where it is none."""
+    """A YAML or JSON file of facts as plain values. Raises UserError where it is neither."""
     import yaml
 
     try:

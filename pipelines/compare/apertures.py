@@ -1,6 +1,6 @@
 """Apertures by formula, and their pictures on the pixel grid: what blurs are fitted with.
 
-Written anew, not taken from ``synth``: what measures the synthesiser must not share its errors.
+Not taken from ``synth``: what measures the synthesiser must not share its errors.
 An aperture is the light that a view takes from each place of it, x to the right and y down in units
 of the blur radius, for a point nearer than focus. A point's picture is that, scaled by the radius
 and put on pixels by a tent two pixels wide: the mean of a linearly interpolated picture.

@@ -26,7 +26,7 @@ _SMALLEST_PX = 0.25
 _STEP = 1.07
 
 _MOST_MOVES, _LEAST_MOVE_PX, _MOST_MOVE_PX = 3, 0.3, 2.0
-_CHUNK = 2  # patches at once: larger tensors are mapped anew each time, which costs more
+_CHUNK = 2  # patches at once: larger tensors are mapped again each time, which costs more
 
 
 @dataclass(frozen=True, slots=True)

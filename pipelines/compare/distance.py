@@ -31,7 +31,7 @@ def distance(first: Values, second: Values) -> float:
 def chance(first: Sequence[Values], second: Sequence[Values], seed: int) -> float:
     """Return which distance two sets of pairs of one kind would exceed one time in twenty.
 
-    first, second: the values of each pair. Pairs, not values, are dealt anew, as the patches of one
+    first, second: the values of each pair. Pairs, not values, are shuffled, as the patches of one
     picture are alike. NaN where there are fewer than four pairs.
     """
     pairs = [values for values in (*first, *second) if len(values)]

@@ -86,7 +86,7 @@ def run(config: DatasetsConfig) -> DatasetsResult:
         problems = [problem for version in found for problem in version.problems()]
         if problems:
             more = f" and {len(problems) - 1} more" if problems[1:] else ""
-            raise UserError(f"{problems[0]}{more}; make the version anew under another name")
+            raise UserError(f"{problems[0]}{more}; make the version again under another name")
     entries = [_entry(root, version, verified=config.verify) for version in found]
     return DatasetsResult(root=root.url, versions=entries, detailed=detailed, difference=compared)
 

@@ -48,7 +48,7 @@ def estimate(
     """Return the mean of values with its two-sided interval.
 
     scenes: which scene each value belongs to. Raises ValueError without values. Values that are
-    not finite give a mean and bounds that are none.
+    not finite give a mean and bounds that are NaN.
     """
     tail = (1 - confidence) / 2
     means, mean, count = _resampled_means(values, scenes, resamples)

@@ -6,7 +6,7 @@ from typing import Literal
 from pipelines.config import StepConfig
 
 INPUT_MODEL = "input"
-"""The model that is none: the mean of the two views."""
+"""In place of a model: the mean of the two views."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

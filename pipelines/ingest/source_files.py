@@ -1,4 +1,4 @@
-"""The files of a source: a folder or a bucket. Picklable; a task opens it anew."""
+"""The files of a source: a folder or a bucket. Picklable; each task opens it again."""
 
 import hashlib
 from dataclasses import dataclass

@@ -77,7 +77,7 @@ class SummaryConfig(StepConfig):
     """``k3dn summary``: a network's layers, parameters and multiply-adds."""
 
     EXTRA_KEYS: ClassVar[str] = "network"
-    """Keys that are none of the step's go into this field."""
+    """Keys that are not the step's own go into this field."""
 
     model: str = "nano"
     """nano, tiny, lightweight, large, or package.module:factory."""

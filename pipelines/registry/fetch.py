@@ -61,8 +61,8 @@ def fetched(url: str) -> Iterator[Path]:
 def beside(url: str) -> Beside:
     """The digest and the entry beside a weights file: ``NAME.json``, else ``FILE.sha256``.
 
-    Raises UserError for a sidecar that is none, and for one over plain HTTP, where whoever changes
-    the file changes it too.
+    Raises UserError for a sidecar it cannot read, and for one over plain HTTP, where whoever
+    changes the file changes it too.
     """
     text = _small(url.removesuffix(_SUFFIX) + ".json") if url.endswith(_SUFFIX) else None
     if text is not None:

@@ -50,7 +50,7 @@ def run(config: RegisterConfig) -> RegisterResult:
 
     tracking_uri = resolve_tracking_uri(config)
     label = settle(config.model, tracking_uri).label
-    load_network(config.model, tracking_uri)  # a file that is none must not become a version
+    load_network(config.model, tracking_uri)  # what is not weights must not become a version
     ensure_store(tracking_uri)
     with local_weights(config.model) as path:
         with safe_open(str(path), framework="np") as file:

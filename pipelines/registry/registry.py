@@ -213,7 +213,7 @@ def resolve(reference: str, tracking_uri: str) -> ModelVersion:
 
 
 def logged_model_id(name: str, version: str, tracking_uri: str) -> str | None:
-    """Return the id of the logged model that a version is; None where it is none.
+    """Return the id of the logged model that a version is; None where it is not one.
 
     A store of MLflow 3 keeps it in the version's source alone.
     """

@@ -18,7 +18,7 @@ _SMALL_PX = 480
 
 
 def render_page(data: PageData) -> str:
-    """Return the page as one HTML text. Raises ValueError for pictures that are none."""
+    """Return the page as one HTML text. Raises ValueError for what is not a picture."""
     sections = [
         ("held-out", "Pairs it has never seen", _pairs(data.held_out)),
         ("real", "From a real camera", _pairs(data.real)),

@@ -29,7 +29,7 @@ DIVERGING_CSS = (
 
 
 def to_bytes(picture: Picture) -> NDArray[np.uint8]:
-    """Return a picture as 8 bit; raises ValueError when it is none."""
+    """Return a picture as 8 bit; raises ValueError when it is not one."""
     picture = np.asarray(picture)
     if picture.ndim != 3 or picture.shape[2] != 3:
         raise ValueError(f"a picture must be (H, W, 3), got {picture.shape}")

@@ -48,7 +48,7 @@ class BareConfig(TrainConfig):
     grad_clip: float = GRAD_CLIP
     """Largest norm of the gradient; 0 does not clip."""
     ema: float = EMA
-    """Decay of the moving average of the weights, which is then what is kept; 0 has none."""
+    """Decay of the moving average of the weights; where it is above 0, the average is kept."""
     lambda_1: float = 0.0
     """Weight of the reblurring loss (Eq. 18)."""
     recolour: float = RECOLOUR
@@ -113,7 +113,7 @@ def train_here(
 def train_stages(config: TrainConfig, stages: list[str], *, threads: int | None) -> Location:
     """Train stage after stage, and return the best weights of all. Run again, it goes on.
 
-    stages: as ``BareConfig`` says. Raises UserError for one that is none, and as ``train_here``.
+    stages: as ``BareConfig`` says. Raises UserError for one it cannot read, and as ``train_here``.
     """
     if config.name is None:
         raise UserError("stages are runs NAME-1, NAME-2 and so on: give a name=NAME")

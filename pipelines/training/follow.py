@@ -35,7 +35,7 @@ def shown_progress(run: Location, steps: int | None) -> Iterator[None]:
 class _Follower:
     def __init__(self, run: Location, steps: int | None) -> None:
         self._run, self._of = run, "" if steps is None else f" of {steps}"
-        self._seen_ms = int(time.time() * 1000)  # rows of earlier attempts are no news
+        self._seen_ms = int(time.time() * 1000)  # rows of earlier attempts are old
         self._step = 0
         self._starts = 0
         self._told_s = time.monotonic()

@@ -13,7 +13,7 @@ from pipelines.training.plan import RunPlan
 
 GIL_SWITCH_S = 1e-4
 """Ray Data plans its reading in a thread of this process, and each of the network's some thousand
-operations takes the interpreter's lock anew: with Python's 5 ms it mostly waited for it."""
+operations takes the interpreter's lock again: with Python's 5 ms it mostly waited for it."""
 
 
 def train_worker(config: dict[str, Any]) -> None:

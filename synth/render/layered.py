@@ -102,7 +102,7 @@ def _compose_over(
     views = np.zeros((2, 3, *size), dtype=np.float32)
     passing = np.ones((2, *size), dtype=np.float32)
     lit = np.ones(cells_of(size), dtype=bool)
-    # Written anew for each layer: fresh memory costs more than the blur itself.
+    # Allocated once, written again for each layer: fresh memory costs more than the blur itself.
     blurred, known = np.zeros((2, 4, *size), np.float32), np.zeros((2, 1, *size), np.float32)
     around = pad // CELL + 2  # as far as any kernel reaches, and some known pixels more
     nearer: np.ndarray | None = None

@@ -283,8 +283,14 @@ def test_what_is_no_file_is_said(tmp_path: Path) -> None:
         ("format 'k3dn-weights-3'", "its format is 'k3dn-weights-3', expected 'k3dn-weights-2'"),
         ("os:system", "whose code does not run because a file names it; .* factory=os:system"),
         ('options {"width": 1, "width', "its options are not JSON: 'width' appears twice"),
-        ("cut after 100", r"not a whole safetensors file \(.*\); it may have been cut, copy it again"),
-        ("more behind", r"not a whole safetensors file \(.*\); it may have been cut, copy it again"),
+        (
+            "cut after 100",
+            r"not a whole safetensors file \(.*\); it may have been cut, copy it again",
+        ),
+        (
+            "more behind",
+            r"not a whole safetensors file \(.*\); it may have been cut, copy it again",
+        ),
         (f"header of {2**63}", f"its header has {2**63} bytes; at most 2097152 are read"),
     ],
 )

@@ -168,7 +168,7 @@ class _Found:
             if held is not None and held[0] != split:
                 if not scene_id.isdigit() or held[1] == sizes:
                     reason = f"the same scene stands in the {held[0]} split"
-                else:  # numbering that begins anew in each split, and other pictures
+                else:  # numbering that restarts in each split, and other pictures
                     pair_id = scene_id = f"{split}/{key}"
         if reason is not None or left is None or right is None:
             self.reject(key, split, path, reason or "missing view")
