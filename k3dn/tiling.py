@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from k3dn.equal_views import keep_equal
 from k3dn.inference import (
     DEFAULT_HALO_PX,
     DEFAULT_MEMORY_MIB,
@@ -230,6 +231,8 @@ class Restorer:
         tiles = [_to_tensor(view[covered], peak, device, dtype) for view in views]
         tiles = [shrink(tile, factor) for tile in tiles]
         restored = self._answered(tiles, passes)
+        if len(tiles) == 2 and as_k3dn(self._network) is not None:
+            restored = keep_equal(restored, *tiles)
         if smaller is not None or factor > 1:
             mean = torch.stack(tiles).mean(dim=0)
             if smaller is not None:

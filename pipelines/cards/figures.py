@@ -18,7 +18,7 @@ _T = (
 )
 _NORMAL = 1.96
 _SWAPPED = " swapped"
-_UNCHANGED = ("sharp", "one view twice")
+_UNCHANGED = ("sharp",)
 """Sets of tests/benchmarks/real_pictures.py that shall come back as they are."""
 
 
