@@ -6,9 +6,7 @@ from ray.tune.integration.ray_train import TuneReportCallback
 
 from pipelines.environment import prepare_environment
 from pipelines.training.config import TrainConfig
-from pipelines.training.loop import read_outcome
-from pipelines.training.plan import plan_run
-from pipelines.training.train import build_trainer
+from pipelines.training.train import train_with_callbacks
 
 RUNG = "rung_step"
 """What ASHA counts. The last validation has none: a trial that came so far ends by itself, or
@@ -40,7 +38,6 @@ def run_trial(config: TrainConfig, metric: str) -> None:
     Raises RuntimeError where the network diverged; Ray Tune then marks the trial as failed.
     """
     prepare_environment()
-    build_trainer(config, [ValidationReports(metric, config.steps)]).fit()
-    outcome = read_outcome(plan_run(config).folder)
+    outcome = train_with_callbacks(config, [ValidationReports(metric, config.steps)])
     if outcome is not None and outcome.status == "diverged":
         raise RuntimeError(f"the loss is not finite after step {outcome.step}: it diverged")

@@ -114,8 +114,11 @@ class TrainConfig(StepConfig):
     run, or be left out. Its pairs are written to the run's folder, below nan."""
     stop_grace_s: float = aside(50.0)
     """Seconds that a stop (Ctrl-C, SIGTERM, ray job stop) waits for a checkpoint at most."""
+    patience_s: float = aside(600.0)
+    """Seconds that the storage may be away: until then a checkpoint that cannot be written is a
+    warning; then the run ends."""
     max_failures: int = aside(3)
-    """How often dead workers are started again before the run fails."""
+    """How often dead workers are started again without a new checkpoint in between; -1: always."""
     register: str | None = aside("k3dn")
     """Name of the registered model that becomes a new version; None registers nothing."""
 
@@ -141,7 +144,7 @@ class TrainConfig(StepConfig):
         for key, lowest in at_least.items():
             if not getattr(self, key) >= lowest:  # nor is NaN
                 raise ValueError(f"{key} must be at least {lowest}, not {getattr(self, key)}")
-        for key in ("lr", "cpus_per_worker", "cpus_per_reader", "stop_grace_s"):
+        for key in ("lr", "cpus_per_worker", "cpus_per_reader", "stop_grace_s", "patience_s"):
             if not getattr(self, key) > 0:
                 raise ValueError(f"{key} must be greater than 0, not {getattr(self, key)}")
         for key in ("lambda_1", "disparity_loss"):

@@ -26,8 +26,9 @@ from pipelines.training.batch import Batch, BatchSource
 from pipelines.training.checkpoint import complete_steps, load_checkpoint
 from pipelines.training.config import TrainConfig
 from pipelines.training.context import ProcessContext
+from pipelines.training.keeper import WEIGHTS
 from pipelines.training.loader import local_batches
-from pipelines.training.loop import WEIGHTS, fit
+from pipelines.training.loop import fit
 from pipelines.training.plan import RunPlan, plan_run
 from pipelines.training.record import read_rows, read_samples
 from pipelines.training.train import run

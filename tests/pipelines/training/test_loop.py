@@ -13,9 +13,10 @@ from pipelines.dataset.version import open_version
 from pipelines.training.batch import Batch, as_float
 from pipelines.training.config import TrainConfig
 from pipelines.training.context import ProcessContext
+from pipelines.training.keeper import BEST, OUTCOME, WEIGHTS, read_best
 from pipelines.training.learner import Learner, as_values, learning_rate
 from pipelines.training.loader import local_batches
-from pipelines.training.loop import BEST, OUTCOME, WEIGHTS, Outcome, fit, read_best, read_outcome
+from pipelines.training.loop import Outcome, fit, read_outcome
 from pipelines.training.plan import RunPlan, plan_run
 from pipelines.training.record import read_rows, read_samples
 from pipelines.training.validation import Held, Validation, held_out
@@ -167,7 +168,7 @@ def test_the_best_weights_so_far_are_kept_however_often_it_is_killed(small: Smal
         kept = plan.folder.child(BEST).local_path()
         assert kept is not None
         network = k3dn.load_weights(kept, plan.config.model)
-        again = Validation(plan, ProcessContext()).measure(network, 0)
+        again, _ = Validation(plan, ProcessContext()).measure(network)
         assert again["val_psnr"] == pytest.approx(best["val_psnr"], abs=1e-9)
 
 

@@ -20,9 +20,10 @@ from pipelines.storage import Location, locate
 from pipelines.training.checkpoint import complete_steps
 from pipelines.training.config import TrainConfig
 from pipelines.training.context import ProcessContext
+from pipelines.training.keeper import OUTCOME, WEIGHTS
 from pipelines.training.learner import Learner, as_values
 from pipelines.training.loader import Batch, local_batches
-from pipelines.training.loop import OUTCOME, WEIGHTS, fit
+from pipelines.training.loop import fit
 from pipelines.training.order import rank_slice
 from pipelines.training.plan import plan_run
 from pipelines.training.record import read_rows, read_samples

@@ -215,7 +215,7 @@ def test_an_outage_delays_the_records_and_nothing_else(
 def test_records_of_a_trained_run_are_sent_by_the_same_command(
     uri: str, small: Callable[..., TrainConfig]
 ) -> None:
-    config = small(tracking_uri=uri, register=None)
+    config = small(tracking_uri=uri, register=None, patience_s=1e-3)
     plan = plan_run(config)
     fit(plan, ProcessContext(), local_batches)
     with refusing("metrics", uri), pytest.raises(UserError, match="nothing is lost: the same"):
