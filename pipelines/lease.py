@@ -85,7 +85,7 @@ def lease(location: Location, *, work: str, wait: bool = False) -> Iterator[int]
     finally:
         done.set()
         renewal.join()
-        with suppress(OSError):  # it runs out by itself
+        with suppress(Exception):  # the storage is away: it runs out by itself
             if holds(location, number):  # the number stays: the next one is higher
                 _write(location, number, replace(_holder(token), expires_s=0.0))
 
@@ -137,7 +137,7 @@ def _renew(location: Location, number: int, token: str, done: threading.Event) -
             if not holds(location, number):
                 return
             _write(location, number, _holder(token))
-        except OSError:  # it lasts for several renewals: the next one may succeed
+        except Exception:  # it lasts for several renewals: the next one may succeed
             continue
 
 

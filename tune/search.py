@@ -145,16 +145,14 @@ def _search(plan: SearchPlan, due: list[int]) -> dict[int, TrialRecord]:
     return watch.records
 
 
-def _trials_at_a_time(train: TrainConfig) -> int:
+def _trials_at_a_time(train: TrainConfig, layout: "Layout") -> int:
     """How many trials the cluster holds, workers and readers counted. At least one."""
     import ray
 
-    from pipelines.training.room import wants_gpu
-
     of_worker = train.cpus_per_worker + train.readers_per_worker * train.cpus_per_reader
-    of_trial = TRIAL_CPUS + train.num_workers * of_worker
+    of_trial = TRIAL_CPUS + layout.workers * of_worker
     resources = ray.cluster_resources()
     room = math.floor(resources.get("CPU", 0.0) / of_trial)
-    if wants_gpu(train):
-        room = min(room, math.floor(resources.get("GPU", 0.0) / train.num_workers))
+    if layout.use_gpu:
+        room = min(room, math.floor(resources.get("GPU", 0.0) / layout.workers))
     return max(1, room)

@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
-from pipelines.failures import EXIT_UNAVAILABLE, explain_failure, one_line
+from pipelines.failures import EXIT_UNAVAILABLE, explain_failure, one_line, unwrap
 from pipelines.progress import say
 from pipelines.retry import pauses_s
 from pipelines.storage import Location
@@ -74,7 +74,7 @@ def train_with_restarts(
             away = explain_failure(error).exit_code == EXIT_UNAVAILABLE
             if is_final(error) or not budget.allows(step, away=away, now_s=time.monotonic()):
                 raise
-            reason = mendable_reason(error) or one_line(str(error))
+            reason = mendable_reason(error) or one_line(str([*unwrap(error)][-1]))
             say(f"train: the workers of run {plan.name} failed ({reason[:200]}); starting again")
             time.sleep(next(pauses))
             before_restart()

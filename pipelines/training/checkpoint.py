@@ -122,7 +122,7 @@ def _prune(run: Location) -> None:
                     if _number_in(file) is not None:  # first, so that no half one looks whole
                         folder.child(name, file).delete()
                 folder.child(name).delete()
-    except OSError as error:
+    except Exception as error:  # OSError, or what a storage's client raises
         log.warning("old checkpoints at %s stay: %s", folder, error)
 
 

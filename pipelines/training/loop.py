@@ -221,7 +221,7 @@ class _Fit:
         torch.save(found, buffer)
         try:
             folder.child(name).write_bytes(buffer.getvalue())
-        except OSError as error:
+        except Exception as error:  # OSError, or what a storage's client raises
             log.warning("what step %d came from cannot be kept: %s", made.step, error)
 
     def _log(self) -> None:

@@ -185,7 +185,7 @@ def _trainer(plan: RunPlan, owner: int, callbacks: Sequence[Any]) -> "TorchTrain
     from ray.train import FailureConfig, RunConfig, ScalingConfig
     from ray.train.torch import TorchConfig, TorchTrainer
 
-    from pipelines.training.room import check_room, wants_gpu
+    from pipelines.training.room import check_room, layout_of
     from pipelines.training.worker import train_worker
 
     class Trainer(TorchTrainer):
@@ -193,15 +193,16 @@ def _trainer(plan: RunPlan, owner: int, callbacks: Sequence[Any]) -> "TorchTrain
             """Leave Ctrl-C to Python: Ray's own would end the process with 0, half trained."""
 
     config = plan.config
-    use_gpu = wants_gpu(config)
-    check_room(config)
+    layout = layout_of(config)
+    use_gpu = layout.use_gpu
+    check_room(config, layout.workers)
     resources = {"CPU": config.cpus_per_worker} | ({"GPU": 1.0} if use_gpu else {})
     return Trainer(
         train_worker,
         train_loop_config={"plan": plan, "owner": owner},
         torch_config=TorchConfig(backend="nccl" if use_gpu else "gloo"),
         scaling_config=ScalingConfig(
-            num_workers=config.num_workers, use_gpu=use_gpu, resources_per_worker=resources
+            num_workers=layout.workers, use_gpu=use_gpu, resources_per_worker=resources
         ),
         run_config=RunConfig(
             name="ray",

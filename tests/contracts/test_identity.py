@@ -126,6 +126,9 @@ TRAIN = {
     "lr": Changed(1e-3),
     "weight_decay": Changed(0.1),
     "warmup_steps": Changed(2),
+    "schedule": Changed("constant"),
+    "step_at": Changed([0.25], lambda _: {"schedule": "step"}),
+    "step_factor": Changed(0.5, lambda _: {"schedule": "step"}),
     "lambda_1": Changed(0.3),
     "deblur_loss": Changed("l1"),
     "reblur_loss": Changed("l1"),
@@ -163,6 +166,7 @@ TRAIN = {
     "max_val_pairs": Changed(1),
     "stop_grace_s": Changed(1.0),
     "max_failures": Changed(0),
+    "patience_s": Changed(1.0),
     "register": Changed(None),
 }
 TUNE = {
@@ -187,6 +191,7 @@ ASIDE = {
         *PLACE, "name", "num_workers", "cpus_per_worker", "readers_per_worker", "cpus_per_reader",
         "threads_per_worker", "use_gpu", "channels_last", "compile", "accumulate", "log_every",
         "checkpoint_every", "val_every", "max_val_pairs", "stop_grace_s", "max_failures",
+        "patience_s",
         "register", "pair_workers", "pair_device", "tf32", "val_precision", "on_nan",
     },
     "tune": {*PLACE, "name", "max_concurrent"},

@@ -129,6 +129,21 @@ def test_the_rate_rises_and_falls() -> None:
     assert rates[4:] == sorted(rates[4:], reverse=True)
 
 
+def test_the_schedules() -> None:
+    """Of ten steps, two of which rise."""
+    constant, step = (
+        [learning_rate(n, TrainConfig(lr=1.0, warmup_steps=2, steps=10, **keys)) for n in range(10)]  # type: ignore[arg-type]
+        for keys in (
+            {"schedule": "constant"},
+            {"schedule": "step", "step_at": [0.5, 0.8], "step_factor": 0.5},
+        )
+    )
+    assert constant == [0.5] + [1.0] * 9
+    assert step == [0.5, 1.0, 1.0, 1.0, 1.0, 0.5, 0.5, 0.5, 0.25, 0.25]
+    by_clock = TrainConfig(lr=1.0, warmup_steps=0, seconds=60.0, schedule="step", step_at=[0.5])
+    assert [learning_rate(7, by_clock, share) for share in (0.49, 0.51)] == [1.0, 0.1]
+
+
 def test_validation_is_the_mean_over_whole_pictures(small: Small) -> None:
     config = small(steps=8, max_val_pairs=3)
     plan = plan_run(config)

@@ -15,7 +15,7 @@ from pipelines.training.context import ProcessContext
 from pipelines.training.loader import local_batches
 from pipelines.training.loop import fit
 from pipelines.training.plan import plan_run
-from pipelines.training.record import read_samples
+from pipelines.training.record import read_rows, read_samples
 from pipelines.training.writer import BackgroundWriter
 from tests.pipelines.training.same import assert_same_weights
 
@@ -139,6 +139,59 @@ def test_a_run_goes_on_while_its_storage_is_away_and_loses_nothing(
     assert complete_steps(plan.folder)[0] == 14
     assert read_samples(plan.folder) == read_samples(alone.folder)
     assert_same_weights(plan.folder, alone.folder)
+
+
+def test_no_step_waits_for_the_storage(
+    small: Callable[..., TrainConfig], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing of checkpoint, best weights, pictures and record is written before step 9 begins."""
+    plan = plan_run(small(checkpoint_every=5, val_every=5))
+    begun = threading.Event()
+    write = Location.write_bytes
+
+    def write_late(self: Location, data: bytes) -> None:
+        if "/_runs/" in self.url:
+            assert begun.wait(60), f"a step waits for {self.url}"
+        write(self, data)
+
+    def batches(*job):  # type: ignore[no-untyped-def]
+        for number, batch in enumerate(local_batches(*job)):
+            if number == 9:
+                begun.set()
+            yield batch
+
+    monkeypatch.setattr(Location, "write_bytes", write_late)
+    fit(plan, ProcessContext(), batches)
+    assert complete_steps(plan.folder) == [14, 10]
+    rows = [row for row in read_rows(plan.folder) if "loss" in row]
+    assert [row["step"] for row in rows] == [2, 4, 6, 8, 10, 12, 14]
+
+
+def test_waiting_for_the_storage_is_told(
+    small: Callable[..., TrainConfig], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two checkpoints cannot be on their way at once: the second waits, and the record says so."""
+    plan = plan_run(small(steps=4, checkpoint_every=1, log_every=4, max_val_pairs=0))
+    write, submit = Location.write_bytes, BackgroundWriter.submit
+    submitted: list[str] = []
+    second = threading.Event()
+
+    def submit_and_tell(self: BackgroundWriter, kind: str, job: Callable[[], None]) -> None:
+        submitted.append(kind)
+        if len(submitted) == 2:
+            second.set()
+        submit(self, kind, job)
+
+    def write_first_with_the_second(self: Location, data: bytes) -> None:
+        if "/checkpoints/" in self.url:
+            assert second.wait(60)
+        write(self, data)
+
+    monkeypatch.setattr(BackgroundWriter, "submit", submit_and_tell)
+    monkeypatch.setattr(Location, "write_bytes", write_first_with_the_second)
+    fit(plan, ProcessContext(), local_batches)
+    (row,) = [row for row in read_rows(plan.folder) if "loss" in row]
+    assert 0 < row["waiting_for_storage"] < 1 - row["waiting_for_data"]
 
 
 def test_a_run_whose_storage_stays_away_ends(
