@@ -77,6 +77,19 @@ class NormalisedNetwork(TinyNetwork):
         return super().forward(left, right) + 0.1 * self.norm(left)
 
 
+class SlowNetwork(TinyNetwork):
+    """Takes its time in training, so that there are moments in which to kill it."""
+
+    def forward(self, left: Tensor, right: Tensor) -> Tensor:
+        if self.training:
+            time.sleep(0.1)
+        return super().forward(left, right)
+
+
+def slow() -> nn.Module:
+    return SlowNetwork()
+
+
 def normalised() -> nn.Module:
     return NormalisedNetwork().double()
 
