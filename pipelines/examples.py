@@ -115,13 +115,14 @@ GROUPS: Mapping[str, Mapping[str, tuple[str, ...]]] = MappingProxyType(
             "Data": ("patch", "exchange_views", "recolour", "same_views", "noise", "seed"),
             "Network": ("network", "train_only", "precision"),
             "Optimisation": (
-                *("warmup_steps", "weight_decay", "grad_clip", "ema", "lambda_1", "deblur_loss"),
-                *("reblur_loss", "reblur_every", "disparity_loss", "accumulate", "compile"),
-                "channels_last",
+                *("warmup_steps", "schedule", "step_at", "step_factor", "weight_decay"),
+                *("grad_clip", "ema", "lambda_1", "deblur_loss", "reblur_loss", "reblur_every"),
+                *("disparity_loss", "accumulate", "compile", "channels_last"),
             ),
             "Cluster": (
                 *("num_workers", "use_gpu", "cpus_per_worker", "threads_per_worker"),
-                *("readers_per_worker", "cpus_per_reader", "max_failures", "stop_grace_s"),
+                *("readers_per_worker", "cpus_per_reader", "max_failures", "patience_s"),
+                "stop_grace_s",
             ),
             "Records": ("log_every", "checkpoint_every", "val_every", "max_val_pairs", "register"),
         },

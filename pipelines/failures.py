@@ -78,7 +78,7 @@ def explain_failure(error: BaseException) -> Failure:
         if isinstance(inner, _NOT_WRITABLE) and inner.filename:
             reason = (inner.strerror or type(inner).__name__).lower()
             return Failure(f"cannot use {inner.filename}: {reason}; check the path", EXIT_USER)
-    away = next((inner for inner in chain if _is_service_away(inner)), None)
+    away = next((inner for inner in chain if is_service_away(inner)), None)
     if away is not None:
         text = one_line(str(away)) or type(away).__name__
         return Failure(
@@ -119,7 +119,7 @@ def _is_full_disk(error: BaseException) -> bool:
     return any(text in str(error) for text in _FULL_DISK_TEXTS)
 
 
-def _is_service_away(error: BaseException) -> bool:
+def is_service_away(error: BaseException) -> bool:
     """A connection that was refused, lost or timed out, as Python and the storages' clients say."""
     if isinstance(error, ConnectionError | TimeoutError):
         return not _is_ray_wrapper(error)  # Ray's own say that a worker or an object is late

@@ -1,5 +1,6 @@
 """Storage behind URLs: a folder, ``s3://``, ``gs://``, ``memory://``, through fsspec.
 
+Calls that may be made twice are tried again where the service is away for a moment.
 Whatever is written appears whole or not at all: a temporary file and a rename in a folder, one
 PUT on an object store. Nothing here lists a folder to find out whether something is complete.
 
@@ -24,6 +25,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, cast
 
 from pipelines.errors import UnavailableError, UserError
+from pipelines.retry import retried
 
 _LOCAL_SCHEMES = ("", "file", "local")
 _CHUNK_BYTES = 1 << 20
@@ -67,6 +69,7 @@ class Location:
             return None
         return Path(self.url.partition("://")[2] if "://" in self.url else self.url)
 
+    @retried
     def exists(self) -> bool:
         """Tell whether a file or folder is there."""
         path = self.local_path()
@@ -75,6 +78,7 @@ class Location:
         fs, remote = self._filesystem()
         return bool(fs.exists(remote))
 
+    @retried
     def size(self) -> int:
         """Return the size in bytes. Raises FileNotFoundError."""
         path = self.local_path()
@@ -83,6 +87,7 @@ class Location:
         fs, remote = self._filesystem()
         return int(fs.info(remote)["size"])
 
+    @retried
     def read_bytes(self) -> bytes:
         """Return the whole content. Raises FileNotFoundError."""
         path = self.local_path()
@@ -112,6 +117,7 @@ class Location:
                 digest.update(chunk)
         return digest.hexdigest()
 
+    @retried
     def write_bytes(self, data: bytes) -> None:
         """Write the whole content, atomically; replaces what was there.
 
@@ -174,6 +180,7 @@ class Location:
                 f"{path} cannot be written: {folder}: {reason}; name a file in another folder"
             ) from error
 
+    @retried
     def delete(self) -> None:
         """Delete the file, or the folder with all in it. No error where there is none."""
         path = self.local_path()
@@ -190,6 +197,7 @@ class Location:
         except FileNotFoundError:
             return
 
+    @retried
     def list(self) -> list[str]:
         """Return the names directly below, sorted; empty where there is no such folder."""
         path = self.local_path()

@@ -8,6 +8,7 @@ this process or by the next one that runs the same command.
 import logging
 import os
 import sqlite3
+import tempfile
 import threading
 import urllib.error
 import urllib.request
@@ -20,8 +21,9 @@ from pipelines.config import StepConfig
 from pipelines.environment import prepare_environment
 from pipelines.errors import UnavailableError, UserError
 from pipelines.failures import one_line
+from pipelines.progress import say
 from pipelines.ray_job import is_ray_job, refuse_lost_store
-from pipelines.storage import locate
+from pipelines.storage import Location, locate
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -112,7 +114,7 @@ def ensure_experiment(tracking_uri: str, name: str = EXPERIMENT) -> str:
 class Tracker:
     """One run in MLflow, found by its key: the same key is the same run in every process.
 
-    After ``open`` nothing here raises but ``finish``.
+    After ``open`` or ``open_when_there`` nothing here raises but ``open_now`` and ``finish``.
     """
 
     def __init__(
@@ -122,22 +124,67 @@ class Tracker:
         key: str,
         name: str,
         rows_since: Callable[[int], Sequence[Row]] = lambda step: (),
+        pictures: Location | None = None,
         experiment: str = EXPERIMENT,
     ) -> None:
         """rows_since: gives the rows of the run's record from a step on, each with ``step``,
         ``time_ms`` and numbers by name. ``follow`` and ``finish`` send them, so a process that
         finds the run trained already sends what the one before it could not.
+        pictures: a folder whose files are sent, too, as they come.
         """
         self._uri, self._key, self._name = tracking_uri, key, name
         self._experiment = experiment
         self._rows_since = rows_since
+        self._pictures = pictures
+        self._sent_pictures: set[str] = set()
+        self._opening: Callable[[], None] = lambda: None
+        self._lock = threading.Lock()  # of opening, which two threads may try
         self._client: MlflowClient | None = None
         self._sent_step = -1
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
         self._monitor: Any = None
+        self._monitored = False
         self._away = False
         self.run_id = ""
+        """The run in MLflow; empty as long as MLflow has not answered."""
+
+    def open_when_there(
+        self,
+        *,
+        parameters: Mapping[str, object],
+        tags: Mapping[str, str],
+        datasets: Sequence[tuple[str, str, str]] = (),
+    ) -> None:
+        """As ``open``, but where the store is away the thread of ``follow`` tries again."""
+        self._opening = lambda: self._open(parameters, tags, datasets)
+        try:
+            self.open_now()
+        except UserError as error:
+            say(f"{error}; until it is back, what run {self._name} measures waits in its folder")
+
+    def open_now(self) -> None:
+        """Open the run where it is not open yet. Raises UnavailableError where that fails."""
+        with self._lock:
+            if self.run_id:
+                return
+            ensure_store(self._uri)
+            with self.told_when_away():
+                self._opening()
+
+    @contextmanager
+    def told_when_away(self) -> "Iterator[None]":
+        """Raise UnavailableError in place of what MLflow, or its network, raises in the block."""
+        try:
+            yield
+        except UserError:
+            raise
+        except Exception as error:
+            self._away = True
+            raise UnavailableError(
+                f"{_does_not_answer(self._uri, error)}; nothing is lost: the same command sends "
+                "the records when the store is back"
+            ) from error
 
     def open(
         self,
@@ -169,7 +216,7 @@ class Tracker:
         from mlflow import MlflowClient
         from mlflow.entities import Param
 
-        self._client = client = MlflowClient(tracking_uri=self._uri, registry_uri=self._uri)
+        client = MlflowClient(tracking_uri=self._uri, registry_uri=self._uri)
         experiment = ensure_experiment(self._uri, self._experiment)
         found = client.search_runs([experiment], f"tags.`k3dn.run` = '{self._key}'")
         if found:
@@ -179,26 +226,31 @@ class Tracker:
             run = client.create_run(
                 experiment, run_name=self._name, tags={**tags, "k3dn.run": self._key}
             )
-        self.run_id = run.info.run_id
+        run_id = run.info.run_id
         self._sent_step = max(
             (m.step for m in run.data._metric_objs if not m.key.startswith("system/")), default=-1
         )
         # A process that died in between may have left the run without them.
         missing = {k: v for k, v in parameters.items() if k not in run.data.params}
-        client.log_batch(self.run_id, params=[Param(k, str(v)[:6000]) for k, v in missing.items()])
+        client.log_batch(run_id, params=[Param(k, str(v)[:6000]) for k, v in missing.items()])
         if datasets and not (run.inputs and run.inputs.dataset_inputs):
-            client.log_inputs(self.run_id, [dataset_input(*dataset) for dataset in datasets])
+            client.log_inputs(run_id, [dataset_input(*dataset) for dataset in datasets])
+        if self._pictures is not None:
+            there = client.list_artifacts(run_id, self._pictures.name)
+            self._sent_pictures = {Path(file.path).name for file in there}
+        self._client, self.run_id = client, run_id
 
     def follow(self) -> None:
         """Send metrics as they come, and those of this machine, until ``finish`` or ``stop``."""
         self._thread = threading.Thread(target=self._send_on, name="k3dn-tracker", daemon=True)
         self._thread.start()
-        self._start_system_metrics()
 
     def stop(self, status: str = "FAILED") -> None:
         """End the thread and mark the run, without raising and without waiting long."""
         self._end_threads()
-        if self._away or self._client is None:  # known to be away: waiting again helps nobody
+        if (
+            self._away or self._client is None
+        ):  # not opened, or known to be away: waiting again helps nobody
             return
         try:
             self._client.set_terminated(self.run_id, status)
@@ -208,25 +260,23 @@ class Tracker:
     def finish(self, *, artifacts: Sequence[tuple[Path, str]], tags: Mapping[str, str]) -> None:
         """Send what is left and close the run. Raises UserError where the store is away."""
         self._end_threads()
-        try:
-            assert self._client is not None
+        with self.told_when_away():
             self._send()
+            assert self._client is not None
             for path, folder in artifacts:
                 self._client.log_artifact(self.run_id, str(path), folder or None)
             for name, value in tags.items():
                 self._client.set_tag(self.run_id, name, value)
             self._client.set_terminated(self.run_id, "FINISHED")
-        except Exception as error:
-            self._away = True
-            raise UnavailableError(
-                f"{_does_not_answer(self._uri, error)}; nothing is lost: the same command sends "
-                "the records when the store is back"
-            ) from error
+        self._away = False
 
     def _send_on(self) -> None:
         told = False
         while not self._stop.wait(_EVERY_S):
             try:
+                self.open_now()
+                if not self._monitored:
+                    self._start_system_metrics()
                 self._send()
             except Exception as error:
                 if not told:
@@ -239,6 +289,7 @@ class Tracker:
         from mlflow.entities import Metric
 
         assert self._client is not None
+        _check_answers(self._uri)
         rows = [row for row in self._rows_since(self._sent_step) if row["step"] > self._sent_step]
         # The last step may still get rows; it goes when a later one is there, or at the end.
         if rows and not self._stop.is_set():
@@ -255,8 +306,20 @@ class Tracker:
                 self._client.log_batch(self.run_id, metrics=metrics[first : first + 1000])
         if rows:
             self._sent_step = rows[-1]["step"]
+        if self._pictures is not None:
+            self._send_pictures(self._client, self._pictures)
+
+    def _send_pictures(self, client: "MlflowClient", pictures: Location) -> None:
+        for name in pictures.list():
+            if name not in self._sent_pictures:
+                with tempfile.TemporaryDirectory(prefix="k3dn-pictures-") as folder:
+                    path = Path(folder, name)
+                    path.write_bytes(pictures.child(name).read_bytes())
+                    client.log_artifact(self.run_id, str(path), pictures.name)
+                self._sent_pictures.add(name)
 
     def _start_system_metrics(self) -> None:
+        self._monitored = True
         with _quiet():
             try:
                 from mlflow.system_metrics.system_metrics_monitor import SystemMetricsMonitor

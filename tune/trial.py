@@ -6,9 +6,7 @@ from ray.tune.integration.ray_train import TuneReportCallback
 
 from pipelines.environment import prepare_environment
 from pipelines.training.config import TrainConfig
-from pipelines.training.loop import read_outcome
-from pipelines.training.plan import plan_run
-from pipelines.training.train import build_trainer
+from pipelines.training.train import train_with_callbacks
 
 RUNG = "rung_step"
 """What ASHA counts. The last validation has none: a trial that came so far ends by itself, or
@@ -37,10 +35,7 @@ class ValidationReports(TuneReportCallback):
 def run_trial(config: TrainConfig, metric: str) -> None:
     """Train as ``config`` says; goes on where an earlier start of this trial was cut off.
 
-    Raises RuntimeError where the network diverged; Ray Tune then marks the trial as failed.
+    That a network diverged is in the outcome of its run: no other try would end otherwise.
     """
     prepare_environment()
-    build_trainer(config, [ValidationReports(metric, config.steps)]).fit()
-    outcome = read_outcome(plan_run(config).folder)
-    if outcome is not None and outcome.status == "diverged":
-        raise RuntimeError(f"the loss is not finite after step {outcome.step}: it diverged")
+    train_with_callbacks(config, [ValidationReports(metric, config.steps)])

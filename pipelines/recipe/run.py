@@ -24,7 +24,7 @@ from pipelines.training import train
 from pipelines.training.bare import train_here
 from pipelines.training.config import TrainConfig
 from pipelines.training.for_pictures import EMA, GRAD_CLIP, NOISE, RECOLOUR, SAME_VIEWS
-from pipelines.training.loop import BEST, read_best
+from pipelines.training.keeper import BEST, read_best
 from pipelines.training.plan import RUNS
 
 RECIPES = "_recipes"

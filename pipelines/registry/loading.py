@@ -185,7 +185,7 @@ def model_of(path: Path, reference: str) -> str:
         model = None
     if not isinstance(model, str):
         raise UserError(
-            f"{reference}: no weights file of this project; give one that 'k3dn train' or "
+            f"{reference}: not a weights file of this project; give one that 'k3dn train' or "
             "k3dn.save_weights wrote"
         )
     return model

@@ -21,7 +21,7 @@ from pipelines.dataset.version import (
     set_latest,
 )
 from pipelines.errors import UserError
-from pipelines.making.lease import lease
+from pipelines.lease import lease
 from pipelines.making.logged import log_version
 from pipelines.making.publish import VersionResult
 from pipelines.storage import Location, locate

@@ -31,7 +31,9 @@ from pipelines.training.config import TrainConfig
 from pipelines.training.context import ProcessContext
 from pipelines.training.follow import shown_progress
 from pipelines.training.for_pictures import EMA, GRAD_CLIP, NOISE, RECOLOUR, SAME_VIEWS
-from pipelines.training.loop import BEST, WEIGHTS, fit, read_best, read_outcome
+from pipelines.training.groups import owned
+from pipelines.training.keeper import BEST, WEIGHTS, read_best
+from pipelines.training.loop import Outcome, fit, read_outcome
 from pipelines.training.plan import RUNS, RunPlan, claim, plan_run, steps_of
 from pipelines.training.start import bring_start
 from pipelines.training.stopping import stopping_in_order
@@ -87,27 +89,37 @@ def train_here(
     """
     plan = plan_run(config)
     claim(plan)
-    bring_start(plan, k3dn.build_model(config.model, config.network), config.tracking_uri or "")
-    outcome = read_outcome(plan.folder)
-    if outcome is None or outcome.status != "done":
-        device = device or _device_of(config)
-        before = torch.get_num_threads()
-        torch.set_num_threads(threads or before)
-        try:
-            with (
-                shown_progress(plan.folder, steps_of(config)),
-                stopping_in_order(plan.folder, config.stop_grace_s) as stopper,
-            ):
-                outcome = fit(plan, ProcessContext(device), _batches_of(plan, device))
-            stopper.raise_if_asked()
-        finally:
-            torch.set_num_threads(before)
+    with owned(plan.folder) as owner:
+        outcome = _train_owned(plan, owner, threads, device)
     if outcome.status == "diverged":
         raise UserError(
             f"run {plan.name}: the loss is not finite after step {outcome.step}; the network "
             f"diverged. Try a smaller lr (it was {config.lr}) or precision=fp32"
         )
     return plan.folder.child(WEIGHTS)
+
+
+def _train_owned(
+    plan: RunPlan, owner: int, threads: int | None, device: torch.device | None
+) -> Outcome:
+    config = plan.config
+    bring_start(plan, k3dn.build_model(config.model, config.network), config.tracking_uri or "")
+    outcome = read_outcome(plan.folder)
+    if outcome is not None and outcome.status == "done":
+        return outcome
+    device = device or _device_of(config)
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads or before)
+    try:
+        with (
+            shown_progress(plan.folder, steps_of(config)),
+            stopping_in_order(plan.folder, config.stop_grace_s) as stopper,
+        ):
+            outcome = fit(plan, ProcessContext(device), _batches_of(plan, device), owner)
+        stopper.raise_if_asked()
+    finally:
+        torch.set_num_threads(before)
+    return outcome
 
 
 def train_stages(config: TrainConfig, stages: list[str], *, threads: int | None) -> Location:

@@ -29,14 +29,16 @@ from pipelines.training.checkpoint import (
     load_checkpoint,
     save_checkpoint,
 )
-from pipelines.training.loop import BEST, WEIGHTS, read_best, read_outcome
+from pipelines.training.groups import OWNER, newest_group
+from pipelines.training.keeper import BEST, WEIGHTS, read_best
+from pipelines.training.loop import read_outcome
 from pipelines.training.plan import RUNS
 from pipelines.training.start import START
 
 _PART = "state-{:02d}.part"
 _BESIDE = "carried.txt"
 """Names the file beside the parts that holds a run's best weights."""
-_LEFT_OUT = (CHECKPOINTS, "pictures", "nan", WEIGHTS, START)
+_LEFT_OUT = (CHECKPOINTS, OWNER, "pictures", "nan", WEIGHTS, START)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -123,7 +125,8 @@ def carry_in(config: InConfig) -> list[str]:
         carried = folder.child("carried.pt")
         if carried.exists():
             found = torch.load(io.BytesIO(carried.read_bytes()), weights_only=True)
-            save_checkpoint(folder, int(found["step"]), _widened(found["state"], torch.float32))
+            state = _widened(found["state"], torch.float32)
+            save_checkpoint(folder, int(found["step"]), state, group=newest_group(folder))
             carried.delete()
     return list(names)
 

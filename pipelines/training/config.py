@@ -35,7 +35,13 @@ class TrainConfig(StepConfig):
     weight_decay: float = 1e-4
     """Weight decay (AdamW)."""
     warmup_steps: int = 50
-    """Steps over which the learning rate rises; it then falls to zero as a cosine."""
+    """Steps over which the learning rate rises; what follows is the schedule."""
+    schedule: Literal["cosine", "constant", "step"] = "cosine"
+    """What the rate does then: falls to zero as a cosine, stays, or falls in steps."""
+    step_at: list[float] = field(default_factory=lambda: [0.5, 0.75])
+    """Of schedule=step: the shares of the run, 0 to 1, after which the rate falls."""
+    step_factor: float = 0.1
+    """Of schedule=step: what the rate is multiplied by each time."""
     lambda_1: float = 0.1
     """Weight of the reblurring loss (Eq. 18)."""
     deblur_loss: Literal["charbonnier_edge", "charbonnier", "l1", "l2"] = "charbonnier_edge"
@@ -75,8 +81,9 @@ class TrainConfig(StepConfig):
     """Processes that make such pairs for a worker. None: all processors but one; 0: the worker."""
     pair_device: Literal["auto", "cpu"] = aside("auto")
     """Where lens and sensor of such pairs are computed: auto takes the GPU that trains."""
-    num_workers: int = aside(2)
-    """Training processes. They see one sequence of samples, whatever their number."""
+    num_workers: int | Literal["auto"] = aside("auto")
+    """Training processes, which see one sequence of samples, whatever their number. auto: one for
+    each GPU of the cluster; two where it has none."""
     cpus_per_worker: float = aside(0.5)
     """CPUs that Ray counts for a worker; reading the data needs some as well."""
     readers_per_worker: int = aside(1)
@@ -114,8 +121,11 @@ class TrainConfig(StepConfig):
     run, or be left out. Its pairs are written to the run's folder, below nan."""
     stop_grace_s: float = aside(50.0)
     """Seconds that a stop (Ctrl-C, SIGTERM, ray job stop) waits for a checkpoint at most."""
+    patience_s: float = aside(600.0)
+    """Seconds that the storage may be away: until then a checkpoint that cannot be written is a
+    warning; then the run ends."""
     max_failures: int = aside(3)
-    """How often dead workers are started again before the run fails."""
+    """How often dead workers are started again without a new checkpoint in between; -1: always."""
     register: str | None = aside("k3dn")
     """Name of the registered model that becomes a new version; None registers nothing."""
 
@@ -130,7 +140,6 @@ class TrainConfig(StepConfig):
             "accumulate": 1,
             "grad_clip": 0,
             "weight_decay": 0,
-            "num_workers": 1,
             "readers_per_worker": 1,
             "threads_per_worker": 1,
             "log_every": 1,
@@ -138,10 +147,13 @@ class TrainConfig(StepConfig):
             "val_every": 1,
             "max_val_pairs": 0,
         }
+        workers = 1 if self.num_workers == "auto" else self.num_workers
+        if workers < 1:
+            raise ValueError(f"num_workers must be auto or at least 1, got {workers}")
         for key, lowest in at_least.items():
             if not getattr(self, key) >= lowest:  # nor is NaN
                 raise ValueError(f"{key} must be at least {lowest}, got {getattr(self, key)}")
-        for key in ("lr", "cpus_per_worker", "cpus_per_reader", "stop_grace_s"):
+        for key in ("lr", "cpus_per_worker", "cpus_per_reader", "stop_grace_s", "patience_s"):
             if not getattr(self, key) > 0:
                 raise ValueError(f"{key} must be greater than 0, got {getattr(self, key)}")
         for key in ("lambda_1", "disparity_loss"):
@@ -150,6 +162,12 @@ class TrainConfig(StepConfig):
         for key in ("exchange_views", "recolour", "same_views", "noise"):
             if not 0 <= getattr(self, key) <= 1:
                 raise ValueError(f"{key} must be in [0, 1], got {getattr(self, key)}")
+        if not all(0 < share < 1 for share in self.step_at):
+            raise ValueError(
+                f"step_at must be shares of the run within 0 and 1, got {self.step_at}"
+            )
+        if not 0 < self.step_factor < 1:
+            raise ValueError(f"step_factor must be within 0 and 1, got {self.step_factor}")
         if self.seconds is not None and not 0 < self.seconds < math.inf:
             raise ValueError(f"seconds must be greater than 0, got {self.seconds}")
         if self.pair_workers is not None and self.pair_workers < 0:
@@ -160,9 +178,9 @@ class TrainConfig(StepConfig):
             raise ValueError("datasets must name at least one dataset")
         if self.train_only and self.start_from is None:
             raise ValueError("train_only needs start_from: the other parts would stay random")
-        if self.num_workers > self.batch_size:
+        if workers > self.batch_size:
             raise ValueError(
-                f"num_workers ({self.num_workers}) must not exceed batch_size "
+                f"num_workers ({workers}) must not exceed batch_size "
                 f"({self.batch_size}): a worker takes at least one pair a step"
             )
         if self.max_failures < -1:

@@ -2,8 +2,15 @@
 
 import re
 
-from pipelines.errors import UnavailableError, UserError
-from pipelines.failures import EXIT_FAILURE, EXIT_USER, explain_failure, one_line, unwrap
+from pipelines.errors import BusyError, UnavailableError, UserError
+from pipelines.failures import (
+    EXIT_BUSY,
+    EXIT_FAILURE,
+    EXIT_USER,
+    explain_failure,
+    one_line,
+    unwrap,
+)
 
 # Ray Data passes what a reader raised on as the text of its traceback only.
 _MISTAKE_IN_TEXT = re.compile(
@@ -29,11 +36,25 @@ def mendable_reason(error: BaseException) -> str | None:
 
 
 def kind_of(error: BaseException) -> type[UserError]:
-    """As what a training is to fail that has a mendable reason: a mistake, or the machine's."""
-    mistake = any(_MISTAKE_IN_TEXT.search(str(inner)) for inner in unwrap(error))
-    if mistake or explain_failure(error).exit_code == EXIT_USER:
+    """As what a training is to fail that has a mendable reason: a mistake, another command that
+    has the run, or the machine's."""
+    code = explain_failure(error).exit_code
+    if code == EXIT_BUSY:
+        return BusyError
+    if code == EXIT_USER or _has_mistake_in_text(error):
         return UserError
     return UnavailableError
+
+
+def is_final(error: BaseException) -> bool:
+    """Tell whether another attempt would only fail again: a mistake, a run that another command
+    has, a storage that was away for the whole patience."""
+    # Ray's wrapping of a UserError is one, too, and says so by its text alone.
+    return _has_mistake_in_text(error) or any(isinstance(e, UserError) for e in unwrap(error))
+
+
+def _has_mistake_in_text(error: BaseException) -> bool:
+    return any(_MISTAKE_IN_TEXT.search(str(inner)) for inner in unwrap(error))
 
 
 def _is_lost(error: BaseException) -> bool:

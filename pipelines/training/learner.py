@@ -127,9 +127,12 @@ class Learner:
         freeze_statistics(self._model, config.train_only)
         torch.manual_seed(seed_of(config.seed, "step", step, context.rank))  # e.g. for dropout
         self._optimizer.zero_grad(set_to_none=True)
+        statistics = _statistics_of(self._model)
+        before = [kept.clone() for kept in statistics]
         losses = self._accumulate(batch, reblur=step % config.reblur_every == 0)
         flags = [losses.new_full((1,), float(flag)) for flag in (stop, spent_s)]
-        sums = context.sum(torch.cat((losses, *flags)))
+        sums = context.sum(torch.cat((losses, *flags, *(kept.reshape(-1) for kept in statistics))))
+        sums, of_batches = sums[: len(losses) + 2].float(), sums[len(losses) + 2 :]
         norm: Tensor = nn.utils.clip_grad_norm_(
             self._model.parameters(), config.grad_clip or math.inf
         )
@@ -140,6 +143,7 @@ class Learner:
         # The fused optimizer leaves out a step of which this says 1, as for a scaler of gradients.
         self._optimizer.found_inf = failed  # type: ignore[attr-defined]
         self._optimizer.step()
+        _settle(statistics, of_batches / context.world_size, before, failed)
         self._update_average(step, 1.0 - failed)
         return values
 
@@ -227,6 +231,24 @@ class Learner:
             average.copy_(now)
 
 
+def _statistics_of(model: nn.Module) -> list[Tensor]:
+    """Return the running means and variances of layers that normalise over batches and learn."""
+    batch_norm = nn.modules.batchnorm._BatchNorm
+    layers = [one for one in model.modules() if isinstance(one, batch_norm) and one.training]
+    kept = [(layer.running_mean, layer.running_var) for layer in layers]
+    return [buffer for pair in kept for buffer in pair if buffer is not None]
+
+
+def _settle(statistics: list[Tensor], means: Tensor, before: list[Tensor], failed: Tensor) -> None:
+    """Let statistics be the workers' mean, or of a failed step (1) be as before.
+
+    Each worker has seen its own pairs; the network that is validated and kept is one.
+    """
+    parts = means.split([kept.numel() for kept in statistics])
+    for kept, mean, old in zip(statistics, parts, before, strict=True):
+        kept.copy_(torch.where(failed.bool(), old, mean.reshape(kept.shape)))
+
+
 def as_values(values: Tensor) -> dict[str, float]:
     """Return what a step gave by name. Waits for a GPU."""
     return dict(zip(VALUES, values.tolist(), strict=True))
@@ -248,14 +270,23 @@ def _lay_out(model: nn.Module, memory_format: torch.memory_format) -> None:
 
 
 def learning_rate(step: int, config: TrainConfig, share: float | None = None) -> float:
-    """Return the rate of a step (from 0): a linear rise, then a cosine to zero at the end.
+    """Return the rate of a step (from 0): a linear rise, then what the schedule says.
 
     share: how much of the run lies behind the step where it ends by the clock, 0 to 1.
     """
     rising = min(1.0, (step + 1) / config.warmup_steps) if config.warmup_steps else 1.0
     if config.seconds is not None and share is not None:
-        return 0.5 * config.lr * rising * (1 + math.cos(math.pi * share))
+        return rising * _scheduled(config, share, share)
     if rising < 1.0 or step < config.warmup_steps:
         return config.lr * rising
-    done = (step - config.warmup_steps) / max(1, config.steps - config.warmup_steps)
-    return 0.5 * config.lr * (1 + math.cos(math.pi * done))
+    behind = (step - config.warmup_steps) / max(1, config.steps - config.warmup_steps)
+    return _scheduled(config, behind, step / config.steps)
+
+
+def _scheduled(config: TrainConfig, behind: float, share: float) -> float:
+    """behind: share of what follows the rise. share: of the whole run."""
+    if config.schedule == "constant":
+        return config.lr
+    if config.schedule == "step":
+        return config.lr * config.step_factor ** sum(share >= at for at in config.step_at)
+    return 0.5 * config.lr * (1 + math.cos(math.pi * behind))

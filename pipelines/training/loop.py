@@ -4,47 +4,31 @@ import io
 import json
 import logging
 import math
-import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
 from typing import Literal
 
 import torch
 from torch import Tensor
 
-from k3dn import K3DN, save_weights
 from pipelines.making.provenance import processor_kind
 from pipelines.storage import Location
 from pipelines.training.batch import Batch, BatchSource
-from pipelines.training.checkpoint import (
-    State,
-    load_checkpoint,
-    newest_checkpoint,
-    save_checkpoint,
-)
+from pipelines.training.checkpoint import State, load_checkpoint, newest_checkpoint, snapshot
 from pipelines.training.context import Metrics, WorkerContext
+from pipelines.training.keeper import OUTCOME, Keeper
 from pipelines.training.learner import LOSSES, Learner, as_values, learning_rate
 from pipelines.training.order import seed_of, step_samples
 from pipelines.training.plan import RunPlan, steps_of
-from pipelines.training.record import RecordWriter, read_rows, write_samples
 from pipelines.training.spent import Spent
-from pipelines.training.start import read_start, start_has_drifted
+from pipelines.training.start import read_start
+from pipelines.training.step_times import StepTimes
 from pipelines.training.stopping import StopWatch
 from pipelines.training.validation import Validation
 
 log = logging.getLogger(__name__)
-
-OUTCOME = "outcome.json"
-WEIGHTS = "weights.safetensors"
-"""The network after the last step."""
-BEST = "best.safetensors"
-"""The network at the validation with the highest PSNR so far; there while training still runs."""
-BEST_OF = "best.json"
-"""Step and validation of ``BEST``, written after it."""
-
 
 NAN = "nan"
 """Steps whose loss or gradient was not finite: their pairs, seeds and pictures, for torch.load."""
@@ -70,13 +54,16 @@ class Outcome:
     """The last validation; empty where there are no held-out pairs."""
 
 
-def fit(plan: RunPlan, context: WorkerContext, batches_of: BatchSource) -> Outcome:
+def fit(
+    plan: RunPlan, context: WorkerContext, batches_of: BatchSource, owner: int | None = None
+) -> Outcome:
     """Train from the newest complete checkpoint to the last step, and write the weights.
 
     Every worker of the run calls it. Rank 0 writes checkpoints, the record of losses and
-    samples, the weights, and last the outcome.
+    samples, the weights, and last the outcome. owner: the number of the lease that the command
+    holds on the run. Raises BusyError where another command has taken the run over.
     """
-    return _Fit(plan, context).run(batches_of)
+    return _Fit(plan, context, owner).run(batches_of)
 
 
 def read_outcome(run: Location) -> Outcome | None:
@@ -87,17 +74,8 @@ def read_outcome(run: Location) -> Outcome | None:
         return None
 
 
-def read_best(run: Location) -> Metrics | None:
-    """Return step and validation of the best weights so far; None where there are none yet."""
-    try:
-        found: Metrics = json.loads(run.child(BEST_OF).read_bytes())
-    except FileNotFoundError:
-        return None
-    return found
-
-
 class _Fit:
-    def __init__(self, plan: RunPlan, context: WorkerContext) -> None:
+    def __init__(self, plan: RunPlan, context: WorkerContext, owner: int | None) -> None:
         self._plan, self._context = plan, context
         self._config, self._run = plan.config, plan.folder
         self._step, state = self._restore()
@@ -105,11 +83,12 @@ class _Fit:
         start = read_start(plan.folder) if begins else None
         self._learner = Learner(plan.config, context, state, start)
         self._validation = Validation(plan, context)
-        self._record = RecordWriter(self._run, self._step) if context.rank == 0 else None
+        self._keeper = Keeper(plan, self._step, owner) if context.rank == 0 else None
         self._stop_watch = StopWatch(self._run if context.rank == 0 else None)
         self._spent = Spent(plan.config, state.get("spent_s", 0.0) if state else 0.0)
         self._saved_step = self._step
         self._pending: list[_Made] = []
+        self._times = StepTimes()
         self._window = _Window()
         self._skipped = 0
         self._samples: list[tuple[int, str]] = []
@@ -118,17 +97,22 @@ class _Fit:
         self._measured_step = -1
 
     def run(self, batches_of: BatchSource) -> Outcome:
+        try:
+            return self._run_to_the_end(batches_of)
+        finally:
+            self._stop_watch.close()
+            if self._keeper:
+                self._keeper.close()
+
+    def _run_to_the_end(self, batches_of: BatchSource) -> Outcome:
         config, context = self._config, self._context
         device = processor_kind(str(context.device))
         of = steps_of(config)
         self._add(event="start", workers=context.world_size, of=of, device=device)
-        if self._record:
-            self._record.flush()
         if self._step == 0 and config.start_from is not None:
             self._measure()  # the best weights are never worse than those that it begins with
-        batches = batches_of(self._plan, context.rank, context.world_size, self._step, of)
-        with closing(batches), closing(self._stop_watch):
-            ended = self._steps(batches)
+        with closing(batches_of(self._plan, context.rank, context.world_size, self._step, of)) as b:
+            ended = self._steps(b)
         if ended != "done":
             return self._finish(Outcome(status=ended, step=self._step))
         if self._measured_step != self._step:
@@ -145,7 +129,10 @@ class _Fit:
     def _steps(self, batches: Iterator[Batch]) -> Status:
         """Make the steps that are left; return how that ended."""
         config = self._config
+        self._window = _Window()
         while not self._is_over():
+            if self._keeper:
+                self._keeper.check()
             asked_s = time.perf_counter()
             batch = next(batches)
             waited_s = time.perf_counter() - asked_s
@@ -159,8 +146,7 @@ class _Fit:
                 spent_s=self._spent.seconds if self._context.rank == 0 else 0.0,
             )
             rate = learning_rate(self._step, config, share)
-            made = _Made(self._step, batch, values, rate, waited_s, asked_s)
-            self._pending.append(made)
+            self._pending.append(_Made(self._step, batch, values, rate, waited_s))
             self._step += 1
             self._samples += zip(batch.index, batch.pair_id, strict=True)
             # A GPU is waited for where something is to be told or kept, and nowhere else.
@@ -173,13 +159,17 @@ class _Fit:
                     return "diverged"
             if self._is_due(config.log_every):
                 self._log()
-            if self._is_due(config.checkpoint_every):
+            stops = asked_to_stop and not self._is_over()
+            validated_s = 0.0
+            # Before the checkpoint: who goes on from there has the validation behind him.
+            if self._is_due(config.val_every) and not stops:
+                validated_s = self._measure()
+            if self._is_due(config.checkpoint_every) or stops:
                 self._checkpoint()
-            if asked_to_stop and not self._is_over():
-                self._checkpoint()
+            if stops:
                 return "stopped"
-            if self._is_due(config.val_every):
-                self._measure()
+            self._window.leave_out(validated_s)
+            self._times.add(time.perf_counter() - asked_s - validated_s)
         return "done"
 
     def _is_over(self) -> bool:
@@ -188,12 +178,9 @@ class _Fit:
     def _read(self) -> tuple[bool, bool]:
         """Look at what the last steps gave: whether to go on, and whether somebody said stop."""
         pending, self._pending = self._pending, []
-        rows = [as_values(made.values) for made in pending]
-        now_s, stop = time.perf_counter(), False
-        for number, (made, values) in enumerate(zip(pending, rows, strict=True)):
-            # When a step ended is known of the last one alone, and of all that are looked at.
-            last = number + 1 == len(pending)
-            until_s = now_s if last else pending[number + 1].asked_s
+        stop = False
+        for made in pending:
+            values = as_values(made.values)
             stop = values.pop("stop") > 0 or stop
             self._spent.agree(values.pop("spent_s"))
             if not (math.isfinite(values["loss"]) and math.isfinite(values["grad_norm"])):
@@ -203,7 +190,7 @@ class _Fit:
                 continue
             self._skipped = 0
             values["lr"] = made.rate
-            self._window.add(values, made.waited_s, until_s - made.asked_s)
+            self._window.add(values, made.waited_s)
         if self._context.world_size == 1:
             self._spent.agree(self._spent.seconds)
         return True, stop
@@ -236,17 +223,25 @@ class _Fit:
         torch.save(found, buffer)
         try:
             folder.child(name).write_bytes(buffer.getvalue())
-        except OSError as error:
+        except Exception as error:  # OSError, or what a storage's client raises
             log.warning("what step %d came from cannot be kept: %s", made.step, error)
 
     def _log(self) -> None:
         if not self._window.steps:
             return
-        row = self._window.row(self._config.batch_size)
+        waited_s = self._keeper.waited_s if self._keeper else 0.0
+        row = self._window.row(self._config.batch_size, waited_s)
         self._losses = {key: row[key] for key in LOSSES}
-        left_s = self._spent.left_s(self._step, row["s_per_step"])
-        self._add(**row, left_s=left_s, spent_s=self._spent.seconds)
-        self._window = _Window()
+        self._add(**row, left_s=self._left_s(), spent_s=self._spent.seconds)
+        self._window = _Window(waited_s)
+
+    def _left_s(self) -> float | None:
+        """How long it will go on; None where that is not known yet."""
+        of = steps_of(self._config)
+        if of is None:
+            return self._spent.left_s()
+        every = self._config.val_every
+        return self._times.left_s(of - self._step, -(-of // every) - self._step // every)
 
     def _check_due(self, batch: Batch) -> None:
         rank, world_size = self._context.rank, self._context.world_size
@@ -270,11 +265,9 @@ class _Fit:
         if self._saved_step == self._step:
             return
         parts = self._context.gather(self._samples)
-        if self._record:
+        if self._keeper:
             samples = [sample for part in parts for sample in part]
-            write_samples(self._run, self._saved_step, self._step, samples)
-            save_checkpoint(self._run, self._step, self._state())
-            self._record.checkpointed(self._step)
+            self._keeper.checkpoint(self._step, samples, snapshot(self._state()))
         self._samples, self._saved_step = [], self._step
 
     def _state(self) -> State:
@@ -284,59 +277,34 @@ class _Fit:
             "spent_s": self._spent.seconds,
         }
 
-    def _measure(self) -> None:
-        self._measured = self._validation.measure(self._learner.network, self._step)
+    def _measure(self) -> float:
+        """Validate; return the seconds that it took."""
+        begun_s = time.perf_counter()
+        network = self._learner.network
+        self._measured, strips = self._validation.measure(network)
         self._measured_step = self._step
+        took_s = time.perf_counter() - begun_s
         if self._measured:
-            self._add(**self._measured)
-            self._keep_best()
+            self._times.add_validation(took_s)
+            self._add(**self._measured, validation_s=took_s)
+        if self._keeper and self._measured:
+            learns = self._learner.estimator_learns
+            self._keeper.validated(self._step, self._measured, network, learns=learns)
+            self._keeper.pictures(self._step, strips)
         self._context.report({"step": float(self._step), **self._losses, **self._measured})
+        return took_s
 
     def _add(self, **values: object) -> None:
-        if self._record:
-            self._record.add(self._step, **values)
+        if self._keeper:
+            self._keeper.add(self._step, **values)
 
     def _finish(self, outcome: Outcome) -> Outcome:
-        if self._record:
-            if outcome.status == "done":
-                self._write_weights(WEIGHTS)
-            self._add(event=outcome.status)
-            self._record.flush()
-            self._run.child(OUTCOME).write_bytes(json.dumps(asdict(outcome)).encode())
+        if self._keeper:
+            network = self._learner.network if outcome.status == "done" else None
+            learns = self._learner.estimator_learns
+            self._keeper.finish(self._step, asdict(outcome), network, learns=learns)
         self._context.gather(None)  # nobody leaves while rank 0 still writes
         return outcome
-
-    def _keep_best(self) -> None:
-        """Write the weights of a validation that none before it in this run exceeds."""
-        if not self._record:
-            return
-        best = read_best(self._run)
-        # One of a later step is from before a restart, and comes again.
-        if best and best["step"] < self._step and best["val_psnr"] >= self._measured["val_psnr"]:
-            return
-        self._write_weights(BEST)
-        kept = {"step": self._step, **self._measured}
-        self._run.child(BEST_OF).write_bytes(json.dumps(kept).encode())
-
-    def _write_weights(self, name: str) -> None:
-        config, network = self._config, self._learner.network
-        if isinstance(network, K3DN):
-            network.coc_drifted = self._has_drifted()
-        with tempfile.TemporaryDirectory(prefix="k3dn-weights-") as folder:
-            path = Path(folder, name)
-            save_weights(path, network, name=config.model, options=config.network)
-            self._run.child(name).write_bytes(path.read_bytes())
-
-    def _has_drifted(self) -> bool:
-        """Whether the readout of the blur radius was left behind by its estimator.
-
-        Samples come mixed: where some pairs of a run have known radii, they teach it to the end.
-        """
-        assert self._record is not None
-        self._record.flush()
-        if any(row.get("disparity", 0.0) > 0 for row in read_rows(self._run)):
-            return False
-        return self._learner.estimator_learns or start_has_drifted(self._run)
 
 
 @dataclass(frozen=True, slots=True)
@@ -348,29 +316,37 @@ class _Made:
     values: Tensor
     rate: float
     waited_s: float
-    asked_s: float
 
 
 class _Window:
-    """Means over the steps between two records; validations and checkpoints do not count."""
+    """Means over the steps between two records, and the time between these, all of it but that of
+    validations."""
 
-    def __init__(self) -> None:
-        self._waited_s = self._elapsed_s = 0.0
+    def __init__(self, waited_for_storage_s: float = 0.0) -> None:
+        self._begun_s = time.perf_counter()
+        self._storage_before_s = waited_for_storage_s
+        self._waited_s = self._left_out_s = 0.0
         self._sums: Metrics = {}
         self.steps = 0
 
-    def add(self, values: Metrics, waited_s: float, elapsed_s: float) -> None:
-        """Count a step: its values, how long it waited for data, how long it took in all."""
+    def add(self, values: Metrics, waited_s: float) -> None:
+        """Count a step: its values, and how long it waited for data."""
         self.steps += 1
         self._waited_s += waited_s
-        self._elapsed_s += elapsed_s
         for key, value in values.items():
             self._sums[key] = self._sums.get(key, 0.0) + value
 
-    def row(self, batch_size: int) -> Metrics:
-        """Return the means, the speed and the share of time that data was waited for."""
+    def leave_out(self, seconds: float) -> None:
+        """Count so much of the time for no step."""
+        self._left_out_s += seconds
+
+    def row(self, batch_size: int, waited_for_storage_s: float) -> Metrics:
+        """Return the means, the speed, and the shares of time that data and storage were waited
+        for. waited_for_storage_s: since the start of the run."""
+        elapsed_s = max(time.perf_counter() - self._begun_s - self._left_out_s, 1e-9)
         row = {key: value / self.steps for key, value in self._sums.items()}
-        row["s_per_step"] = self._elapsed_s / self.steps
-        row["samples_per_s"] = batch_size * self.steps / self._elapsed_s
-        row["waiting_for_data"] = self._waited_s / self._elapsed_s
+        row["s_per_step"] = elapsed_s / self.steps
+        row["samples_per_s"] = batch_size * self.steps / elapsed_s
+        row["waiting_for_data"] = self._waited_s / elapsed_s
+        row["waiting_for_storage"] = (waited_for_storage_s - self._storage_before_s) / elapsed_s
         return row

@@ -147,6 +147,10 @@ def _digest(config: TrainConfig, sources: Sequence[Source]) -> str:
         del decides["live"]
     if config.seconds is None:
         del decides["seconds"]
+    if config.schedule != "step":
+        del decides["step_at"], decides["step_factor"]
+    if config.schedule == "cosine":  # as all runs had it before there were others
+        del decides["schedule"]
     return hashlib.sha256(json.dumps(decides, sort_keys=True, default=str).encode()).hexdigest()
 
 

@@ -3,39 +3,77 @@
 Without the check a run that leaves no CPU to its readers would wait for data for ever.
 """
 
+from dataclasses import dataclass
+from pathlib import Path
+
 from pipelines.errors import UserError
 from pipelines.progress import say
 from pipelines.training.config import TrainConfig
 
+WORKERS_WITHOUT_GPU = 2
 
-def wants_gpu(config: TrainConfig) -> bool:
-    """Return whether workers take a GPU each. Raises UserError where there are too few."""
-    gpus = most("GPU")
-    if config.use_gpu is None:
-        if 0 < gpus < config.num_workers:
-            say(
-                f"train: WARNING: {config.num_workers} workers share no {gpus:g} GPU(s), so this "
-                f"trains on the CPU; num_workers={gpus:g} trains on the GPU(s)"
-            )
-        return gpus >= config.num_workers
-    if config.use_gpu and gpus < config.num_workers:
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """The workers of a training."""
+
+    workers: int
+    use_gpu: bool
+    """Whether each takes a GPU."""
+
+
+def layout_of(config: TrainConfig) -> Layout:
+    """Return how many workers train on what, of the cluster that is connected; says what is odd.
+
+    Raises UserError where there are too few GPUs for what is asked.
+    """
+    gpus = int(most("GPU"))
+    if config.num_workers == "auto":
+        use_gpu = gpus > 0 if config.use_gpu is None else config.use_gpu
+        workers = min(gpus if use_gpu else WORKERS_WITHOUT_GPU, config.batch_size)
+        if use_gpu and gpus:
+            told = f" of {gpus}" if workers < gpus else ""
+            say(f"train: num_workers=auto takes {workers}{told} GPU(s), a worker each")
+        while workers > 1 and _cpus_for(config, workers) > most("CPU"):
+            workers -= 1
+        workers = max(workers, 1)
+    else:
+        workers = config.num_workers
+        use_gpu = gpus >= workers if config.use_gpu is None else config.use_gpu
+    if use_gpu and gpus < workers:
         raise UserError(
-            f"use_gpu=true with num_workers={config.num_workers} needs {config.num_workers} "
-            f"GPU(s), the cluster has {gpus:g}; set use_gpu=false or num_workers, or 'k3dn doctor'"
+            f"use_gpu=true with num_workers={config.num_workers} needs {workers} "
+            f"GPU(s), the cluster has {gpus}; set use_gpu=false or num_workers, or 'k3dn doctor'"
         )
-    return config.use_gpu
+    if not use_gpu and gpus:
+        why = "use_gpu=false" if config.use_gpu is False else f"{workers} workers share none"
+        say(
+            f"train: WARNING: this trains on the CPU, and the cluster has {gpus} GPU(s): {why}; "
+            "num_workers=auto use_gpu=none trains on the GPU(s)"
+        )
+    elif not use_gpu and Path("/dev/nvidia0").exists():
+        say(
+            "train: WARNING: this trains on the CPU, and this machine has a GPU that Ray does not "
+            "know of; look at 'k3dn doctor'"
+        )
+    return Layout(workers, use_gpu)
 
 
-def check_room(config: TrainConfig) -> None:
+def _cpus_for(config: TrainConfig, workers: int) -> float:
+    readers = config.readers_per_worker * config.cpus_per_reader
+    return workers * (config.cpus_per_worker + readers)
+
+
+def check_room(config: TrainConfig, workers: int) -> None:
     """Raise UserError unless workers and readers fit on the cluster's CPUs together."""
-    workers = config.num_workers * config.cpus_per_worker
-    readers = config.num_workers * config.readers_per_worker * config.cpus_per_reader
+    of_workers = workers * config.cpus_per_worker
+    of_readers = workers * config.readers_per_worker * config.cpus_per_reader
     cpus = most("CPU")
-    if workers + readers > cpus:
+    if of_workers + of_readers > cpus:
         raise UserError(
-            f"num_workers={config.num_workers} takes {workers:g} CPUs and reading the data "
-            f"{readers:g} more, but the cluster has {cpus:g}; lower num_workers, cpus_per_worker "
-            "or cpus_per_reader"
+            f"num_workers={workers} takes {of_workers:g} CPUs and reading the data "
+            f"{of_readers:g} more, but the cluster has {cpus:g}; lower num_workers, "
+            "cpus_per_worker or cpus_per_reader"
         )
 
 

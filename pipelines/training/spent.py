@@ -29,8 +29,8 @@ class Spent:
             return min(1.0, step / self._config.steps)
         return min(1.0, self._told_s / self._config.seconds)
 
-    def left_s(self, step: int, s_per_step: float) -> float:
-        """How long it will go on at this speed."""
+    def left_s(self) -> float | None:
+        """How long it will go on by the clock; None where it ends by its steps."""
         if self._config.seconds is None:
-            return (self._config.steps - step) * s_per_step
+            return None
         return max(0.0, self._config.seconds - self._told_s)

@@ -47,7 +47,7 @@ class StopWatch:
                 if marker.exists():
                     self._requested.set()
                     return
-            except OSError:  # the storage hiccups: look again later
+            except Exception:  # the storage hiccups: look again later
                 continue
 
 

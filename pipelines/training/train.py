@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 import tempfile
+import time
 from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass
@@ -13,17 +14,21 @@ from typing import TYPE_CHECKING, Any
 from pipelines.cluster import ray_cluster
 from pipelines.config import as_dict
 from pipelines.environment import prepare_environment
-from pipelines.errors import UserError
+from pipelines.errors import UnavailableError, UserError
 from pipelines.failures import Terminated
 from pipelines.next_steps import command
 from pipelines.progress import say
+from pipelines.retry import pauses_s
 from pipelines.storage import Location
-from pipelines.tracking import Tracker, ensure_store, resolve_tracking_uri
+from pipelines.tracking import Tracker, resolve_tracking_uri
+from pipelines.training.attempts import train_with_restarts
 from pipelines.training.checkpoint import complete_steps
 from pipelines.training.config import TrainConfig
 from pipelines.training.failure import kind_of, mendable_reason
 from pipelines.training.follow import shown_progress
-from pipelines.training.loop import OUTCOME, WEIGHTS, Outcome, read_outcome
+from pipelines.training.groups import owned
+from pipelines.training.keeper import OUTCOME, WEIGHTS
+from pipelines.training.loop import Outcome, read_outcome
 from pipelines.training.plan import RunPlan, claim, plan_run, steps_of
 from pipelines.training.record import read_rows
 from pipelines.training.start import bring_start, learning_parts
@@ -88,38 +93,47 @@ class TrainResult:
 def run(config: TrainConfig) -> TrainResult:
     """Train, record in MLflow and register. The same command goes on where it stopped.
 
-    Raises UserError for what the user can mend, among it a run that diverged.
+    Raises UserError for what the user can mend, among it a run that diverged, and BusyError where
+    another command trains it.
     """
     prepare_environment()
     plan = plan_run(config)
     model = _check_model(config)
     tracking_uri = resolve_tracking_uri(config)
-    ensure_store(tracking_uri)
     claim(plan)
-    bring_start(plan, model, tracking_uri)
+    with owned(plan.folder) as owner:
+        bring_start(plan, model, tracking_uri)
+        return _run_owned(plan, owner, tracking_uri)
+
+
+def _run_owned(plan: RunPlan, owner: int, tracking_uri: str) -> TrainResult:
+    config = plan.config
+    outcome = read_outcome(plan.folder)
     tracker = _open_tracker(plan, tracking_uri)
     say(f"train: run {plan.name}, {_data_line(plan)}, at {plan.folder}")
     try:
-        outcome = read_outcome(plan.folder)
         if outcome is None or outcome.status != "done":
             tracker.follow()
-            outcome = _train(plan)
+            outcome = _train(plan, owner)
         else:
             say(f"train: run {plan.name} is trained already")
+            result = plan.folder.child(RESULT)
+            if not tracker.run_id and result.exists():  # and MLflow was told
+                return TrainResult(**json.loads(result.read_bytes()))
         if outcome.status == "diverged":
             raise UserError(
                 f"run {plan.name}: the loss is not finite after step {outcome.step}; the network "
                 f"diverged. Try a smaller lr (it was {config.lr}) or precision=fp32"
             )
-        return _publish(plan, outcome, tracker, tracking_uri)
+        return _publish_patiently(plan, outcome, tracker, tracking_uri)
     except BaseException as error:
         killed = isinstance(error, KeyboardInterrupt | Terminated)
         tracker.stop("KILLED" if killed else "FAILED")
         raise
 
 
-def build_trainer(config: TrainConfig, callbacks: Sequence[Any] = ()) -> "TorchTrainer":
-    """Return a trainer whose ``fit()`` trains the run that ``config`` means.
+def train_with_callbacks(config: TrainConfig, callbacks: Sequence[Any]) -> Outcome | None:
+    """Train the run that ``config`` means, without a record in MLflow; return how it ended.
 
     Needs a connection to Ray. callbacks: Ray Train's, e.g. the one that reports to Ray Tune; they
     get ``step``, the losses (``loss``, ``deblur``, ``reblur``, ``disparity``) and ``val_psnr``,
@@ -128,23 +142,24 @@ def build_trainer(config: TrainConfig, callbacks: Sequence[Any] = ()) -> "TorchT
     plan = plan_run(config)
     model = _check_model(config)
     claim(plan)
-    bring_start(plan, model, resolve_tracking_uri(config))
-    return _trainer(plan, callbacks)
+    with owned(plan.folder) as owner:
+        bring_start(plan, model, resolve_tracking_uri(config))
+        train_with_restarts(plan, lambda: _trainer(plan, owner, callbacks))
+        return read_outcome(plan.folder)
 
 
-def _train(plan: RunPlan) -> Outcome:
+def _train(plan: RunPlan, owner: int) -> Outcome:
     from ray.train import TrainingFailedError
 
     # What an earlier attempt left is not the outcome of this one.
     plan.folder.child(OUTCOME).delete()
     with ray_cluster(plan.config.ray_address):
-        trainer = _trainer(plan, ())
         try:
             with (
                 shown_progress(plan.folder, steps_of(plan.config)),
                 stopping_in_order(plan.folder, plan.config.stop_grace_s) as stopper,
             ):
-                trainer.fit()
+                train_with_restarts(plan, lambda: _trainer(plan, owner, ()), stopper.raise_if_asked)
             stopper.raise_if_asked()
         except TrainingFailedError as error:
             go_on = f"the same command goes on from {_newest(plan.folder)}"
@@ -164,13 +179,13 @@ def _train(plan: RunPlan) -> Outcome:
     return outcome
 
 
-def _trainer(plan: RunPlan, callbacks: Sequence[Any]) -> "TorchTrainer":
+def _trainer(plan: RunPlan, owner: int, callbacks: Sequence[Any]) -> "TorchTrainer":
     # A worker's first start imports torch from a cold disk: a minute is not always enough.
     os.environ.setdefault(_START_TIMEOUT, "300")
     from ray.train import FailureConfig, RunConfig, ScalingConfig
     from ray.train.torch import TorchConfig, TorchTrainer
 
-    from pipelines.training.room import check_room, wants_gpu
+    from pipelines.training.room import check_room, layout_of
     from pipelines.training.worker import train_worker
 
     class Trainer(TorchTrainer):
@@ -178,29 +193,50 @@ def _trainer(plan: RunPlan, callbacks: Sequence[Any]) -> "TorchTrainer":
             """Leave Ctrl-C to Python: Ray's own would end the process with 0, half trained."""
 
     config = plan.config
-    use_gpu = wants_gpu(config)
-    check_room(config)
+    layout = layout_of(config)
+    use_gpu = layout.use_gpu
+    check_room(config, layout.workers)
     resources = {"CPU": config.cpus_per_worker} | ({"GPU": 1.0} if use_gpu else {})
     return Trainer(
         train_worker,
-        train_loop_config={"plan": plan},
+        train_loop_config={"plan": plan, "owner": owner},
         torch_config=TorchConfig(backend="nccl" if use_gpu else "gloo"),
         scaling_config=ScalingConfig(
-            num_workers=config.num_workers, use_gpu=use_gpu, resources_per_worker=resources
+            num_workers=layout.workers, use_gpu=use_gpu, resources_per_worker=resources
         ),
         run_config=RunConfig(
             name="ray",
             storage_path=plan.folder.url,
-            failure_config=FailureConfig(max_failures=config.max_failures),
+            failure_config=FailureConfig(max_failures=0),  # see train_with_restarts
             callbacks=list(callbacks),
         ),
     )
+
+
+def _publish_patiently(
+    plan: RunPlan, outcome: Outcome, tracker: Tracker, tracking_uri: str
+) -> TrainResult:
+    """Publish, waiting for MLflow where it is away: the night must not be for nothing."""
+    end_s = time.monotonic() + plan.config.patience_s
+    told = False
+    for pause_s in pauses_s():
+        try:
+            return _publish(plan, outcome, tracker, tracking_uri)
+        except UnavailableError as error:
+            if time.monotonic() + pause_s > end_s:
+                raise
+            if not told:
+                say(f"train: run {plan.name} is trained, and waits for MLflow: {error}")
+            told = True
+            time.sleep(pause_s)
+    raise AssertionError("unreachable")
 
 
 def _publish(plan: RunPlan, outcome: Outcome, tracker: Tracker, tracking_uri: str) -> TrainResult:
     """Register the weights and close the records. Every part of it may be repeated."""
     config = plan.config
     version: str | None = None
+    tracker.open_now()
     weights = plan.folder.child(WEIGHTS)
     with tempfile.TemporaryDirectory(prefix="k3dn-publish-") as folder:
         local = Path(folder, WEIGHTS)
@@ -208,28 +244,24 @@ def _publish(plan: RunPlan, outcome: Outcome, tracker: Tracker, tracking_uri: st
         if config.register:
             from pipelines.registry.registry import register
 
-            version = register(
-                local,
-                name=config.register,
-                run_id=tracker.run_id,
-                tracking_uri=tracking_uri,
-                model=config.model,
-                options=config.network,
-                tags={
-                    "k3dn.run": plan.name,
-                    "k3dn.datasets": ",".join(source.reference for source in plan.sources),
-                },
-            )
+            with tracker.told_when_away():
+                version = register(
+                    local,
+                    name=config.register,
+                    run_id=tracker.run_id,
+                    tracking_uri=tracking_uri,
+                    model=config.model,
+                    options=config.network,
+                    tags={
+                        "k3dn.run": plan.name,
+                        "k3dn.datasets": ",".join(source.reference for source in plan.sources),
+                    },
+                )
         settings = Path(folder, "config.json")
         settings.write_text(json.dumps(as_dict(config), indent=2, default=str))
-        artifacts = [(settings, "")]
-        for name in plan.folder.child(PICTURES).list():
-            picture = Path(folder, name)
-            picture.write_bytes(plan.folder.child(PICTURES, name).read_bytes())
-            artifacts.append((picture, PICTURES))
         checkpoints = complete_steps(plan.folder)
         tracker.finish(
-            artifacts=artifacts,
+            artifacts=[(settings, "")],
             tags={
                 "k3dn.weights": weights.url,
                 "k3dn.checkpoint_step": str(checkpoints[0] if checkpoints else 0),
@@ -259,12 +291,13 @@ def _open_tracker(plan: RunPlan, tracking_uri: str) -> Tracker:
         key=key,
         name=plan.name,
         rows_since=lambda step: read_rows(plan.folder, max(step, 0)),
+        pictures=plan.folder.child(PICTURES),
     )
     datasets = [
         (source.reference, source.digest, plan.root.child(source.name, source.version).url)
         for source in plan.sources
     ]
-    tracker.open(
+    tracker.open_when_there(
         parameters=_flat(as_dict(plan.config)),
         tags={"k3dn.folder": plan.folder.url, "k3dn.digest": plan.digest},
         datasets=datasets,

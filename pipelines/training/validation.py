@@ -17,6 +17,8 @@ from pipelines.training.order import Source
 from pipelines.training.plan import RunPlan
 
 PICTURES = "pictures"
+SHOWN = 4
+"""Pairs that are shown over time, always the same ones."""
 _STRIP_PX = 256
 
 Picture = NDArray[np.float32]
@@ -92,16 +94,17 @@ class Validation:
 
     def __init__(self, plan: RunPlan, context: WorkerContext) -> None:
         self._context = context
-        self._run = plan.folder
         self._precision = plan.config.val_precision
         self._pairs = held_out_pairs(plan)
 
-    def measure(self, network: nn.Module, step: int) -> Metrics:
-        """Return means over the pictures, equal on all workers; empty where there are none.
+    def measure(self, network: nn.Module) -> tuple[Metrics, list[Pixels]]:
+        """Return means over the pictures, equal on all workers, and strips of some.
 
-        ``val_psnr``, ``val_ssim``, ``val_mae``, and ``val_psnr_input`` of the mean of the views.
-        Rank 0 also writes a strip of its first pair: input, restored, target.
+        ``val_psnr``, ``val_ssim``, ``val_mae``, and ``val_psnr_input`` of the mean of the views;
+        empty where there are no pairs. A strip, of the first ``SHOWN`` pairs whoever validates
+        them, shows input, restored, target.
         """
+        strips: dict[int, Pixels] = {}
         mine: list[Metrics] = []
         rank, world_size = self._context.rank, self._context.world_size
         training = network.training
@@ -119,24 +122,34 @@ class Validation:
                     "val_psnr_input": metrics.psnr(mean, target),
                 }
             )
-            if number == 0:
-                _write_strip(self._run, step, (mean, restored, target))
+            if number < SHOWN:
+                strips[number] = _strip((mean, restored, target))
         network.train(training)
-        everybody = [row for part in self._context.gather(mine) for row in part]
+        gathered = self._context.gather((mine, strips))
+        everybody = [row for rows, _ in gathered for row in rows]
+        shown = {number: strip for _, found in gathered for number, strip in found.items()}
         if not everybody:
-            return {}
+            return {}, []
         # By pair, not by worker: the sum must not depend on how many workers there are.
         order = sorted(everybody, key=lambda row: tuple(sorted(row.items())))
-        return {key: float(np.mean([row[key] for row in order])) for key in order[0]}
+        means = {key: float(np.mean([row[key] for row in order])) for key in order[0]}
+        return means, [shown[number] for number in sorted(shown)]
 
 
 def _as_float(picture: NDArray[np.uint8] | NDArray[np.uint16]) -> Picture:
     return as_16_bit(picture).astype(np.float32) / np.float32(65535.0)
 
 
-def _write_strip(run: Location, step: int, pictures: tuple[Picture, ...]) -> None:
+def _strip(pictures: tuple[Picture, ...]) -> Pixels:
     height, width = pictures[0].shape[:2]
     y, x = max(0, (height - _STRIP_PX) // 2), max(0, (width - _STRIP_PX) // 2)
     cut = [picture[y : y + _STRIP_PX, x : x + _STRIP_PX] for picture in pictures]
-    strip = np.rint(np.clip(np.concatenate(cut, axis=1), 0, 1) * 255).astype(np.uint8)
-    run.child(PICTURES, f"step-{step:08d}.png").write_bytes(encode_image(strip))
+    return np.rint(np.clip(np.concatenate(cut, axis=1), 0, 1) * 255).astype(np.uint8)
+
+
+def write_strips(run: Location, step: int, strips: Sequence[Pixels]) -> None:
+    """Keep the strips of a step, one below the other."""
+    width = max(strip.shape[1] for strip in strips)
+    padded = [np.pad(strip, ((0, 0), (0, width - strip.shape[1]), (0, 0))) for strip in strips]
+    picture = encode_image(np.concatenate(padded))
+    run.child(PICTURES, f"step-{step:08d}.png").write_bytes(picture)

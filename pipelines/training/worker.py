@@ -17,10 +17,11 @@ operations takes the interpreter's lock again: with Python's 5 ms it mostly wait
 
 
 def train_worker(config: dict[str, Any]) -> None:
-    """Train as one worker of the run ``config["plan"]``. Ray Train calls it."""
+    """Train as one worker of the run ``config["plan"]``, whose lease has the number
+    ``config["owner"]``. Ray Train calls it."""
     prepare_environment()
     plan: RunPlan = config["plan"]
     plan.check_arrived()
     sys.setswitchinterval(GIL_SWITCH_S)
     torch.set_num_threads(plan.config.threads_per_worker)
-    fit(plan, RayContext(), ray_batches)
+    fit(plan, RayContext(), ray_batches, config["owner"])

@@ -20,14 +20,16 @@ import torch
 from mlflow import MlflowClient
 
 import k3dn
-from pipelines.errors import UserError
+from pipelines.errors import BusyError, UserError
 from pipelines.tracking import EXPERIMENT, resolve_tracking_uri
 from pipelines.training.batch import Batch, BatchSource
 from pipelines.training.checkpoint import complete_steps, load_checkpoint
 from pipelines.training.config import TrainConfig
 from pipelines.training.context import ProcessContext
+from pipelines.training.groups import newest_group
+from pipelines.training.keeper import WEIGHTS
 from pipelines.training.loader import local_batches
-from pipelines.training.loop import WEIGHTS, fit
+from pipelines.training.loop import fit
 from pipelines.training.plan import RunPlan, plan_run
 from pipelines.training.record import read_rows, read_samples
 from pipelines.training.train import run
@@ -194,23 +196,35 @@ def test_three_workers_go_on_where_one_was_stopped(ray_cluster: None, config: Tr
     assert_same_training(plan, uninterrupted(config))
 
 
-def test_a_killed_worker_costs_the_steps_since_the_checkpoint(
+def test_killed_workers_cost_the_steps_since_the_checkpoint(
     ray_cluster: None, config: TrainConfig, gate: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    # Step 11 is the first after a checkpoint: Ray Train itself would not know of that one yet.
-    config = replace(config, model=f"{NETWORKS}:gated", network={"gate": str(gate), "at": 11})
+    """Twice, with a new checkpoint in between, where one failure is allowed."""
+    # The sixth step of an attempt is the first behind its first checkpoint: Ray Train itself
+    # would not know of that one yet.
+    model, network = f"{NETWORKS}:gated", {"gate": str(gate), "at": 6}
+    config = replace(config, model=model, network=network, max_failures=1)
     plan = plan_run(config)
 
-    def kill_one() -> None:
+    def kill(checkpoint: int) -> None:
         until(lambda: len(waiting_at(gate)) == 2, "two workers at the gate")
-        os.kill(waiting_at(gate)[0], signal.SIGKILL)
+        until(lambda: checkpoint in complete_steps(plan.folder), "the checkpoint")
+        workers = waiting_at(gate)
+        os.kill(workers[0], signal.SIGKILL)
+        until(lambda: not any(map(is_alive, workers)), "the other worker to be ended")
+        for pid in workers:
+            gate.with_name(f"{gate.name}.{pid}").unlink()
+
+    def kill_twice() -> None:
+        kill(5)
+        kill(10)
         gate.touch()
 
-    with in_background(kill_one):
+    with in_background(kill_twice):
         result = run(config)
     assert result.steps == STEPS
     starts = [r["step"] for r in read_rows(plan.folder) if r.get("event") == "start"]
-    assert starts == [0, 10]
+    assert starts == [0, 5, 10]
     assert_same_training(plan, uninterrupted(config))
     told = capfd.readouterr().err
     assert "going on from step 10 of 14, after the workers had to be started again" in told
@@ -237,6 +251,8 @@ def test_stopped_and_killed_drivers_leave_nothing_running_and_the_same_command_g
             until(lambda: len(waiting_at(gate)) == 2 or driver.poll() is not None, "the gate")  # noqa: B023
             assert driver.poll() is None, log.read_text()
             workers = waiting_at(gate)
+            with pytest.raises(BusyError, match=f"by process {driver.pid} on"):
+                run(config)
             driver.send_signal(end)
             assert driver.wait() == exit_code, log.read_text()
         until(lambda: not any(map(is_alive, workers)), "the workers of a dead driver to end")  # noqa: B023
@@ -293,13 +309,14 @@ def test_divergence_is_told_and_not_tried_again(ray_cluster: None, config: Train
 
 
 def test_a_damaged_shard_is_named(ray_cluster: None, config: TrainConfig) -> None:
-    config = replace(config, num_workers=1, max_failures=0)
+    config = replace(config, num_workers=1)
     plan = plan_run(config)
     shard = plan.root.child("soft", "v1", "split=train", "00000.parquet")
     shard.write_bytes(shard.read_bytes()[:-40])
     with pytest.raises(UserError, match=r"training failed: .*soft.*from the start") as caught:
         run(config)
     assert "\n" not in str(caught.value)
+    assert newest_group(plan.folder) == 1  # it was not tried again
 
 
 @pytest.mark.parametrize(

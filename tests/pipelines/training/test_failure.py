@@ -8,8 +8,8 @@ from ray.exceptions import NodeDiedError, RayActorError, RayTaskError
 from ray.train import ControllerError, WorkerGroupError
 from ray.train.v2._internal.exceptions import WorkerHealthCheckFailedError
 
-from pipelines.errors import UnavailableError, UserError
-from pipelines.training.failure import kind_of, mendable_reason
+from pipelines.errors import BusyError, UnavailableError, UserError
+from pipelines.training.failure import is_final, kind_of, mendable_reason
 
 MISTAKE = UserError("pair 7 is damaged; remove it")
 FULL = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "/data/x")
@@ -50,3 +50,23 @@ def test_what_the_user_can_mend_is_one_line(error: Exception, words: str) -> Non
 )
 def test_a_bug_is_not(error: Exception) -> None:
     assert mendable_reason(error) is None
+
+
+@pytest.mark.parametrize(
+    ("error", "final"),
+    [
+        (WorkerGroupError("trace", {1: MISTAKE}), True),
+        (WorkerGroupError("trace", {0: RayTaskError("f", TEXT, KeyError())}), True),
+        (WorkerGroupError("trace", {0: BusyError("taken over")}), True),
+        (WorkerGroupError("trace", {0: UnavailableError("not written for 10 minutes")}), True),
+        (WorkerGroupError("trace", {0: RuntimeError("peer closed"), 1: LOST}), False),
+        (WorkerGroupError("trace", {0: ConnectionError("away")}), False),
+        (ControllerError(NodeDiedError("node 3 is gone")), False),
+    ],
+)
+def test_what_no_other_attempt_mends_is_final(error: Exception, final: bool) -> None:
+    assert is_final(error) is final
+
+
+def test_a_run_that_was_taken_over_is_busy() -> None:
+    assert kind_of(WorkerGroupError("trace", {0: BusyError("taken over")})) is BusyError

@@ -13,9 +13,10 @@ from pipelines.dataset.version import open_version
 from pipelines.training.batch import Batch, as_float
 from pipelines.training.config import TrainConfig
 from pipelines.training.context import ProcessContext
+from pipelines.training.keeper import BEST, OUTCOME, WEIGHTS, read_best
 from pipelines.training.learner import Learner, as_values, learning_rate
 from pipelines.training.loader import local_batches
-from pipelines.training.loop import BEST, OUTCOME, WEIGHTS, Outcome, fit, read_best, read_outcome
+from pipelines.training.loop import Outcome, fit, read_outcome
 from pipelines.training.plan import RunPlan, plan_run
 from pipelines.training.record import read_rows, read_samples
 from pipelines.training.validation import Held, Validation, held_out
@@ -128,6 +129,21 @@ def test_the_rate_rises_and_falls() -> None:
     assert rates[4:] == sorted(rates[4:], reverse=True)
 
 
+def test_the_schedules() -> None:
+    """Of ten steps, two of which rise."""
+    constant, step = (
+        [learning_rate(n, TrainConfig(lr=1.0, warmup_steps=2, steps=10, **keys)) for n in range(10)]  # type: ignore[arg-type]
+        for keys in (
+            {"schedule": "constant"},
+            {"schedule": "step", "step_at": [0.5, 0.8], "step_factor": 0.5},
+        )
+    )
+    assert constant == [0.5] + [1.0] * 9
+    assert step == [0.5, 1.0, 1.0, 1.0, 1.0, 0.5, 0.5, 0.5, 0.25, 0.25]
+    by_clock = TrainConfig(lr=1.0, warmup_steps=0, seconds=60.0, schedule="step", step_at=[0.5])
+    assert [learning_rate(7, by_clock, share) for share in (0.49, 0.51)] == [1.0, 0.1]
+
+
 def test_validation_is_the_mean_over_whole_pictures(small: Small) -> None:
     config = small(steps=8, max_val_pairs=3)
     plan = plan_run(config)
@@ -167,7 +183,7 @@ def test_the_best_weights_so_far_are_kept_however_often_it_is_killed(small: Smal
         kept = plan.folder.child(BEST).local_path()
         assert kept is not None
         network = k3dn.load_weights(kept, plan.config.model)
-        again = Validation(plan, ProcessContext()).measure(network, 0)
+        again, _ = Validation(plan, ProcessContext()).measure(network)
         assert again["val_psnr"] == pytest.approx(best["val_psnr"], abs=1e-9)
 
 

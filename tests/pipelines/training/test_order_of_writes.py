@@ -12,8 +12,9 @@ from pipelines.storage import Location, locate
 from pipelines.training.checkpoint import CHECKPOINTS, MARKER, save_checkpoint
 from pipelines.training.config import TrainConfig
 from pipelines.training.context import ProcessContext
+from pipelines.training.keeper import BEST, BEST_OF, OUTCOME, WEIGHTS
 from pipelines.training.loader import local_batches
-from pipelines.training.loop import BEST, BEST_OF, OUTCOME, WEIGHTS, fit
+from pipelines.training.loop import fit
 from pipelines.training.plan import plan_run
 
 Change = tuple[str, str]
@@ -73,7 +74,7 @@ def test_the_outcome_is_written_last_and_the_weights_before_it(trained: list[Cha
 
 def test_samples_stand_before_the_checkpoint_that_was_made_of_them(trained: list[Change]) -> None:
     kept = [path for _, path in trained if path.startswith(("samples/", CHECKPOINTS))]
-    kinds = [path.partition("/")[0] + ("*" if path.endswith(MARKER) else "") for path in kept]
+    kinds = [path.partition("/")[0] + ("*" if "/complete" in path else "") for path in kept]
     assert kinds == ["samples", CHECKPOINTS, f"{CHECKPOINTS}*"] * 2
 
 

@@ -20,9 +20,10 @@ from pipelines.storage import Location, locate
 from pipelines.training.checkpoint import complete_steps
 from pipelines.training.config import TrainConfig
 from pipelines.training.context import ProcessContext
+from pipelines.training.keeper import OUTCOME, WEIGHTS
 from pipelines.training.learner import Learner, as_values
 from pipelines.training.loader import Batch, local_batches
-from pipelines.training.loop import OUTCOME, WEIGHTS, fit
+from pipelines.training.loop import fit
 from pipelines.training.order import rank_slice
 from pipelines.training.plan import plan_run
 from pipelines.training.record import read_rows, read_samples
@@ -159,9 +160,10 @@ def _work(rank: int, port: int, folder: str) -> None:
     try:
         config = replace(CONFIG, num_workers=2)
         found = [learned(replace(config, accumulate=parts)) for parts in (1, 2)]
+        normalised = learned(replace(config, model=f"{NETWORKS}:normalised"))[1]
         Location.write_bytes = write_and_tell  # type: ignore[method-assign]
         fit(plan_run(short(folder)), ProcessContext(), local_batches)
-        torch.save((found, wrote), Path(folder, f"{rank}.pt"))
+        torch.save((found, wrote, normalised), Path(folder, f"{rank}.pt"))
     finally:
         dist.destroy_process_group()
 
@@ -181,14 +183,32 @@ def two_workers(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[An
 def test_two_workers_of_uneven_shares_train_as_a_plain_loop(
     two_workers: tuple[Path, list[Any]],
 ) -> None:
-    for found, _ in two_workers[1]:
+    for found, _, _ in two_workers[1]:
         for rows, weights, average in found:
             check((rows, weights, average), CONFIG)
             assert [row["stop"] for row in rows] == [1.0] * STEPS  # one of the two said so
 
 
+def test_statistics_over_batches_are_the_mean_of_the_workers(
+    two_workers: tuple[Path, list[Any]],
+) -> None:
+    """The loop over the workers' own batches is this test's own."""
+    (_, _, first), (_, _, second) = two_workers[1]
+    mean, variance = torch.zeros(3, dtype=torch.float64), torch.ones(3, dtype=torch.float64)
+    for batch in batches():
+        parts = [rank_slice(PAIRS, rank, 2) for rank in range(2)]
+        views = [batch.left[part.start : part.stop] for part in parts]
+        means = [view.mean(dim=(0, 2, 3)) for view in views]
+        variances = [view.var(dim=(0, 2, 3)) for view in views]
+        mean = mean + 0.1 * (sum(means) / 2 - mean)
+        variance = variance + 0.1 * (sum(variances) / 2 - variance)
+    for weights in (first, second):
+        torch.testing.assert_close(weights["norm.running_mean"], mean)
+        torch.testing.assert_close(weights["norm.running_var"], variance)
+
+
 def test_one_of_two_workers_writes(two_workers: tuple[Path, list[Any]]) -> None:
-    folder, ((_, first), (_, second)) = two_workers
+    folder, ((_, first, _), (_, second, _)) = two_workers
     assert second == []
     run = locate(str(folder)).child("_runs", "run")
     assert {run.child(WEIGHTS).url, run.child(OUTCOME).url} <= set(first)

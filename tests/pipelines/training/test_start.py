@@ -11,8 +11,9 @@ from k3dn import build_model
 from pipelines.errors import UserError
 from pipelines.training.config import TrainConfig
 from pipelines.training.context import ProcessContext
+from pipelines.training.keeper import BEST, WEIGHTS
 from pipelines.training.loader import local_batches
-from pipelines.training.loop import BEST, WEIGHTS, fit
+from pipelines.training.loop import fit
 from pipelines.training.plan import RunPlan, claim, plan_run
 from pipelines.training.record import read_rows
 from pipelines.training.start import bring_start, learning_parts, read_start

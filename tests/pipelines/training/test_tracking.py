@@ -6,6 +6,7 @@ import sqlite3
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,8 @@ from mlflow import MlflowClient
 
 from pipelines import tracking
 from pipelines.config import StepConfig
-from pipelines.errors import UserError
+from pipelines.errors import UnavailableError, UserError
+from pipelines.storage import locate
 from pipelines.tracking import Tracker, ensure_store, resolve_tracking_uri
 from pipelines.training import train
 from pipelines.training.config import TrainConfig
@@ -212,10 +214,52 @@ def test_an_outage_delays_the_records_and_nothing_else(
     assert [step for step, _, _ in history(uri, tracker.run_id)] == [1, 2, 3, 4]
 
 
+def test_a_store_that_is_away_at_the_start_gets_all_when_it_is_back(
+    uri: str, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    pictures = locate(str(tmp_path / "pictures"))
+    pictures.child("step-1.png").write_bytes(b"a picture")
+    tracker = Tracker(
+        uri, key="late", name="run late", rows_since=lambda step: rows(1, 2, 3), pictures=pictures
+    )
+    with away(uri):
+        tracker.open_when_there(parameters={"lr": 1e-3}, tags={})
+        assert "until it is back" in capsys.readouterr().err
+        tracker.follow()
+        with pytest.raises(UnavailableError):
+            tracker.open_now()
+    until(lambda: bool(tracker.run_id) and len(history(uri, tracker.run_id)) == 2)
+    client = MlflowClient(uri)
+
+    def sent() -> set[str]:
+        return {file.path for file in client.list_artifacts(tracker.run_id, "pictures")}
+
+    until(lambda: sent() == {"pictures/step-1.png"})
+    pictures.child("step-2.png").write_bytes(b"the next")
+    until(lambda: len(sent()) == 2)
+    tracker.finish(artifacts=[], tags={})
+    found = client.get_run(tracker.run_id)
+    assert found.info.status == "FINISHED" and found.data.params == {"lr": "0.001"}
+    assert [step for step, _, _ in history(uri, tracker.run_id)] == [1, 2, 3]
+
+
+def test_a_finished_run_needs_no_store(uri: str, small: Callable[..., TrainConfig]) -> None:
+    config = small(tracking_uri=uri, register=None)
+    fit(plan_run(config), ProcessContext(), local_batches)
+    with closing(socket.socket()) as taken:
+        taken.bind(("127.0.0.1", 0))  # bound, but nobody listens
+        nobody = f"http://127.0.0.1:{taken.getsockname()[1]}"
+        config_away = replace(config, tracking_uri=nobody, patience_s=1e-3)
+        with pytest.raises(UnavailableError, match="does not answer"):
+            train.run(config_away)  # it is trained, and MLflow was not told
+        result = train.run(config)
+        assert train.run(config_away) == result
+
+
 def test_records_of_a_trained_run_are_sent_by_the_same_command(
     uri: str, small: Callable[..., TrainConfig]
 ) -> None:
-    config = small(tracking_uri=uri, register=None)
+    config = small(tracking_uri=uri, register=None, patience_s=1e-3)
     plan = plan_run(config)
     fit(plan, ProcessContext(), local_batches)
     with refusing("metrics", uri), pytest.raises(UserError, match="nothing is lost: the same"):

@@ -21,7 +21,7 @@ from pipelines.storage import locate
 from pipelines.training.bare import BareConfig, train_here, train_stages
 from pipelines.training.checkpoint import complete_steps
 from pipelines.training.config import TrainConfig
-from pipelines.training.loop import BEST, WEIGHTS, read_best
+from pipelines.training.keeper import BEST, WEIGHTS, read_best
 from pipelines.training.record import read_rows
 
 Live = Callable[..., TrainConfig]

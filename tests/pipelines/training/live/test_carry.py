@@ -14,8 +14,9 @@ from pipelines.training.batch import Batch
 from pipelines.training.carry import InConfig, OutConfig, carry_in, carry_out
 from pipelines.training.config import TrainConfig
 from pipelines.training.context import ProcessContext
+from pipelines.training.keeper import WEIGHTS, read_best
 from pipelines.training.live.source import LiveBatches
-from pipelines.training.loop import WEIGHTS, fit, read_best
+from pipelines.training.loop import fit
 from pipelines.training.plan import RunPlan, claim, plan_run
 from pipelines.training.record import read_samples
 

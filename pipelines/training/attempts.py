@@ -1,0 +1,89 @@
+"""Train with Ray Train, and start workers again that died: as often as there is progress.
+
+Ray's own budget counts the failures of a run's whole life, and would try again what no second try
+can mend, such as a damaged dataset.
+"""
+
+import math
+import time
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING
+
+from pipelines.failures import EXIT_UNAVAILABLE, explain_failure, one_line, unwrap
+from pipelines.progress import say
+from pipelines.retry import pauses_s
+from pipelines.storage import Location
+from pipelines.training.checkpoint import complete_steps
+from pipelines.training.failure import is_final, mendable_reason
+from pipelines.training.plan import RunPlan
+
+if TYPE_CHECKING:
+    from ray.train.torch import TorchTrainer
+
+
+class FailureBudget:
+    """How often a run may fail: so many times between two checkpoints, and where a service is
+    away, as long as the patience lasts."""
+
+    def __init__(self, max_failures: int, patience_s: float) -> None:
+        """max_failures: -1 has no limit."""
+        self._most = math.inf if max_failures == -1 else max_failures
+        self._patience_s = patience_s
+        self._step = -1
+        self._count = 0
+        self._away_since_s: float | None = None
+
+    def allows(self, step: int, *, away: bool, now_s: float) -> bool:
+        """Count a failure and return whether to go on.
+
+        step: of the newest checkpoint. away: the failure is that of a service, as the storage.
+        now_s: on a clock that does not go back.
+        """
+        if step != self._step:
+            self._step, self._count, self._away_since_s = step, 0, None
+        if away:
+            self._away_since_s = now_s if self._away_since_s is None else self._away_since_s
+            return now_s - self._away_since_s < self._patience_s
+        self._count += 1
+        return self._count <= self._most
+
+
+def train_with_restarts(
+    plan: RunPlan,
+    trainer: Callable[[], "TorchTrainer"],
+    before_restart: Callable[[], None] = lambda: None,
+) -> None:
+    """Train to the end; raises the TrainingFailedError that the budget does not allow.
+
+    trainer: makes one for each attempt. before_restart: may raise to end it, e.g. at a signal.
+    """
+    from ray.train import TrainingFailedError
+
+    config = plan.config
+    budget = FailureBudget(config.max_failures, config.patience_s)
+    pauses: Iterator[float] = pauses_s()
+    step = -1
+    while True:
+        try:
+            trainer().fit()
+        except TrainingFailedError as error:
+            before_restart()
+            newest = _newest(plan.folder)
+            if newest != step:
+                step, pauses = newest, pauses_s()
+            away = explain_failure(error).exit_code == EXIT_UNAVAILABLE
+            if is_final(error) or not budget.allows(step, away=away, now_s=time.monotonic()):
+                raise
+            reason = mendable_reason(error) or one_line(str([*unwrap(error)][-1]))
+            say(f"train: the workers of run {plan.name} failed ({reason[:200]}); starting again")
+            time.sleep(next(pauses))
+            before_restart()
+        else:
+            return
+
+
+def _newest(run: Location) -> int:
+    try:
+        return max(complete_steps(run), default=0)
+    except Exception:  # the storage is away: no progress is known of
+        return -1
