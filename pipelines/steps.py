@@ -215,7 +215,7 @@ _ROWS = (
         "pipelines.evaluation.promote:run",
         "Make the challenger the champion if it meets the rules of the gate.",
         (
-            "compare {candidate} of {name} with the champion on the {split} pairs of {datasets}",
+            "compare a version of {name} with the champion on the {split} pairs of {datasets}",
             "move the alias 'champion' only if it meets every rule, and record the decision",
         ),
         looks="pipelines.evaluation.promote:look",

@@ -103,7 +103,7 @@ def run(config: EvaluateConfig) -> EvaluationResult:
             registered=config.register,
         )
         folder.child("index.html").write_bytes(evaluation_page(content).encode())
-    run_ids = log_evaluation(config, models, figures, costs, folder, tracking_uri)
+    run_ids = log_evaluation(config, models, figures, costs, folder, shown, tracking_uri)
     result = EvaluationResult(
         models=tuple(models),
         references=tuple(model.reference for model in models.values()),

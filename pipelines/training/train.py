@@ -11,14 +11,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipelines.cluster import ray_cluster
-from pipelines.config import as_dict
+from pipelines.config import SHARED_KEYS, as_dict
 from pipelines.environment import prepare_environment
 from pipelines.errors import UserError
 from pipelines.failures import Terminated
 from pipelines.next_steps import command
 from pipelines.progress import say
 from pipelines.storage import Location
-from pipelines.tracking import Tracker, ensure_store, resolve_tracking_uri
+from pipelines.tracking import (
+    Tracker,
+    ensure_store,
+    folder_tag,
+    resolve_tracking_uri,
+    shared_url,
+)
 from pipelines.training.checkpoint import complete_steps
 from pipelines.training.config import TrainConfig
 from pipelines.training.failure import kind_of, mendable_reason
@@ -231,7 +237,7 @@ def _publish(plan: RunPlan, outcome: Outcome, tracker: Tracker, tracking_uri: st
         tracker.finish(
             artifacts=artifacts,
             tags={
-                "k3dn.weights": weights.url,
+                "k3dn.weights": folder_tag(plan.root, weights),
                 "k3dn.checkpoint_step": str(checkpoints[0] if checkpoints else 0),
             },
         )
@@ -261,12 +267,13 @@ def _open_tracker(plan: RunPlan, tracking_uri: str) -> Tracker:
         rows_since=lambda step: read_rows(plan.folder, max(step, 0)),
     )
     datasets = [
-        (source.reference, source.digest, plan.root.child(source.name, source.version).url)
+        (source.reference, source.digest, shared_url(plan.root.child(source.name, source.version)))
         for source in plan.sources
     ]
+    settings = {k: v for k, v in as_dict(plan.config).items() if k not in SHARED_KEYS}
     tracker.open(
-        parameters=_flat(as_dict(plan.config)),
-        tags={"k3dn.folder": plan.folder.url, "k3dn.digest": plan.digest},
+        parameters=_flat(settings),
+        tags={"k3dn.folder": folder_tag(plan.root, plan.folder), "k3dn.digest": plan.digest},
         datasets=datasets,
     )
     return tracker
