@@ -197,6 +197,17 @@ _ROWS = (
         ),
     ),
     Step(
+        "ablate",
+        _LEARN,
+        "pipelines.ablation.config:AblateConfig",
+        "pipelines.ablation.run:run",
+        "Train networks with one part or size changed each, and put them into one table.",
+        (
+            "train each row of table {table} with {seeds} seeds for {steps} steps on {datasets}",
+            "measure all on the {split} pairs; write page and tables under {root}/_ablations",
+        ),
+    ),
+    Step(
         "evaluate",
         _USE,
         "pipelines.evaluation.config:EvaluateConfig",

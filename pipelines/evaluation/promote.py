@@ -152,7 +152,10 @@ def look(config: PromoteConfig) -> list[str]:
     """Return the table of rules for a dry run, with the figures that are kept; changes nothing."""
     rules = [f"{name}: {limit}" for name, limit in _limits(config).items()]
     if config.from_ is not None:
-        transfer = foreseen(config)
+        try:
+            transfer = foreseen(config)
+        except UserError as error:
+            return ["the rules", *rules, f"nothing to copy: {error}"]
         where = f"from {transfer.source_uri} to {transfer.target_uri}"
         copied = f"{transfer.version.uri} would be copied {where}, measured and decided about there"
         return [copied, "the rules", *rules]

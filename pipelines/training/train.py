@@ -227,7 +227,7 @@ def _publish(plan: RunPlan, outcome: Outcome, tracker: Tracker, tracking_uri: st
                 },
             )
         settings = Path(folder, "config.json")
-        settings.write_text(json.dumps(as_dict(config), indent=2, default=str))
+        settings.write_text(json.dumps(_of_any_place(config), indent=2, default=str))
         artifacts = [(settings, "")]
         for name in plan.folder.child(PICTURES).list():
             picture = Path(folder, name)
@@ -270,13 +270,17 @@ def _open_tracker(plan: RunPlan, tracking_uri: str) -> Tracker:
         (source.reference, source.digest, shared_url(plan.root.child(source.name, source.version)))
         for source in plan.sources
     ]
-    settings = {k: v for k, v in as_dict(plan.config).items() if k not in SHARED_KEYS}
     tracker.open(
-        parameters=_flat(settings),
+        parameters=_flat(_of_any_place(plan.config)),
         tags={"k3dn.folder": folder_tag(plan.root, plan.folder), "k3dn.digest": plan.digest},
         datasets=datasets,
     )
     return tracker
+
+
+def _of_any_place(config: TrainConfig) -> dict[str, Any]:
+    """The configuration without where one machine keeps things."""
+    return {key: value for key, value in as_dict(config).items() if key not in SHARED_KEYS}
 
 
 def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, object]:

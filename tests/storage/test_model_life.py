@@ -3,19 +3,12 @@
 Train, evaluate, promote, serve, roll back, and copy into a production of its own.
 """
 
-import base64
-import json
 import multiprocessing
-import os
-import socket
-import subprocess
-import sys
-import time
-import urllib.error
+import re
+import sqlite3
 import urllib.request
-from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
-from contextlib import contextmanager
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -25,6 +18,7 @@ import numpy as np
 import pytest
 
 import k3dn
+from pipelines.dataset.version import open_version
 from pipelines.errors import UserError
 from pipelines.evaluation import evaluate, promote
 from pipelines.evaluation.config import EvaluateConfig, GateRules, PromoteConfig
@@ -32,9 +26,11 @@ from pipelines.registry import register, rollback
 from pipelines.registry.config import RegisterConfig, RollbackConfig
 from pipelines.registry.loading import load_network
 from pipelines.registry.registry import client_of, open_store, resolve
+from pipelines.storage import locate
 from pipelines.training import train
 from pipelines.training.config import TrainConfig
 from tests.local_ray import start_local_ray
+from tests.mlflow_servers import ask, mlflow_server, model_server
 from tests.pipelines.training.versions import make_pair, write_version
 
 pytestmark = [pytest.mark.usefixtures("s3", "own_ray"), pytest.mark.slow]
@@ -79,14 +75,28 @@ def _life(uri: str, folder: Path) -> None:
     assert measured.models == ("k3dn v2",) and len(measured.run_ids) == 1
     client = client_of(uri)
     pages = {file.path for file in client.list_artifacts(measured.run_ids[0])}
-    assert pages == {"index.html", "result.json", "table.md"}
+    assert pages == {"index.html", "result.json", "table.md", "pictures"}
+    about = client.get_model_version("k3dn", "2").description
+    (shown,) = re.findall(r"!\[.*?\]\((.*?)\)", about)
+    with urllib.request.urlopen(f"{uri}/{shown}") as answer:  # as a browser asks for it
+        picture = cv2.imdecode(np.frombuffer(answer.read(), np.uint8), cv2.IMREAD_COLOR)
+    assert picture.shape == (40, 3 * 48, 3)  # input, restored, truth
+    (model,) = client.search_logged_models(
+        [client.get_experiment_by_name("k3dn").experiment_id],
+        filter_string=f"source_run_id = '{trained.run_id}'",
+    )
+    (psnr,) = [metric for metric in model.metrics if metric.key == "small/v1/output_psnr"]
+    digest = open_version(locate("s3://k3dn/life"), "small").digest
+    assert (psnr.dataset_name, psnr.dataset_digest) == ("small@v1", digest[:36])
+    assert psnr.value == measured.rows[1].psnr
 
     config = PromoteConfig(**place, datasets=["small"], gate=ANYTHING)
     assert promote.run(config).previous == "1"
     left, right = (cv2.imread(str(path)) for path in write_views(folder))
     sharp = k3dn.deblur(load_network("models:/k3dn/2", uri), left[..., ::-1], right[..., ::-1])
     with model_server(uri, "models:/k3dn@champion", folder) as address:
-        np.testing.assert_array_equal(ask(address, folder), sharp)
+        image, _, _ = ask(address, folder)
+        np.testing.assert_array_equal(image, sharp)
 
     back = rollback.run(RollbackConfig(**place))
     assert (back.champion, back.previous) == ("1", "2")
@@ -107,6 +117,10 @@ def _life(uri: str, folder: Path) -> None:
     assert copy.tags["k3dn.weights_sha256"] == origin.tags["k3dn.weights_sha256"]
     run = client_of(there).get_run(str(copy.run_id))
     assert [read.dataset.name for read in run.inputs.dataset_inputs] == ["small@v1"]
+    with closing(sqlite3.connect(folder / "server.db")) as database:
+        noted = "\n".join(database.iterdump())
+    for path in (folder, Path.cwd(), Path(k3dn.__file__).parent):  # of this machine: nothing
+        assert str(path) not in noted
     with pytest.raises(UserError, match="was rolled back"):
         promote.run(replace(config, candidate="2"))
 
@@ -129,65 +143,3 @@ def write_views(folder: Path) -> list[Path]:
     for path, view in zip(paths, views, strict=True):
         cv2.imwrite(str(path), view)
     return paths
-
-
-def ask(address: str, folder: Path) -> np.ndarray:
-    """Post the files, and return the picture of the answer."""
-    views = {n: base64.b64encode((folder / f"{n}.png").read_bytes()) for n in ("left", "right")}
-    body = json.dumps({"inputs": {name: data.decode() for name, data in views.items()}})
-    request = urllib.request.Request(
-        f"{address}/invocations", body.encode(), {"Content-Type": "application/json"}
-    )
-    with urllib.request.urlopen(request, timeout=300) as answer:
-        data = base64.b64decode(json.loads(answer.read())["predictions"])
-    return cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)[..., ::-1]
-
-
-@contextmanager
-def mlflow_server(folder: Path) -> Iterator[str]:
-    """MLflow with SQLite, which keeps artifacts on S3 for its clients."""
-    command = [
-        "server", f"--backend-store-uri=sqlite:///{folder}/server.db",
-        "--artifacts-destination=s3://k3dn/artifacts", "--workers=1",
-    ]  # fmt: skip
-    with process(command, folder / "server.log", "health") as address:
-        yield address
-
-
-@contextmanager
-def model_server(uri: str, model: str, folder: Path) -> Iterator[str]:
-    command = ["models", "serve", "--env-manager=local", f"--model-uri={model}", "--workers=1"]
-    with process(command, folder / "serve.log", "ping", MLFLOW_TRACKING_URI=uri) as address:
-        yield address
-
-
-@contextmanager
-def process(command: list[str], log: Path, probe: str, **environment: str) -> Iterator[str]:
-    """Start MLflow's command on a free port of this machine, and wait until it answers."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    with log.open("wb") as output:
-        server = subprocess.Popen(
-            [sys.executable, "-m", "mlflow", *command, "--host=127.0.0.1", f"--port={port}"],
-            stdout=output,
-            stderr=subprocess.STDOUT,
-            env={**os.environ, **environment},
-            cwd=log.parent,
-            start_new_session=True,
-        )
-    try:
-        address = f"http://127.0.0.1:{port}"
-        deadline_s = time.monotonic() + 240
-        while True:
-            try:
-                urllib.request.urlopen(f"{address}/{probe}", timeout=10).close()
-                break
-            except (urllib.error.URLError, ConnectionError, TimeoutError) as error:
-                if server.poll() is not None or time.monotonic() > deadline_s:
-                    raise RuntimeError(log.read_text()[-3000:]) from error
-                time.sleep(0.2)  # poll of another process's port: there is nothing to wait on
-        yield address
-    finally:
-        os.killpg(server.pid, 15)
-        server.wait()
