@@ -102,7 +102,6 @@ def run(config: EvaluateConfig) -> EvaluationResult:
             registered=config.register,
         )
         folder.child("index.html").write_bytes(evaluation_page(content).encode())
-    run_ids = log_evaluation(config, models, figures, costs, folder, shown, tracking_uri)
     result = EvaluationResult(
         models=tuple(models),
         references=tuple(model.reference for model in models.values()),
@@ -112,9 +111,12 @@ def run(config: EvaluateConfig) -> EvaluationResult:
         costs=costs,
         marks=marks,
         skipped=measured[first].skipped,
-        run_ids=run_ids,
+        run_ids=(),
         output=folder.url,
     )
+    folder.child("result.json").write_bytes(_json(result))  # which goes along
+    run_ids = log_evaluation(config, models, figures, costs, folder, shown, tracking_uri)
+    result = dataclasses.replace(result, run_ids=run_ids)
     folder.child("result.json").write_bytes(_json(result))
     return result
 

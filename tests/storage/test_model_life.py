@@ -75,7 +75,7 @@ def _life(uri: str, folder: Path) -> None:
     assert measured.models == ("k3dn v2",) and len(measured.run_ids) == 1
     client = client_of(uri)
     pages = {file.path for file in client.list_artifacts(measured.run_ids[0])}
-    assert pages == {"index.html", "result.json", "table.md", "pictures"}
+    assert pages == {"index.html", "result.json", "table.md", "pictures"}, pages
     about = client.get_model_version("k3dn", "2").description
     (shown,) = re.findall(r"!\[.*?\]\((.*?)\)", about)
     with urllib.request.urlopen(f"{uri}/{shown}") as answer:  # as a browser asks for it
