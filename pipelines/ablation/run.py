@@ -16,6 +16,7 @@ from pipelines.ablation.rows import Row, rows_of, training_of
 from pipelines.errors import UserError
 from pipelines.evaluation.config import MeasureConfig
 from pipelines.evaluation.evaluate import marks_of
+from pipelines.evaluation.figures import figures_of_page
 from pipelines.evaluation.measure import measure, to_parquet
 from pipelines.evaluation.page import PageContent, evaluation_page
 from pipelines.evaluation.summary import MethodFigures, as_plain, figures_of
@@ -126,7 +127,10 @@ def run(config: AblateConfig) -> AblationResult:
     folder.child("pairs.parquet").write_bytes(to_parquet(dict(means)))
     folder.child("table.md").write_bytes(markdown(figures).encode())
     folder.child("table.tex").write_bytes(latex(figures).encode())
-    folder.child("index.html").write_bytes(evaluation_page(content).encode())
+    page = evaluation_page(content)
+    folder.child("index.html").write_bytes(page.encode())
+    for name, data in figures_of_page(page, content):
+        folder.child("figures", name).write_bytes(data)
     result = AblationResult(
         table=config.table,
         steps=config.steps,

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from pipelines.errors import UserError
 from pipelines.evaluation.config import INPUT_MODEL, EvaluateConfig, MeasureConfig
+from pipelines.evaluation.figures import figures_of_page
 from pipelines.evaluation.leakage import find_leakage
 from pipelines.evaluation.measure import Measured, measure, plan, to_parquet
 from pipelines.evaluation.page import PageContent, evaluation_page
@@ -101,7 +102,10 @@ def run(config: EvaluateConfig) -> EvaluationResult:
             shown=tuple(shown),
             registered=config.register,
         )
-        folder.child("index.html").write_bytes(evaluation_page(content).encode())
+        page = evaluation_page(content)
+        folder.child("index.html").write_bytes(page.encode())
+        for name, data in figures_of_page(page, content):
+            folder.child("figures", name).write_bytes(data)
     result = EvaluationResult(
         models=tuple(models),
         references=tuple(model.reference for model in models.values()),
