@@ -97,7 +97,7 @@ def _same_content(client: "MlflowClient", version: ModelVersion) -> str | None:
     found = [
         int(other.version)
         for other in client.search_model_versions(f"name = '{version.name}'")
-        if all(other.tags.get(key) == version.tags.get(key) for key in digests)
+        if all(key in version.tags and other.tags.get(key) == version.tags[key] for key in digests)
     ]
     return str(min(found)) if found else None
 
