@@ -134,6 +134,11 @@ def field_types(config_class: type) -> dict[str, Any]:
     return {field.name: hints[field.name] for field in dataclasses.fields(config_class)}
 
 
+def key_of(field: str) -> str:
+    """Return the key of a field: its name, less the underscore behind a word that Python keeps."""
+    return field.removesuffix("_")
+
+
 def field_docs(config_class: type) -> dict[str, str]:
     """Return the string literal under each field, those of base classes included."""
     docs: dict[str, str] = {}
@@ -163,12 +168,12 @@ def describe_keys(config_class: type, prefix: str = "") -> list[Key]:
     for field in dataclasses.fields(config_class):
         annotation, _ = strip_none(hints[field.name])
         if dataclasses.is_dataclass(annotation):
-            nested = describe_keys(typing.cast(type, annotation), f"{prefix}{field.name}.")
+            nested = describe_keys(typing.cast(type, annotation), f"{prefix}{key_of(field.name)}.")
             keys += [key for key in nested if not key.shared]  # they follow the outer step's
             continue
         keys.append(
             Key(
-                name=prefix + field.name,
+                name=prefix + key_of(field.name),
                 type=type_name(hints[field.name]),
                 default=_default_text(field),
                 doc=docs.get(field.name, ""),

@@ -16,7 +16,14 @@ from typing import Any, Generic, Literal, TypeVar
 
 import yaml
 
-from pipelines.config import SHARED_KEYS, StepConfig, field_docs, field_types, strip_none
+from pipelines.config import (
+    SHARED_KEYS,
+    StepConfig,
+    field_docs,
+    field_types,
+    key_of,
+    strip_none,
+)
 from pipelines.errors import UserError
 from pipelines.ray_job import is_ray_job
 from pipelines.yaml_source import Node, parse_text, read_yaml
@@ -119,14 +126,15 @@ def _assign(
 ) -> None:
     """Put ``leaf`` at ``path`` below ``values``, which holds the fields of ``owner``."""
     hints = field_types(owner)
-    if path[0] not in hints:
+    fields = {key_of(name): name for name in hints}
+    if path[0] not in fields:
         extra = getattr(owner, "EXTRA_KEYS", None)  # e.g. summary: other keys are the network's
         if extra is None:
             key = ".".join([*above, path[0]])
-            known = [".".join([*above, name]) for name in hints]
+            known = [".".join([*above, name]) for name in fields]
             raise UserError(_unknown(key, known, at, "key"))
         path = [extra, *path]
-    head, rest = path[0], path[1:]
+    head, rest = fields[path[0]], path[1:]
     key = ".".join([*above, *path])
     annotation, _ = strip_none(hints[head])
     if dataclasses.is_dataclass(annotation):
@@ -239,7 +247,7 @@ def _validate(config_class: type[C], draft: _Draft) -> C:
 def _problem(config_class: type, draft: _Draft, item: Any) -> str:
     """One line for one pydantic error."""
     names = [str(part) for part in item["loc"]]
-    key = ".".join(name for name in names if name.isidentifier())
+    key = ".".join(key_of(name) for name in names if name.isidentifier())
     at = next((where for known, where in draft.origins.items() if key and known == key), None)
     place = f" ({at})" if at else ""
     if item["type"] == "missing":

@@ -62,9 +62,16 @@ EXAMPLES: Mapping[str, tuple[tuple[str, str], tuple[str, str]]] = MappingProxyTy
             ("k3dn evaluate datasets=synth,dpd-blur", "measure the newest model"),
             ("k3dn evaluate model=box:nano split=val", "measure the weights in the box"),
         ),
+        "ablate": (
+            ("k3dn ablate table=4 steps=500", "PSF blocks, SRP blocks and reblurring left out"),
+            ("k3dn ablate table=sizes seeds=5 train.lr=1e-3", "the variants, five of each"),
+        ),
         "promote": (
             ("k3dn promote datasets=synth,dpd-blur", "let the gate decide on the newest model"),
-            ("k3dn promote candidate=3 gate.min_gain_db=0.1", "ask more of version 3"),
+            (
+                "k3dn promote from=/data/staging to=/data/production",
+                "copy the champion of another registry, and decide there",
+            ),
         ),
         "rollback": (
             ("k3dn rollback", "give the champion's place back"),

@@ -14,6 +14,7 @@ from pipelines.config import (
     describe_keys,
     field_docs,
     field_types,
+    key_of,
     strip_none,
     value_text,
 )
@@ -125,7 +126,9 @@ def print_configuration(step: str, config: StepConfig, origins: Mapping[str, str
     from rich.text import Text
 
     table = _table("Key", "Value", "From")
-    for name, value in _flatten(as_dict(config)).items():
+    fields = field_types(type(config))
+    for field, value in _flatten(as_dict(config)).items():
+        name = key_of(field) if field in fields else field
         origin = origins.get(name, "default")
         style = "" if origin == "default" else "bold"
         table.add_row(Text(name, style="cyan"), Text(value_text(value), style=style), Text(origin))

@@ -198,6 +198,17 @@ _ROWS = (
         ),
     ),
     Step(
+        "ablate",
+        _LEARN,
+        "pipelines.ablation.config:AblateConfig",
+        "pipelines.ablation.run:run",
+        "Train networks with one part or size changed each, and put them into one table.",
+        (
+            "train each row of table {table} with {seeds} seeds for {steps} steps on {datasets}",
+            "measure all on the {split} pairs; write page and tables under {root}/_ablations",
+        ),
+    ),
+    Step(
         "evaluate",
         _USE,
         "pipelines.evaluation.config:EvaluateConfig",
@@ -216,7 +227,7 @@ _ROWS = (
         "pipelines.evaluation.promote:run",
         "Make the challenger the champion if it meets the rules of the gate.",
         (
-            "compare {candidate} of {name} with the champion on the {split} pairs of {datasets}",
+            "compare a version of {name} with the champion on the {split} pairs of {datasets}",
             "move the alias 'champion' only if it meets every rule, and record the decision",
         ),
         looks="pipelines.evaluation.promote:look",

@@ -21,6 +21,7 @@ from pipelines.config import StepConfig
 from pipelines.environment import prepare_environment
 from pipelines.errors import UnavailableError, UserError
 from pipelines.failures import one_line
+from pipelines.moved_store import artifacts_beside, follow_move
 from pipelines.progress import say
 from pipelines.ray_job import is_ray_job, refuse_lost_store
 from pipelines.storage import Location, locate
@@ -40,6 +41,36 @@ _EVERY_S = 3.0
 Row = Mapping[str, Any]
 
 
+STORE_FOLDER, STORE_FILE = "_mlflow", "mlflow.db"
+
+
+def store_below(root: Location) -> str | None:
+    """Return the SQLite store that a local root has where nothing else is named; else None."""
+    path = root.local_path()
+    return f"{_SQLITE}{path / STORE_FOLDER / STORE_FILE}" if path else None
+
+
+def folder_tag(root: Location, folder: Location) -> str:
+    """Return how a run in MLflow names a folder: below a local root by the rest of its path.
+
+    So a root that is moved keeps its runs, and a path of one machine stays on it.
+    """
+    if root.local_path() is None:
+        return folder.url
+    return folder.url.removeprefix(root.url.rstrip("/") + "/")
+
+
+def shared_url(location: Location) -> str:
+    """Return a URL that means the same everywhere; '' for a folder, which is one machine's."""
+    return "" if location.local_path() is not None else location.url
+
+
+def tagged_folder(root: Location, tag: str) -> Location:
+    """Return the folder that a run names (``folder_tag``), or named by its whole path once."""
+    whole = "://" in tag or tag.startswith("/")
+    return Location(tag) if whole else root.child(tag)
+
+
 def resolve_tracking_uri(config: StepConfig) -> str:
     """Return the MLflow store of a step.
 
@@ -51,14 +82,15 @@ def resolve_tracking_uri(config: StepConfig) -> str:
     if named:
         refuse_lost_store(named)
         return named
-    root = locate(config.root).local_path()
-    if root is None and is_ray_job():
+    root = locate(config.root)
+    below = store_below(root)
+    if below is None and is_ray_job():
         raise UserError(
             f"with root {config.root} the MLflow store would lie in the folder of this Ray job, "
             "which is deleted; set MLFLOW_TRACKING_URI (or tracking_uri) to your MLflow server"
         )
-    path = root / "_mlflow" / "mlflow.db" if root else Path("mlflow.db").absolute()
-    if taken := sorted(set("%?#") & set(str(path))):
+    path = (below or str(Path(STORE_FILE).absolute())).removeprefix(_SQLITE)
+    if taken := sorted(set("%?#") & set(path)):
         raise UserError(
             f"the MLflow store would lie at {path}, and a SQLite URL cannot hold "
             f"{' '.join(taken)}; take a folder of another name, or set tracking_uri"
@@ -68,8 +100,14 @@ def resolve_tracking_uri(config: StepConfig) -> str:
 
 def is_missing(tracking_uri: str) -> bool:
     """Tell whether a store is a SQLite file that is not there: to look into it would make it."""
+    path = database_of(tracking_uri)
+    return path is not None and not path.exists()
+
+
+def database_of(tracking_uri: str) -> Path | None:
+    """Return the file of a SQLite store; None where the store is none."""
     path = tracking_uri.removeprefix(_SQLITE)
-    return path not in ("", tracking_uri) and not Path(path).exists()
+    return None if path in ("", tracking_uri) else Path(path)
 
 
 def ensure_store(tracking_uri: str) -> None:
@@ -79,6 +117,8 @@ def ensure_store(tracking_uri: str) -> None:
     """
     prepare_environment()
     _check_answers(tracking_uri)
+    if path := database_of(tracking_uri):
+        follow_move(path)
     with _quiet():
         try:
             ensure_experiment(tracking_uri)
@@ -100,8 +140,7 @@ def ensure_experiment(tracking_uri: str, name: str = EXPERIMENT) -> str:
     if found is None:
         artifacts = None
         if tracking_uri.startswith(_SQLITE):
-            folder = Path(tracking_uri.removeprefix(_SQLITE)).absolute().parent
-            artifacts = (folder / "artifacts").as_uri()
+            artifacts = artifacts_beside(Path(tracking_uri.removeprefix(_SQLITE)))
         try:
             return str(client.create_experiment(name, artifact_location=artifacts))
         except MlflowException:  # another process was faster
@@ -350,10 +389,15 @@ def dataset_input(name: str, digest: str, url: str, context: str = "training") -
     from mlflow.data.meta_dataset import MetaDataset
     from mlflow.entities import DatasetInput, InputTag
 
-    dataset = MetaDataset(HTTPDatasetSource(url), name=name, digest=digest[:36])  # type: ignore[abstract]
+    dataset = MetaDataset(HTTPDatasetSource(url), name=name, digest=short_digest(digest))  # type: ignore[abstract]
     return DatasetInput(
         dataset._to_mlflow_entity(), tags=[InputTag("mlflow.data.context", context)]
     )
+
+
+def short_digest(digest: str) -> str:
+    """Return as much of a digest as MLflow keeps of a dataset's."""
+    return digest[:36]
 
 
 def _check_answers(tracking_uri: str) -> None:

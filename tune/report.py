@@ -11,7 +11,7 @@ from typing import Any
 from pipelines.config import SHARED_KEYS, as_dict, value_text
 from pipelines.errors import UserError
 from pipelines.next_steps import command
-from pipelines.tracking import Tracker
+from pipelines.tracking import Tracker, folder_tag
 from pipelines.training.config import TrainConfig
 from pipelines.training.plan import RUNS
 from pipelines.training.record import read_rows
@@ -81,7 +81,7 @@ def _log(
     own = {key: value for key, value in as_dict(plan.config).items() if key not in SHARED_KEYS}
     search.open(
         parameters={key: value_text(value) for key, value in own.items() if key != "train"},
-        tags={"k3dn.folder": plan.folder.url, "k3dn.digest": plan.digest},
+        tags={"k3dn.folder": folder_tag(plan.root, plan.folder), "k3dn.digest": plan.digest},
     )
     for record in records:
         trial = plan.trial(record.combination)

@@ -26,6 +26,7 @@ from pipelines.registry.loading import (
 from pipelines.registry.registry import ModelVersion, client_of, open_store
 from pipelines.scores import score_of
 from pipelines.storage import Location, locate
+from pipelines.tracking import tagged_folder
 
 _SHOWN_ELSEWHERE = ("datasets", "model", "network", "seed", "steps")
 """Keys of training that a card has in other places."""
@@ -57,7 +58,7 @@ def known_of(reference: str, config: StepConfig) -> Known:
     """
     tracking_uri = open_store(config) if reference.startswith("models:/") else ""
     settled = _settled(reference, tracking_uri)
-    facts = _facts_of(reference, settled, tracking_uri)
+    facts = _facts_of(reference, settled, tracking_uri, locate(config.root))
     with open_weights(settled.reference, tracking_uri) as path:
         try:
             entry = _entry_of(path, facts)
@@ -135,7 +136,7 @@ def _entry_of(path: Path, facts: Facts) -> Entry:
     )
 
 
-def _facts_of(reference: str, settled: SettledModel, tracking_uri: str) -> Facts:
+def _facts_of(reference: str, settled: SettledModel, tracking_uri: str, root: Location) -> Facts:
     if reference.startswith(BOX):
         return box_entry(reference).facts
     if settled.version is None:
@@ -155,7 +156,7 @@ def _facts_of(reference: str, settled: SettledModel, tracking_uri: str) -> Facts
         return Facts()
     run = client_of(tracking_uri).get_run(settled.version.run_id)
     place = run.data.tags.get("k3dn.folder")
-    return facts_of_run(Location(place)) if place else Facts()
+    return facts_of_run(tagged_folder(root, place)) if place else Facts()
 
 
 def _entry_beside(weights: Location) -> Entry | None:
@@ -171,7 +172,7 @@ def _entry_beside(weights: Location) -> Entry | None:
 def facts_of_run(folder: Location) -> Facts:
     """What a training run recorded in its folder; nothing where there is no run."""
     from pipelines.training.config import NOT_IN_DIGEST
-    from pipelines.training.plan import PLAN
+    from pipelines.training.plan import PLAN, root_of_run
     from pipelines.training.record import read_rows
 
     try:
@@ -187,7 +188,7 @@ def facts_of_run(folder: Location) -> Facts:
             seconds += row["s_per_step"] * max(row["step"] - done, 0)
             done = max(row["step"], done)
     devices = dict.fromkeys(row["device"] for row in rows if "device" in row)
-    root = locate(config["root"])
+    root = root_of_run(folder, plan)
     repeats = {f"{s['name']}@{s['version']}": s["repeat"] for s in plan["datasets"]}
     return Facts(
         steps=done or None,

@@ -127,8 +127,13 @@ class PromoteConfig(MeasureConfig):
 
     name: str = "k3dn"
     """Registered model."""
-    candidate: str = "challenger"
-    """Alias or version number that wants to become champion."""
+    candidate: str | None = None
+    """Alias or version number that wants to become champion. None: challenger; with from, the
+    champion there."""
+    from_: str | None = None
+    """Copy the candidate from this store first: an MLflow store, or a root with one below it."""
+    to: str | None = None
+    """Store that it is copied into and decided in, likewise. None: that of root."""
     gate: GateRules = field(default_factory=GateRules)
     """The rules."""
     again: bool = False
@@ -140,6 +145,8 @@ class PromoteConfig(MeasureConfig):
         MeasureConfig.__post_init__(self)
         if self.split == "train":
             raise ValueError("split must be val or test: the gate does not judge by training pairs")
+        if self.to is not None and self.from_ is None:
+            raise ValueError("to names where a model is copied to: give from=STORE as well")
         unknown = [name for name in self.gate.required if name not in self.datasets]
         if unknown:
             raise ValueError(

@@ -3,19 +3,19 @@
 import dataclasses
 import hashlib
 import json
-import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 
 from pipelines.errors import UserError
-from pipelines.evaluation.config import INPUT_MODEL, EvaluateConfig
+from pipelines.evaluation.config import INPUT_MODEL, EvaluateConfig, MeasureConfig
+from pipelines.evaluation.figures import figures_of_page
 from pipelines.evaluation.leakage import find_leakage
 from pipelines.evaluation.measure import Measured, measure, plan, to_parquet
 from pipelines.evaluation.page import PageContent, evaluation_page
 from pipelines.evaluation.pictures import Shown, chosen, restored
 from pipelines.evaluation.records import log_evaluation
-from pipelines.evaluation.summary import MethodFigures, figures_of
+from pipelines.evaluation.summary import MethodFigures, as_plain, figures_of
 from pipelines.evaluation.tables import Costs, cost_cells, latex, markdown, text_table
 from pipelines.next_steps import command
 from pipelines.picture_keys import parse_size
@@ -87,7 +87,7 @@ def run(config: EvaluateConfig) -> EvaluationResult:
     first = next(iter(models))
     folder = _folder(config, models)
     costs, shown = _look_closer(config, models, measured, tracking_uri)
-    marks = _marks(config, models, figures, tracking_uri)
+    marks = marks_of(config, models, figures, tracking_uri)
     folder.child("pairs.parquet").write_bytes(to_parquet(dict(scores)))
     folder.child("table.md").write_bytes(markdown(figures).encode())
     folder.child("table.tex").write_bytes(latex(figures).encode())
@@ -102,8 +102,10 @@ def run(config: EvaluateConfig) -> EvaluationResult:
             shown=tuple(shown),
             registered=config.register,
         )
-        folder.child("index.html").write_bytes(evaluation_page(content).encode())
-    run_ids = log_evaluation(config, models, figures, costs, folder, tracking_uri)
+        page = evaluation_page(content)
+        folder.child("index.html").write_bytes(page.encode())
+        for name, data in figures_of_page(page, content):
+            folder.child("figures", name).write_bytes(data)
     result = EvaluationResult(
         models=tuple(models),
         references=tuple(model.reference for model in models.values()),
@@ -113,9 +115,12 @@ def run(config: EvaluateConfig) -> EvaluationResult:
         costs=costs,
         marks=marks,
         skipped=measured[first].skipped,
-        run_ids=run_ids,
+        run_ids=(),
         output=folder.url,
     )
+    folder.child("result.json").write_bytes(_json(result))  # which goes along
+    run_ids = log_evaluation(config, models, figures, costs, folder, shown, tracking_uri)
+    result = dataclasses.replace(result, run_ids=run_ids)
     folder.child("result.json").write_bytes(_json(result))
     return result
 
@@ -169,12 +174,13 @@ def _look_closer(
         return costs, restored(config, picks, processes, scores)
 
 
-def _marks(
-    config: EvaluateConfig,
+def marks_of(
+    config: MeasureConfig,
     models: Mapping[str, SettledModel],
-    figures: tuple[MethodFigures, ...],
+    figures: Sequence[MethodFigures],
     tracking_uri: str,
 ) -> tuple[str, ...]:
+    """Return what a reader of the figures must know: leakage, training pairs, few scenes."""
     found = []
     if config.split == "train":
         found.append("these are pairs to train on: the figures say nothing of pictures to come")
@@ -194,15 +200,6 @@ def _marks(
 
 
 def _json(result: EvaluationResult) -> bytes:
-    def plain(value: object) -> object:
-        if isinstance(value, Mapping):
-            return {str(key): plain(each) for key, each in value.items()}
-        if isinstance(value, list | tuple):
-            return [plain(each) for each in value]
-        if isinstance(value, float) and not math.isfinite(value):
-            return None
-        return value
-
     values = dataclasses.asdict(result)
     del values["output"]  # it lies there
-    return json.dumps(plain(values), indent=1).encode()
+    return json.dumps(as_plain(values), indent=1).encode()

@@ -15,11 +15,17 @@ from pipelines.evaluation.config import INPUT_MODEL, MeasureConfig
 from pipelines.registry.loading import BOX, SettledModel, settle
 from pipelines.registry.registry import client_of
 from pipelines.storage import Location, locate
+from pipelines.tracking import tagged_folder
+from pipelines.training.plan import PLAN, root_of_run
 
 _NOT_SEEN_BY = ("kernels",)
 """Roles of files that show nothing of a scene."""
 _MOST_STARTS = 8
 """Trainings that began with each other's weights."""
+
+
+TRAINED_ON = "k3dn.trained_on"
+"""Tag of a version that was copied from another registry: what its training had seen there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,11 +93,12 @@ def _trained_on(model: SettledModel, tracking_uri: str, root: Location, depth: i
         return Training((), "")
     if model.reference.startswith(BOX):
         return Training((), f"the scenes that {model.reference} was trained on are not recorded")
-    recorded = _plan_of(model, tracking_uri)
-    if recorded is None:
+    folder = _run_folder(model, tracking_uri, root)
+    recorded = _plan_in(folder) if folder else None
+    if folder is None or recorded is None:
         of_version = _of_version(model, root)
         return of_version or Training((), f"what {model.label} was trained on is not recorded")
-    place = recorded["config"]["root"]
+    place = root_of_run(folder, recorded).url
     sets = tuple((place, f"{d['name']}@{d['version']}") for d in recorded["datasets"])
     start = recorded["config"].get("start_from")
     if not start or depth == 0:
@@ -105,21 +112,22 @@ def _trained_on(model: SettledModel, tracking_uri: str, root: Location, depth: i
     return Training((*sets, *earlier.sets), earlier.unknown)
 
 
-def _plan_of(model: SettledModel, tracking_uri: str) -> dict[str, Any] | None:
-    """The plan of the run that made a model; None where it is not there."""
-    from pipelines.training.plan import PLAN
-
+def _run_folder(model: SettledModel, tracking_uri: str, root: Location) -> Location | None:
+    """Where the run that made a model lies, as far as that is recorded."""
     if model.version is None:
         folder = model.reference.rpartition("/")[0]
-    elif model.version.run_id is None:
+        return Location(folder) if folder else None
+    if model.version.run_id is None:
         return None
-    else:
-        run = client_of(tracking_uri).get_run(model.version.run_id)
-        folder = run.data.tags.get("k3dn.folder", "")
-    if not folder:
-        return None
+    run = client_of(tracking_uri).get_run(model.version.run_id)
+    tag = run.data.tags.get("k3dn.folder")
+    return tagged_folder(root, tag) if tag else None
+
+
+def _plan_in(folder: Location) -> dict[str, Any] | None:
+    """The plan of the run in a folder; None where it is not there."""
     try:
-        plan: dict[str, Any] = json.loads(Location(folder).child(PLAN).read_bytes())
+        plan: dict[str, Any] = json.loads(folder.child(PLAN).read_bytes())
     except (OSError, ValueError):
         return None
     return plan
@@ -129,6 +137,8 @@ def _of_version(model: SettledModel, root: Location) -> Training | None:
     """What the version itself says, where its run is not at hand: names of datasets."""
     if model.version is None:
         return None
+    if told := model.version.tags.get(TRAINED_ON):
+        return _as_told(json.loads(told), root)
     source = model.version.tags.get("k3dn.source", "")
     if source.startswith(BOX):
         return Training((), f"the scenes that {source} was trained on are not recorded")
@@ -136,6 +146,22 @@ def _of_version(model: SettledModel, root: Location) -> Training | None:
     if not named:
         return None
     return Training(tuple((root.url, name) for name in named.split(",")), "")
+
+
+def _as_told(told: Mapping[str, Any], root: Location) -> Training:
+    """What a copied version says: each set where it lies for all, else the same one below root."""
+    sets, unknown = [], told["unknown"]
+    for seen in told["sets"]:
+        place, reference = seen["root"] or root.url, seen["dataset"]
+        try:
+            here = open_version(Location(place), reference).digest
+        except UserError:
+            here = None  # whoever looks into it says so
+        if here is not None and here != seen.get("digest", here):
+            unknown = unknown or f"{reference}, on which it was trained, is another one here"
+            continue
+        sets.append((place, reference))
+    return Training(tuple(sets), unknown)
 
 
 def _files_of(version: DatasetVersion, split: str) -> Sequence[frozenset[str]]:

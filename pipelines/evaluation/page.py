@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from pipelines.evaluation.bootstrap import Estimate
 from pipelines.evaluation.pictures import Picture, Shown
@@ -179,8 +180,9 @@ def _pictures(content: PageContent) -> str:
     )
     about = (
         '<p class="about">Chosen by the gain of the first model, never by hand. Drag the line, or '
-        "focus a picture and use the arrow keys. The details show the framed square by every "
-        "method, and below the absolute error of the whole picture.</p>"
+        "focus a picture and use the arrow keys. The details show one square by every method, and "
+        "below them the absolute error of the whole picture: drag a detail to move the square in "
+        "all of them, or focus them and use the arrow keys, + and −.</p>"
     )
     return about + legend_ + f'<div class="pairs">{figures}</div>'
 
@@ -198,7 +200,7 @@ def _picture(shown: Shown, methods: Sequence[str]) -> str:
             note=f"{shown.place}; the slider shows {methods[0]}",
         )
     )
-    return f"<div>{comparison}{_details(shown)}</div>"
+    return f'<div class="pair">{comparison}{_details(shown)}</div>'
 
 
 def _details(shown: Shown) -> str:
@@ -211,29 +213,36 @@ def _details(shown: Shown) -> str:
         to_bytes(shown.target),
         side,
     )
-    window = np.s_[y : y + side, x : x + side]
     psnr = {INPUT: shown.input_psnr, **shown.psnr}
     tiles, errors = [], []
     for name, picture in all_.items():
         figure = f", {psnr[name]:.2f} dB" if name in psnr else ""
         caption = html.escape(f"{name}{figure}")
-        tiles.append(_tile(jpeg(picture[window]), f"{name}, detail", caption, side, side))
+        tiles.append(_tile(jpeg(picture), f"{name}, detail", caption, width, height))
     for name, picture in all_.items():
         if name != "truth":
-            shown_error = jpeg(_error(picture, shown.target))
+            shown_error = jpeg(error_picture(picture, shown.target))
             title = html.escape(f"error of {name}")
             errors.append(_tile(shown_error, f"error of {name}", title, width, height))
-    return "".join(f'<div class="details">{"".join(row)}</div>' for row in (tiles, errors))
+    title = html.escape(f"Details of {shown.pair_id}: arrow keys move, plus and minus zoom")
+    where = f"--side:{side};--left:{x};--top:{y};--width:{width};--height:{height}"
+    return (
+        f'<div class="details same-place" tabindex="0" role="group" aria-label="{title}" '
+        f'data-side="{side}" data-left="{x}" data-top="{y}" data-width="{width}" '
+        f'data-height="{height}" style="{where}">{"".join(tiles)}</div>'
+        f'<div class="details">{"".join(errors)}</div>'
+    )
 
 
 def _tile(source: str, alt: str, caption: str, width: int, height: int) -> str:
     return (
-        f'<figure><img src="{source}" alt="{html.escape(alt)}" width="{width}" height="{height}">'
-        f"<figcaption>{caption}</figcaption></figure>"
+        f'<figure><div class="tile"><img src="{source}" alt="{html.escape(alt)}" width="{width}" '
+        f'height="{height}" draggable="false"></div><figcaption>{caption}</figcaption></figure>'
     )
 
 
-def _error(picture: Picture, target: Picture) -> np.ndarray:
+def error_picture(picture: Picture, target: Picture) -> NDArray[np.uint8]:
+    """Return the absolute error of a picture, mean over its channels, as ``(H, W, 3)`` colours."""
     return ramp(np.abs(picture - target).mean(axis=2) / _ERROR_PEAK)
 
 

@@ -11,16 +11,19 @@ from pipelines.evaluation.config import GateRules, PromoteConfig
 from pipelines.evaluation.gate import RuleResult, Verdict, format_rules, judge
 from pipelines.evaluation.leakage import Leakage, find_leakage
 from pipelines.evaluation.measure import kept_scores, measure
+from pipelines.evaluation.transfer import carry_over, foreseen
 from pipelines.next_steps import command
 from pipelines.progress import say
 from pipelines.registry.decisions import Decision, DecisionLog, champions
 from pipelines.registry.loading import settle
 from pipelines.registry.registry import (
+    CHALLENGER,
     CHAMPION,
     ModelVersion,
     alias_target,
     is_there,
     open_store,
+    reference_of,
     resolve,
 )
 from pipelines.scores import PairScore, TableRow, format_table, table
@@ -46,12 +49,15 @@ class PromotionResult:
     """How each rule came out; empty where nothing changed."""
     output: str
     """The champion's reference."""
+    copied_from: str | None = None
+    """The version of another registry that the candidate is a copy of."""
 
     def describe(self) -> str:
         """Return what was decided and why."""
         lines = [format_table(self.rows), "", format_rules(self.rules), ""] if self.rows else []
         verb = "is now" if self.changed else "is already"
-        lines.append(f"v{self.champion} of {self.name} {verb} champion: {self.reason}")
+        copy = f", a copy of {self.copied_from}," if self.copied_from else ""
+        lines.append(f"v{self.champion} of {self.name}{copy} {verb} champion: {self.reason}")
         if self.changed and self.previous:
             lines.append(f"before it was v{self.previous}")
         return "\n".join([*lines, f"use it as {self.output}"])
@@ -65,9 +71,17 @@ class PromotionResult:
 def run(config: PromoteConfig) -> PromotionResult:
     """Measure the candidate and the champion on the same pairs, and decide.
 
+    With ``from`` the candidate is copied first, and what follows is done where it is copied to.
+
     Raises GateRefused where the candidate does not meet the rules; that is a decision too and
     recorded. Raises UserError for a model or dataset that is not there.
     """
+    if config.from_ is not None:
+        transfer = foreseen(config)
+        decided = run(carry_over(transfer))
+        return dataclasses.replace(
+            decided, copied_from=f"{transfer.version.uri} in {transfer.source_uri}"
+        )
     tracking_uri = open_store(config)
     candidate = _candidate(config, tracking_uri)
     log = DecisionLog(
@@ -137,6 +151,14 @@ def run(config: PromoteConfig) -> PromotionResult:
 def look(config: PromoteConfig) -> list[str]:
     """Return the table of rules for a dry run, with the figures that are kept; changes nothing."""
     rules = [f"{name}: {limit}" for name, limit in _limits(config).items()]
+    if config.from_ is not None:
+        try:
+            transfer = foreseen(config)
+        except UserError as error:
+            return ["the rules", *rules, f"nothing to copy: {error}"]
+        where = f"from {transfer.source_uri} to {transfer.target_uri}"
+        copied = f"{transfer.version.uri} would be copied {where}, measured and decided about there"
+        return [copied, "the rules", *rules]
     try:
         verdict = _foreseen(config)
     except UserError as error:
@@ -183,8 +205,7 @@ def _limits(config: PromoteConfig) -> Mapping[str, str]:
 
 
 def _candidate(config: PromoteConfig, tracking_uri: str) -> ModelVersion:
-    separator = "/" if config.candidate.isdigit() else "@"
-    return resolve(f"models:/{config.name}{separator}{config.candidate}", tracking_uri)
+    return resolve(reference_of(config.name, config.candidate or CHALLENGER), tracking_uri)
 
 
 def _required(config: PromoteConfig) -> list[str]:

@@ -3,10 +3,16 @@
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlencode
+
+import numpy as np
+from numpy.typing import NDArray
 
 from pipelines.dataset.version import open_version
 from pipelines.errors import UserError
 from pipelines.evaluation.config import EvaluateConfig
+from pipelines.evaluation.measure import plan
+from pipelines.evaluation.pictures import Shown
 from pipelines.evaluation.summary import MethodFigures
 from pipelines.evaluation.tables import Costs, markdown, with_interval
 from pipelines.progress import say
@@ -17,14 +23,18 @@ from pipelines.registry.registry import (
     logged_model_id,
     set_despite_race,
 )
+from pipelines.report.pictures import fit
 from pipelines.scores import INPUT
 from pipelines.storage import Location, locate
-from pipelines.tracking import dataset_input, ensure_store
+from pipelines.tracking import dataset_input, ensure_store, shared_url, short_digest
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 _EVALUATED = "k3dn.evaluated"
+_PICTURE_PX = 400
+_MOST_WORDS = 5000
+"""Characters of a description that all of MLflow's stores keep."""
 
 
 def log_evaluation(
@@ -33,6 +43,7 @@ def log_evaluation(
     figures: Sequence[MethodFigures],
     costs: Costs,
     folder: Location,
+    shown: Sequence[Shown],
     tracking_uri: str,
 ) -> tuple[str, ...]:
     """Write the figures into MLflow, once; they are kept all the same where it is away.
@@ -45,7 +56,7 @@ def log_evaluation(
         ensure_store(tracking_uri)
         client = client_of(tracking_uri)
         return tuple(
-            _log_one(client, config, label, model, figures, costs, folder)
+            _log_one(client, config, label, model, figures, costs, folder, shown)
             for label, model in models.items()
         )
     except (MlflowException, UserError, OSError) as error:
@@ -61,6 +72,7 @@ def _log_one(
     figures: Sequence[MethodFigures],
     costs: Costs,
     folder: Location,
+    shown: Sequence[Shown],
 ) -> str:
     from mlflow.entities import Metric, Param
 
@@ -93,14 +105,21 @@ def _log_one(
     )
     root = locate(config.root)
     versions = [open_version(root, name) for name in config.datasets]
-    inputs = [dataset_input(v.reference, v.digest, _shared(v.location), "eval") for v in versions]
+    inputs = [
+        dataset_input(v.reference, v.digest, shared_url(v.location), "eval") for v in versions
+    ]
     client.log_inputs(run_id, inputs)
     client.log_text(run_id, markdown(rows), "table.md")
     for name in ("index.html", "result.json"):
         if folder.child(name).exists():
             client.log_text(run_id, folder.child(name).read_bytes().decode(), name)
+    pictures = dict(_pictures(shown, label))
+    for path, (_, data) in pictures.items():
+        client.log_image(run_id, data, artifact_file=path)
     if model.version is not None:
         _on_version(client, config, model, run_id, rows, values, now)
+        about = _about(config, rows, run_id, {p: words for p, (words, _) in pictures.items()})
+        client.update_model_version(model.version.name, model.version.version, about)
     client.set_terminated(run_id)
     return run_id
 
@@ -133,18 +152,49 @@ def _on_version(
             )
     model_id = logged_model_id(name, number, client.tracking_uri)
     if model_id:
-        metrics = [Metric(key, value, now, 0, model_id=model_id) for key, value in values.items()]
+        digests = {held.reference: held.digest for held in plan(config, model)}
+        metrics = []
+        for key, value in values.items():
+            measured = "@".join(key.split("/")[:2])  # name/version/figure
+            of: dict[str, Any] = {}
+            if measured in digests:
+                digest = short_digest(digests[measured])
+                of = {"dataset_name": measured, "dataset_digest": digest}
+            metrics.append(Metric(key, value, now, 0, model_id=model_id, run_id=run_id, **of))
         client.log_batch(run_id, metrics=metrics)
-    about = (
-        f"Measured on the {config.split} pairs; in brackets 95 % intervals by scene.\n\n"
-        f"{markdown(rows)}"
-    )
-    client.update_model_version(name, number, about)
 
 
-def _shared(location: Location) -> str:
-    """A URL that means the same everywhere; a folder of this machine means nothing elsewhere."""
-    return "" if location.local_path() is not None else location.url
+def _about(
+    config: EvaluateConfig,
+    rows: Sequence[MethodFigures],
+    run_id: str,
+    pictures: Mapping[str, str],
+) -> str:
+    """The description of a version: figures, and pictures as MLflow's server shows them."""
+    parts = [
+        f"Measured on the {config.split} pairs; in brackets 95 % intervals by scene.",
+        markdown(rows),
+        *(
+            f"{words}: input, restored, truth\n\n"
+            f"![{words}](get-artifact?{urlencode({'path': path, 'run_uuid': run_id})})"
+            for path, words in pictures.items()
+        ),
+    ]
+    text = ""
+    for part in parts:  # whole parts alone: MLflow keeps so many characters
+        if len(text) + len(part) + 2 <= _MOST_WORDS:
+            text += f"{part}\n\n"
+    return text
+
+
+def _pictures(
+    shown: Sequence[Shown], label: str
+) -> Iterator[tuple[str, tuple[str, NDArray[np.uint8]]]]:
+    """The input, a model's answer and the truth beside each other, of each pair on the page."""
+    for number, pair in enumerate(shown):
+        parts = [fit(part, _PICTURE_PX) for part in (pair.input, pair.outputs[label], pair.target)]
+        words = f"{pair.dataset}, {pair.place}, {pair.psnr[label] - pair.input_psnr:+.2f} dB"
+        yield f"pictures/{number:02d}.png", (words, np.concatenate(parts, axis=1))
 
 
 def _metrics(rows: Sequence[MethodFigures]) -> Iterator[tuple[str, float]]:

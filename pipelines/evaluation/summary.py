@@ -63,6 +63,17 @@ def figures_of(scores: Mapping[str, Sequence[PairScore]]) -> tuple[MethodFigures
     return tuple(found)
 
 
+def as_plain(value: object) -> object:
+    """Return values as JSON has them: numbers that are none become null."""
+    if isinstance(value, Mapping):
+        return {str(key): as_plain(each) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [as_plain(each) for each in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value
+
+
 def _input(dataset: str, scores: Sequence[PairScore]) -> MethodFigures:
     return MethodFigures(
         **_means(scores, lambda score: score.input),

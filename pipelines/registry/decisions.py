@@ -31,7 +31,13 @@ from pipelines.registry.registry import (
     set_despite_race,
 )
 from pipelines.storage import Location
-from pipelines.tracking import dataset_input, ensure_experiment
+from pipelines.tracking import (
+    database_of,
+    dataset_input,
+    ensure_experiment,
+    folder_tag,
+    store_below,
+)
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -76,6 +82,7 @@ class DecisionLog:
         self, root: Location, name: str, tracking_uri: str, *, accept_alias: bool = False
     ) -> None:
         """accept_alias: take an alias that was moved by hand, or a log that is gone, as it is."""
+        self._root = root
         self._folder = root.child("_locks", "models", name)
         self._name = name
         self._tracking_uri = tracking_uri
@@ -180,7 +187,7 @@ class DecisionLog:
 
         words = f"{decision.kind} by decision {decision.number}: {decision.reason}"
         tags = {
-            f"{APPLIED_TAG}.{decision.number:06d}": f"{decision.kind}: {decision.reason}"[:4000],
+            f"{APPLIED_TAG}.{decision.number:06d}": _on_version(decision),
             "k3dn.gate": words[:4000],
             "k3dn.gate.time": decision.time,
             "k3dn.gate.champion_before": decision.champion_before or "none",
@@ -233,13 +240,29 @@ class DecisionLog:
         return int(client.get_registered_model(self._name).tags.get(APPLIED_TAG, "0"))
 
     def _check_home(self, client: "MlflowClient") -> None:
+        decisions = self.read()  # before the store's tag, which comes before the first of them
         home = client.get_registered_model(self._name).tags.get(LOG_TAG)
-        if home == self._folder.url:
+        inside = self._tracking_uri == store_below(self._root)
+        ours = folder_tag(self._root, self._folder) if inside else self._folder.url
+        if home in (ours, self._folder.url):
             return
-        if home is not None and Location(home).exists():
+        there = self._kept_at(home) if home is not None else None
+        if there is not None and self._knows_newest(client):
+            if there == self._folder:  # the store behind a server
+                return
+            if inside or not there.exists():  # moved or copied, root and log
+                set_despite_race(client.set_registered_model_tag, self._name, LOG_TAG, ours)
+                return
+        if there is not None and there.exists():
             raise UserError(
-                f"decisions about {self._name!r} are kept in {home}, not under this root; use the "
+                f"decisions about {self._name!r} are kept in {there}, not under this root; use the "
                 "root that it lies in, so that two gates cannot decide past each other"
+            )
+        foreign = home is None and bool(decisions)
+        if foreign and not self._accept_alias:
+            raise UserError(
+                f"this root has decisions about {self._name!r} of another MLflow store; give each "
+                "store a root of its own, or take them as they are with accept_alias=true"
             )
         lost = home is not None and self._applied(client) > 0
         if lost and not self._accept_alias:
@@ -247,10 +270,31 @@ class DecisionLog:
                 f"decisions about {self._name!r} were kept in {home}, which is not there; use the "
                 "root that it lies in now, or go on from here with accept_alias=true"
             )
-        if lost:
-            applied = str(len(self.read()))
+        if lost or foreign:
+            applied = str(len(decisions))
             set_despite_race(client.set_registered_model_tag, self._name, APPLIED_TAG, applied)
-        set_despite_race(client.set_registered_model_tag, self._name, LOG_TAG, self._folder.url)
+        set_despite_race(client.set_registered_model_tag, self._name, LOG_TAG, ours)
+
+    def _kept_at(self, home: str) -> Location:
+        """Where a log lies that a store names; by a relative path below the root of the store."""
+        if "://" in home or home.startswith("/"):
+            return Location(home)
+        path = database_of(self._tracking_uri)
+        return Location(str(path.parent.parent / home)) if path else self._root.child(home)
+
+    def _knows_newest(self, client: "MlflowClient") -> bool:
+        """Tell whether the newest decision that the store reflects is one of this log."""
+        from mlflow.exceptions import MlflowException
+
+        number, decisions = self._applied(client), self.read()
+        if not 0 < number <= len(decisions):
+            return False
+        decision = decisions[number - 1]
+        try:
+            tags = client.get_model_version(self._name, decision.candidate).tags
+        except MlflowException:  # deleted since
+            return True
+        return tags.get(f"{APPLIED_TAG}.{number:06d}") == _on_version(decision)
 
 
 def decision_text(name: str, decision: Decision) -> str:
@@ -287,6 +331,10 @@ def champions(decisions: list[Decision]) -> list[str]:
         if decision.kind != "refused" and after not in (None, *past[-1:]):
             past.append(str(after))
     return past
+
+
+def _on_version(decision: Decision) -> str:
+    return f"{decision.kind}: {decision.reason}"[:4000]
 
 
 def _spoken(version: str | None) -> str:

@@ -3,7 +3,6 @@
 import json
 from dataclasses import dataclass
 
-from k3dn.box import PREFIX
 from pipelines.errors import UserError
 from pipelines.next_steps import command
 from pipelines.registry.config import RegisterConfig
@@ -62,7 +61,7 @@ def run(config: RegisterConfig) -> RegisterResult:
             tracking_uri=tracking_uri,
             model=said["model"],
             options=json.loads(said["options"]),
-            tags={"k3dn.source": label if label.startswith(PREFIX) else config.model},
+            tags={"k3dn.source": label},
         )
     champion = _first_champion(config, version, label, tracking_uri) if config.champion else False
     uri = f"models:/{config.name}/{version}"

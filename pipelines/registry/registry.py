@@ -19,9 +19,16 @@ from typing import TYPE_CHECKING, Any
 from pipelines.config import StepConfig
 from pipelines.environment import prepare_environment
 from pipelines.errors import UserError
+from pipelines.moved_store import readable_copy
 from pipelines.registry.packaging import log_servable
 from pipelines.registry.source_code import stage_code
-from pipelines.tracking import ensure_experiment, ensure_store, is_missing, resolve_tracking_uri
+from pipelines.tracking import (
+    database_of,
+    ensure_experiment,
+    ensure_store,
+    is_missing,
+    resolve_tracking_uri,
+)
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -63,7 +70,9 @@ def open_store(config: StepConfig) -> str:
             "registers one, and model=box:nano needs none"
         )
     ensure_store(tracking_uri)
-    return tracking_uri
+    path = database_of(tracking_uri)
+    copy = readable_copy(path) if path else None
+    return f"sqlite:///{copy}" if copy else tracking_uri
 
 
 def client_of(tracking_uri: str) -> "MlflowClient":
@@ -129,8 +138,6 @@ def register(
     Safe to repeat: the same weights and code of the same run give the version that exists.
     Returns the version number. Raises UserError where the file is missing.
     """
-    from mlflow.exceptions import MlflowException
-
     weights = Path(weights)
     if not weights.is_file():
         raise UserError(f"no weights at {weights}; train first, or name another file")
@@ -150,21 +157,35 @@ def register(
         if existing is None:
             experiment = experiment_of(client, run_id)
             model_id = log_servable(client, weights, model, code, run_id, experiment, Path(folder))
-            try:
-                client.create_registered_model(
-                    name, description="Dual-pixel defocus deblurring: (left, right) -> sharp."
-                )
-            except MlflowException as error:
-                if error.error_code != "RESOURCE_ALREADY_EXISTS":
-                    raise
-            with mlflow_store(tracking_uri):
-                created = client.create_model_version(
-                    name, f"models:/{model_id}", run_id=run_id, tags=all_tags, model_id=model_id
-                )
-            existing = str(created.version)
-    if _newest(client, name) == existing:  # an old run repeated pushes no newer one aside
-        _make_challenger(client, name, existing)
+            existing = create_version(client, name, model_id, run_id, all_tags)
+    make_challenger_if_newest(client, name, existing)
     return existing
+
+
+def create_version(
+    client: "MlflowClient", name: str, model_id: str, run_id: str | None, tags: Mapping[str, str]
+) -> str:
+    """Make a logged model a version of a registered model, which is made where it is not there."""
+    from mlflow.exceptions import MlflowException
+
+    try:
+        client.create_registered_model(
+            name, description="Dual-pixel defocus deblurring: (left, right) -> sharp."
+        )
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_ALREADY_EXISTS":
+            raise
+    with mlflow_store(client.tracking_uri):
+        created = client.create_model_version(
+            name, f"models:/{model_id}", run_id=run_id, tags=dict(tags), model_id=model_id
+        )
+    return str(created.version)
+
+
+def make_challenger_if_newest(client: "MlflowClient", name: str, version: str) -> None:
+    """Point the alias to a version; an old one that is repeated pushes no newer one aside."""
+    if _newest(client, name) == version:
+        _make_challenger(client, name, version)
 
 
 def has_models(tracking_uri: str) -> bool:
@@ -210,6 +231,11 @@ def resolve(reference: str, tracking_uri: str) -> ModelVersion:
         raise UserError(
             f"model {name!r} has no version {version}; 'k3dn models' lists what there is"
         ) from error
+
+
+def reference_of(name: str, version: str) -> str:
+    """Return the reference of a version by its number or an alias."""
+    return f"models:/{name}{'/' if version.isdigit() else '@'}{version}"
 
 
 def logged_model_id(name: str, version: str, tracking_uri: str) -> str | None:

@@ -7,6 +7,7 @@ import hashlib
 import importlib.metadata
 import importlib.util
 import shutil
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -47,14 +48,19 @@ def stage_code(model: str, folder: Path) -> StagedCode:
         elif package not in packages:
             packages.append(package)
     copies = [_copy_package(package, folder) for package in packages]
-    digest = tree_digest(folder)
-    if requirements:
-        digest = hashlib.sha256(" ".join([digest, *requirements]).encode()).hexdigest()
+    digest = joined_digest(tree_digest(folder), requirements)
     return StagedCode(
         paths=tuple(str(path) for path in copies),
         sha256=digest,
         requirements=tuple(requirements),
     )
+
+
+def joined_digest(tree: str, requirements: Sequence[str]) -> str:
+    """Return the digest of code and the distributions that it needs, where there are any."""
+    if not requirements:
+        return tree
+    return hashlib.sha256(" ".join([tree, *requirements]).encode()).hexdigest()
 
 
 def tree_digest(folder: Path) -> str:

@@ -60,6 +60,59 @@ for (const figure of document.querySelectorAll(".compare")) {
   }
 }
 
+// Details: one square of every method, moved and zoomed together, framed in the picture above.
+for (const details of document.querySelectorAll(".same-place")) {
+  const size = { x: Number(details.dataset.width), y: Number(details.dataset.height) };
+  const at = {
+    x: Number(details.dataset.left), y: Number(details.dataset.top),
+    side: Number(details.dataset.side),
+  };
+  const frame = details.closest(".pair")?.querySelector(".window");
+  const between = (low, value, high) => Math.max(low, Math.min(high, value));
+
+  const look = () => {
+    at.side = between(8, at.side, Math.min(size.x, size.y));
+    at.x = between(0, at.x, size.x - at.side);
+    at.y = between(0, at.y, size.y - at.side);
+    details.style.setProperty("--side", at.side);
+    details.style.setProperty("--left", at.x);
+    details.style.setProperty("--top", at.y);
+    const tile = details.querySelector(".tile");
+    details.toggleAttribute("data-near", tile.clientWidth / at.side > 3);
+    if (!frame) return;
+    frame.style.left = (at.x / size.x) * 100 + "%";
+    frame.style.top = (at.y / size.y) * 100 + "%";
+    frame.style.width = (at.side / size.x) * 100 + "%";
+    frame.style.height = (at.side / size.y) * 100 + "%";
+  };
+  const zoom = (times) => {
+    const before = at.side;
+    at.side = between(8, at.side * times, Math.min(size.x, size.y));
+    at.x += (before - at.side) / 2;
+    at.y += (before - at.side) / 2;
+  };
+  details.addEventListener("keydown", (event) => {
+    const step = at.side / 8;
+    const keys = {
+      ArrowLeft: () => { at.x -= step; }, ArrowRight: () => { at.x += step; },
+      ArrowUp: () => { at.y -= step; }, ArrowDown: () => { at.y += step; },
+      "+": () => zoom(0.8), "=": () => zoom(0.8), "-": () => zoom(1.25),
+    };
+    if (!(event.key in keys) || event.ctrlKey || event.metaKey || event.altKey) return;
+    event.preventDefault();
+    keys[event.key]();
+    look();
+  });
+  details.addEventListener("pointermove", (event) => {
+    if (!event.buttons) return;
+    const scale = at.side / details.querySelector(".tile").clientWidth;
+    at.x -= event.movementX * scale;
+    at.y -= event.movementY * scale;
+    look();
+  });
+  look();
+}
+
 // Charts: the value under the pointer, or under the cursor keys.
 for (const chart of document.querySelectorAll(".chart")) {
   const points = JSON.parse(chart.dataset.points);

@@ -70,11 +70,16 @@ def jpeg(picture: Picture) -> str:
 
 def png(image: NDArray[np.uint8]) -> str:
     """Return ``(H, W, 3)`` RGB or ``(H, W, 4)`` RGBA as a data URI, without loss."""
+    return f"data:image/png;base64,{base64.b64encode(png_bytes(image)).decode()}"
+
+
+def png_bytes(image: NDArray[np.uint8]) -> bytes:
+    """Return ``(H, W, 3)`` RGB or ``(H, W, 4)`` RGBA as the content of a PNG file."""
     import cv2
 
     order = [2, 1, 0, 3][: image.shape[2]]
     _, data = cv2.imencode(".png", np.ascontiguousarray(image[..., order]))
-    return f"data:image/png;base64,{base64.b64encode(data.tobytes()).decode()}"
+    return data.tobytes()
 
 
 def ramp(values: NDArray[np.floating]) -> NDArray[np.uint8]:

@@ -3,8 +3,9 @@
 import hashlib
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from typing import Any
 
 from pipelines.config import as_dict
 from pipelines.errors import UserError
@@ -55,6 +56,16 @@ class RunPlan:
                 f"run {self.name}: the driver and this process run different versions of this "
                 "program; deploy one version to all nodes"
             )
+
+
+def root_of_run(folder: Location, recorded: Mapping[str, Any]) -> Location:
+    """Return the root that a run lies in now, also where it was moved since it was planned.
+
+    recorded: the run's plan, whose root holds for a run that lies elsewhere.
+    """
+    above, _, name = folder.url.rstrip("/").rpartition(f"/{RUNS}/")
+    moved = bool(above) and "/" not in name
+    return Location(above) if moved else locate(str(recorded["config"]["root"]))
 
 
 def plan_run(config: TrainConfig) -> RunPlan:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipelines.cluster import ray_cluster
-from pipelines.config import as_dict
+from pipelines.config import SHARED_KEYS, as_dict
 from pipelines.environment import prepare_environment
 from pipelines.errors import UnavailableError, UserError
 from pipelines.failures import Terminated
@@ -20,7 +20,12 @@ from pipelines.next_steps import command
 from pipelines.progress import say
 from pipelines.retry import pauses_s
 from pipelines.storage import Location
-from pipelines.tracking import Tracker, resolve_tracking_uri
+from pipelines.tracking import (
+    Tracker,
+    folder_tag,
+    resolve_tracking_uri,
+    shared_url,
+)
 from pipelines.training.attempts import train_with_restarts
 from pipelines.training.checkpoint import complete_steps
 from pipelines.training.config import TrainConfig
@@ -258,12 +263,12 @@ def _publish(plan: RunPlan, outcome: Outcome, tracker: Tracker, tracking_uri: st
                     },
                 )
         settings = Path(folder, "config.json")
-        settings.write_text(json.dumps(as_dict(config), indent=2, default=str))
+        settings.write_text(json.dumps(_of_any_place(config), indent=2, default=str))
         checkpoints = complete_steps(plan.folder)
         tracker.finish(
             artifacts=[(settings, "")],
             tags={
-                "k3dn.weights": weights.url,
+                "k3dn.weights": folder_tag(plan.root, weights),
                 "k3dn.checkpoint_step": str(checkpoints[0] if checkpoints else 0),
             },
         )
@@ -294,15 +299,20 @@ def _open_tracker(plan: RunPlan, tracking_uri: str) -> Tracker:
         pictures=plan.folder.child(PICTURES),
     )
     datasets = [
-        (source.reference, source.digest, plan.root.child(source.name, source.version).url)
+        (source.reference, source.digest, shared_url(plan.root.child(source.name, source.version)))
         for source in plan.sources
     ]
     tracker.open_when_there(
-        parameters=_flat(as_dict(plan.config)),
-        tags={"k3dn.folder": plan.folder.url, "k3dn.digest": plan.digest},
+        parameters=_flat(_of_any_place(plan.config)),
+        tags={"k3dn.folder": folder_tag(plan.root, plan.folder), "k3dn.digest": plan.digest},
         datasets=datasets,
     )
     return tracker
+
+
+def _of_any_place(config: TrainConfig) -> dict[str, Any]:
+    """The configuration without where one machine keeps things."""
+    return {key: value for key, value in as_dict(config).items() if key not in SHARED_KEYS}
 
 
 def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, object]:

@@ -26,6 +26,7 @@ COMMANDS = [
     "train",
     "tune",
     "recipe",
+    "ablate",
     "evaluate",
     "promote",
     "rollback",

@@ -1,5 +1,6 @@
 """Dockerfile, shell, YAML, systemd and crontab: each by the tool that reads it for a living."""
 
+import json
 import re
 import shutil
 import subprocess
@@ -8,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from mlflow.models.cli import serve
 
 from tests.infra.manifests import INFRA, REPOSITORY, build, run, tool
 
@@ -69,8 +71,21 @@ def _crontab_problems(text: str) -> list[str]:
     return problems
 
 
-def test_dockerfile() -> None:
-    assert _dockerfile_problems(DOCKERFILE.read_text()) == ""
+@pytest.mark.parametrize("file", sorted(DOCKERFILE.parent.iterdir()), ids=lambda file: file.name)
+def test_dockerfile(file: Path) -> None:
+    assert _dockerfile_problems(file.read_text()) == ""
+
+
+def test_a_served_version_needs_no_network_and_no_rights() -> None:
+    """What is served lies in the image; the keys of the command are those of MLflow."""
+    text = (DOCKERFILE.parent / "serve.Dockerfile").read_text()
+    assert re.findall(r"^USER (.*)$", text, re.M) == ["1000:1000"]
+    command = json.loads(re.search(r"^CMD (\[.*\])", text.replace("\\\n", ""), re.M)[1])  # type: ignore[index]
+    keys = dict(zip(command[3::2], command[4::2], strict=True))
+    assert keys["--model-uri"] == "/model" and ". /model" in text
+    assert keys["--env-manager"] == "local"
+    known = {option for parameter in serve.params for option in parameter.opts}
+    assert set(keys) <= known
 
 
 def test_dockerfile_check_can_fail() -> None:

@@ -4,10 +4,13 @@ import math
 import re
 import shutil
 from pathlib import Path
+from xml.etree import ElementTree
 
+import cv2
 import numpy as np
 import pytest
 
+from pipelines.evaluation.figures import figures_of_page
 from pipelines.evaluation.page import PageContent, evaluation_page
 from pipelines.evaluation.pictures import Shown, chosen
 from pipelines.evaluation.regions import regions
@@ -17,6 +20,11 @@ from pipelines.scores import INPUT, Cost, PairScore, quality
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 SHAPE = (48, 64, 3)
+PLACE_OF = """
+i => [i.offsetLeft, i.offsetTop, i.offsetWidth].map(
+    v => Math.round(v / i.parentNode.clientWidth * 99)).join()
+"""
+"""Where a picture lies in its tile, in shares of the tile."""
 
 
 def pictures(seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -95,7 +103,7 @@ def test_pictures_are_chosen_by_rank_not_by_hand() -> None:
 
 
 @pytest.fixture(scope="module")
-def page(rows: tuple[MethodFigures, ...]) -> str:
+def content(rows: tuple[MethodFigures, ...]) -> PageContent:
     before, after, truth = pictures(0)
     shown = Shown(
         dataset="soft@v1",
@@ -107,18 +115,41 @@ def page(rows: tuple[MethodFigures, ...]) -> str:
         psnr={"first & best": 26.0, "second": 21.0},
         input_psnr=20.0,
     )
-    return evaluation_page(
-        PageContent(
-            methods=("first & best", "second"),
-            split="test",
-            rows=rows,
-            costs={"first & best": (240_000, 10**10), "second": None},
-            cost_size="64x64",
-            marks=("second was trained on <these>",),
-            shown=(shown,),
-            registered=False,
-        )
+    return PageContent(
+        methods=("first & best", "second"),
+        split="test",
+        rows=rows,
+        costs={"first & best": (240_000, 10**10), "second": None},
+        cost_size="64x64",
+        marks=("second was trained on <these>",),
+        shown=(shown,),
+        registered=False,
     )
+
+
+@pytest.fixture(scope="module")
+def page(content: PageContent) -> str:
+    return evaluation_page(content)
+
+
+def test_the_figures_are_files_of_their_own(page: str, content: PageContent) -> None:
+    """Charts that any SVG reader takes, with a colour for each line; pictures as they are."""
+    files = dict(figures_of_page(page, content))
+    charts = {name: data for name, data in files.items() if name.endswith(".svg")}
+    assert len(charts) == page.count('class="plot"') == len(files) - 7
+    style = "{http://www.w3.org/2000/svg}style"
+    for name, data in charts.items():
+        root = ElementTree.fromstring(data)
+        rules = root.find(style)
+        assert rules is not None and rules.text
+        drawn = {mark.get("class") for mark in root.iter() if mark.get("class")}
+        for kind in drawn - {"tick", "grid", "point-name"}:
+            assert f".{'.'.join(kind.split())}{{" in rules.text, (name, kind)
+        assert "first & best" in "".join(root.itertext())
+    input_ = files["00-soft-v1-worst-gain-input-mean-of-the-views.png"]
+    read = cv2.imdecode(np.frombuffer(input_, np.uint8), cv2.IMREAD_COLOR)[..., ::-1]
+    np.testing.assert_allclose(read / 255, content.shown[0].input.clip(0, 1), atol=0.51 / 255)
+    assert "00-soft-v1-worst-gain-error-of-first-best.png" in files
 
 
 def test_the_page_has_every_section_and_escapes_names(page: str) -> None:
@@ -167,6 +198,14 @@ def test_the_page_in_a_browser(page: str, tmp_path: Path) -> None:
                 "[...document.querySelectorAll('.plot .line')].map(e => getComputedStyle(e).stroke)"
             )
             assert len(set(colours)) >= 3 and "none" not in colours
+            shown_at = f"[...document.querySelectorAll('.same-place img')].map({PLACE_OF})"
+            before = opened.evaluate(shown_at)
+            assert len(before) == 4 and len(set(before)) == 1
+            opened.locator(".same-place").focus()
+            for key in ("+", "ArrowUp", "ArrowLeft"):
+                opened.keyboard.press(key)
+            after = opened.evaluate(shown_at)
+            assert len(set(after)) == 1 and after != before  # all of them, together
             opened.locator(".stage input").first.focus()
             opened.keyboard.press("End")
             assert troubles == []

@@ -139,3 +139,26 @@ def test_a_version_says_nothing_of_the_machine_that_made_it(
     assert named == []
     home = [line for line in text.splitlines() if str(Path(k3dn.__file__).parents[1]) in line]
     assert home == []
+
+
+def test_a_version_has_an_example_that_its_server_takes(
+    served: Any, network: torch.nn.Module, tracking_uri: str, tmp_path: Path
+) -> None:
+    """Small; as MLflow shows it, and as the body of a request."""
+    import mlflow
+    from mlflow.models import Model
+    from mlflow.pyfunc.scoring_server import invocations
+
+    model_id = logged_model_id("kinds", "1", tracking_uri)
+    with mlflow_store(tracking_uri):
+        local = mlflow.artifacts.download_artifacts(f"models:/{model_id}", dst_path=str(tmp_path))
+    described = Model.load(local)
+    example = described.load_input_example(local)
+    assert isinstance(example, dict) and set(example) == {"left", "right"}
+    views = [read(base64.b64decode(example[name])) for name in ("left", "right")]
+    assert views[0].shape == (32, 32, 3) and (views[0] != views[1]).any()
+    answer = invocations(described.get_serving_input(local), "application/json", served, None)
+    picture = read(base64.b64decode(json.loads(answer.response)["predictions"]))
+    np.testing.assert_array_equal(picture, k3dn.deblur(network, *views))
+    known = {parameter.name for parameter in described.get_params_schema() or []}
+    assert known == {"bits", "precision", "memory_mib", "halo_px", "tile_px"}
