@@ -36,4 +36,30 @@ def _decode(data: bytes, colour: bool) -> Picture:
         from synth.pictures.webp import decode_webp
 
         return decode_webp(data, colour=colour)
-    raise ValueError("not an image in a format that is read: PNG, JPEG, TIFF or WebP")
+    known = other_kind(data)
+    hint = f"; it is {known}: save it as PNG or TIFF" if known else ""
+    raise ValueError(f"not an image in a format that is read: PNG, JPEG, TIFF or WebP{hint}")
+
+
+def other_kind(data: bytes) -> str:
+    """Return what a file that is not read may be, by how it begins; nothing where nobody knows."""
+    if data[4:8] == b"ftyp":
+        return _ISO_BRANDS.get(data[8:12], "a film or a picture of a phone")
+    return next((name for mark, name in _OTHER_KINDS if data.startswith(mark)), "")
+
+
+_ISO_BRANDS = {
+    **dict.fromkeys((b"heic", b"heix", b"mif1", b"msf1", b"hevc"), "HEIC"),
+    **dict.fromkeys((b"avif", b"avis"), "AVIF"),
+}
+_OTHER_KINDS = (
+    (b"GIF8", "a GIF"),
+    (b"BM", "a BMP"),
+    (b"8BPS", "a Photoshop file"),
+    (b"%PDF", "a PDF"),
+    (b"\xff\x0a", "JPEG XL"),
+    (b"\0\0\0\x0cJXL ", "JPEG XL"),
+    (b"\0\0\0\x0cjP  ", "JPEG 2000"),
+    (b"\x76\x2f\x31\x01", "OpenEXR"),
+    (b"<svg", "a drawing (SVG)"),
+)
