@@ -7,6 +7,7 @@ The flags are few and fixed; everything else is a key of the step's configuratio
 import contextlib
 import dataclasses
 import json
+import os
 import signal
 import sys
 from collections.abc import Callable, Collection, Sequence
@@ -144,13 +145,16 @@ def parse_overrides(
     waiting = list(arguments)
     while waiting:
         argument = waiting.pop(0)
-        if argument == "-o" and waiting:
+        if argument == "-o":
+            if not waiting:
+                raise UserError("-o needs the output's name behind it: -o NAME")
             found.append(("output", waiting.pop(0)))
             continue
         key, equals, value = argument.removeprefix("--").partition("=")
         is_flag = argument.startswith("--")
         is_key = key.replace("-", "_").replace(".", "_").isidentifier()
-        if words and not argument.startswith(("-", "=")) and not (is_key and equals):
+        is_file = bool(words and equals and not is_flag and os.path.isfile(argument))  # noqa: PTH113 (never raises)
+        if is_file or (words and not argument.startswith(("-", "=")) and not (is_key and equals)):
             bare.append(argument)
         elif not is_key:
             raise UserError(f"cannot read '{argument}': write keys as key=value or --key value")
@@ -173,8 +177,8 @@ def parse_overrides(
         extra = bare[len(free)]
         if words and len(bare) > len(words) and Path(extra).suffix:
             raise UserError(
-                f"'{extra}' is one word too many after {' and '.join(words)}; a pattern with * "
-                "needs quotes, or the shell puts all its files here"
+                f"'{extra}' is one word too many after {' and '.join(words)}; an output goes "
+                "behind -o, and a pattern with * needs quotes, or the shell puts all its files here"
             )
         raise UserError(f"'{extra}' is not key=value; did you mean {extra}=... ?")
     return [*zip(free, bare, strict=False), *found]
@@ -274,7 +278,6 @@ def _sigterm_unwinds() -> Any:
 
 def _quieten_libraries(verbose: bool) -> None:
     import logging
-    import os
     import warnings
 
     from pipelines.environment import prepare_environment
@@ -295,6 +298,8 @@ def run_command_line(arguments: Sequence[str]) -> int:
         code = app(args=list(arguments), prog_name="k3dn", standalone_mode=False)
     except _ClickException as error:
         text = error.format_message() if hasattr(error, "format_message") else str(error)
+        if not text.strip():  # help was asked for by giving nothing, and is printed
+            return EXIT_USER
         say(f"k3dn: {' '.join(text.split())} (k3dn --help lists what there is)")
         return EXIT_USER
     except UserError as error:

@@ -100,6 +100,10 @@ EXAMPLES: Mapping[str, tuple[tuple[str, str], tuple[str, str]]] = MappingProxyTy
                 "by the champion, with more memory and fewer tiles",
             ),
         ),
+        "split": (
+            ("k3dn split IMG_0001.CR2", "a Dual Pixel RAW file, views beside it"),
+            ("k3dn split 'DCIM/*.CR3' -o views", "all of a card, into a folder"),
+        ),
         "export-model": (
             ("k3dn export-model output=k3dn.onnx", "the champion, as ONNX"),
             ("k3dn export-model model=box:nano output=nano.pt2", "for torch.export"),

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pipelines.errors import BusyError, GateRefused, UnavailableError, UserError
+from pipelines.progress import printable
 
 EXIT_FAILURE, EXIT_USER, EXIT_REFUSED, EXIT_BUSY, EXIT_UNAVAILABLE = 1, 2, 3, 4, 5
 EXIT_INTERRUPTED, EXIT_TERMINATED = 130, 143
@@ -20,6 +21,7 @@ EXIT_INTERRUPTED, EXIT_TERMINATED = 130, 143
 _EXITS = ((GateRefused, EXIT_REFUSED), (BusyError, EXIT_BUSY), (UnavailableError, EXIT_UNAVAILABLE))
 
 _FULL_DISK = (errno.ENOSPC, errno.EDQUOT)
+_NO_NAMES = (errno.ENAMETOOLONG, errno.ELOOP)
 # Where an error crossed a library or a process as text (SQLite, safetensors, Ray).
 _FULL_DISK_TEXTS = ("No space left on device", "database or disk is full", "Disk quota exceeded")
 # Attributes in which Ray, Train and Python keep the exception that caused another.
@@ -65,7 +67,7 @@ def explain_failure(error: BaseException) -> Failure:
     for inner in chain:
         if isinstance(inner, UserError) and not _is_ray_wrapper(inner):
             code = next((code for kind, code in _EXITS if isinstance(inner, kind)), EXIT_USER)
-            return Failure(one_line(str(inner)), code)
+            return Failure(printable(str(inner).strip()), code)
     full = [inner for inner in chain if _is_full_disk(inner)]
     if full:  # a wrapper quotes the message and has lost the name of the file
         where = next((path for inner in full if (path := getattr(inner, "filename", None))), None)
@@ -75,7 +77,9 @@ def explain_failure(error: BaseException) -> Failure:
             EXIT_UNAVAILABLE,
         )
     for inner in chain:
-        if isinstance(inner, _NOT_WRITABLE) and inner.filename:
+        if not isinstance(inner, OSError) or not inner.filename:
+            continue
+        if isinstance(inner, _NOT_WRITABLE) or inner.errno in _NO_NAMES:
             reason = (inner.strerror or type(inner).__name__).lower()
             return Failure(f"cannot use {inner.filename}: {reason}; check the path", EXIT_USER)
     away = next((inner for inner in chain if is_service_away(inner)), None)

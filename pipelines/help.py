@@ -18,6 +18,7 @@ from pipelines.config import (
     strip_none,
     value_text,
 )
+from pipelines.errors import UserError
 from pipelines.examples import EXAMPLES, GROUPS
 from pipelines.steps import STEPS
 
@@ -27,6 +28,26 @@ _NAME_WIDTH = 42
 
 class StepCommand(TyperCommand):
     """A typer command whose help begins with examples and ends with the keys of its step."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Parse what typer knows; -oNAME is -o NAME.
+
+        Raises UserError for other words behind one dash, of which typer would take letter by
+        letter what it knows: -show has -h in it.
+        """
+        found: list[str] = []
+        for argument in args:
+            short = len(argument) > 2 and argument[0] == "-" and argument[1].isalpha()
+            if short and argument[1] == "o":
+                found += ["-o", argument[2:].removeprefix("=")]
+            elif short and argument[1] != "c" and set(argument[1:]) - {"v"}:
+                raise UserError(
+                    f"cannot read '{argument}': keys take two dashes, -{argument}, and a file of "
+                    f"that name is ./{argument}"
+                )
+            else:
+                found.append(argument)
+        return super().parse_args(ctx, found)
 
     def format_help(self, ctx: Any, formatter: Any) -> None:
         """Print the examples, typer's help, then the keys."""

@@ -14,7 +14,23 @@ _SOON_S = 2.0
 
 def say(message: str) -> None:
     """Print one line for a human to stderr; stdout is kept for results."""
-    print(message, file=sys.stderr, flush=True)
+    print(printable(message), file=sys.stderr, flush=True)
+
+
+def printable(text: str) -> str:
+    r"""Return one line that any terminal takes: control characters, and bytes of a file's name that
+    are no UTF-8, become ``\xNN``."""
+    if text.isprintable():
+        return text
+    return "".join(
+        sign
+        if sign.isprintable()
+        else sign.encode("utf-8", "surrogateescape")
+        .decode("latin-1")
+        .encode("unicode_escape")
+        .decode()
+        for sign in text
+    )
 
 
 def progress(

@@ -288,6 +288,18 @@ _ROWS = (
         words=("left", "right"),
     ),
     Step(
+        "split",
+        _USE,
+        "pipelines.split.config:SplitConfig",
+        "pipelines.split.run:run",
+        "Take the two views out of Dual Pixel RAW files and Pixel captures.",
+        (
+            "split {source} into its two views, in linear raw",
+            "write NAME_L.tif and NAME_R.tif, 16 bit, with its Exif; never over an input",
+        ),
+        words=("source",),
+    ),
+    Step(
         "export-model",
         _USE,
         "pipelines.registry.config:ExportModelConfig",

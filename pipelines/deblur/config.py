@@ -18,7 +18,8 @@ class DeblurConfig(StepConfig):
     """Right view, same size and depth; or the folder or pattern of the right ones. None: found by
     the left ones' names, or none for a model of single pictures."""
     output: str = "deblurred"
-    """Where the sharp picture goes; without a suffix, of the left one's kind. Many: the folder."""
+    """Where the sharp picture goes; without a suffix, of the left one's kind; a folder takes it
+    under the left one's name. Many: the folder."""
     overwrite: bool = False
     """Write pictures anew that are there already. false: a pair is refused, of many the rest is
     made. An input is never written over."""

@@ -1,6 +1,7 @@
 """Which pictures are to be sharpened, and where each goes: a pair, a folder, a pattern."""
 
 import glob
+import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -10,6 +11,7 @@ from pipelines.deblur.config import DeblurConfig
 from pipelines.deblur.metadata import FORMATS
 from pipelines.deblur.names import right_names, side_of, without_side
 from pipelines.errors import UserError
+from pipelines.picture_keys import ANY_BOX
 from pipelines.storage import Location, locate
 
 _WILD = ("*", "?", "[")
@@ -43,13 +45,46 @@ def find_work(config: DeblurConfig) -> Work:
     if left.local_path() is not None and _is_pattern(config.left):
         return _many(config, *_by_pattern(config))
     path = left.local_path()
+    if path is not None and not path.exists():
+        raise UserError(f"there is no picture at {path}, nor a folder; check the path")
     if path.is_dir() if path is not None else _is_remote_folder(left):
         return _many(config, *_in_folder(config, left))
-    right = None if config.right is None else locate(config.right)
-    output = config.output
-    if not PurePosixPath(output).suffix:
-        output += PurePosixPath(left.name).suffix
-    return Work(jobs=(Job(name=left.name, left=left, right=right, output=locate(output)),))
+    right = _partner(config, left) if config.right is None else locate(config.right)
+    output = _output_of_one(config.output, left)
+    return Work(jobs=(Job(name=left.name, left=left, right=right, output=output),))
+
+
+def _partner(config: DeblurConfig, left: Location) -> Location | None:
+    """The right view beside a left one, by its name; None where a model may want one picture alone.
+
+    Raises UserError where there is none and the weights in the box want it.
+    """
+    if not config.model.startswith(ANY_BOX):
+        return None
+    folder = left.url.removesuffix(left.name)
+    names = list(right_names(left.name))
+    for name in names:
+        if (place := Location(folder + name)).exists():
+            return place
+    beside = f", and there is no {names[0]} beside it" if names else ""
+    raise UserError(
+        f"{left.name} is given alone{beside}; the weights in the box are for a pair: give both "
+        "views, LEFT RIGHT, or a model for single pictures, model=FILE"
+    )
+
+
+def _output_of_one(output: str, left: Location) -> Location:
+    """Where a single picture goes: the file that is named, or into a folder under its own name."""
+    place = locate(output)
+    path, suffix = place.local_path(), PurePosixPath(place.name).suffix
+    is_folder = output.endswith(("/", os.sep))
+    if path is not None and suffix.lower() not in FORMATS:
+        is_folder = is_folder or path.is_dir()
+    if is_folder:
+        return place.child(without_side(PurePosixPath(left.name).stem) + _suffix(left))
+    if path is not None and path.exists() and not path.is_file() and not path.is_dir():
+        raise UserError(f"{path} is no file that a picture can be written to; give another name")
+    return place if suffix else Location(place.url + _suffix(left))
 
 
 def _is_pattern(text: str) -> bool:
@@ -109,13 +144,29 @@ def _in_folder(config: DeblurConfig, folder: Location) -> _Found:
         return _located(folder, pairs), alone
     try:
         _, found = discover(files, layout="auto", source=folder.url)
-    except UserError:
-        if not pairs or raw:
+    except UserError as error:
+        if raw or not files:
             raise
+        if not pairs:
+            raise UserError(_nothing_found(folder, files, alone)) from error
         return _located(folder, pairs), alone
     known = {pair.pair_id: (pair.left[0], pair.right[0]) for pair in found.pairs}
     missing = {reject.path: reject.reason for reject in found.rejects if reject.stage == "discover"}
     return _located(folder, known), missing
+
+
+def _nothing_found(folder: Location, files: Iterable[str], alone: Mapping[str, str]) -> str:
+    """What a folder without a pair holds, and how pairs are told."""
+    if alone:
+        path, reason = next(iter(alone.items()))
+        seen = f"no picture has its other view ({path}: {reason})"
+    else:
+        kinds = sorted({PurePosixPath(path).suffix.lower() or "no suffix" for path in files})
+        seen = f"there are files of {', '.join(kinds[:8])}, and {', '.join(FORMATS)} are read"
+    return (
+        f"no pairs at {folder}: {seen}. Names tell which belong together, such as a_L.png and "
+        "a_R.png, or left/a.png and right/a.png; or say so: left='l/*.png' right='r/*.png'"
+    )
 
 
 def _located(
@@ -127,6 +178,12 @@ def _located(
 def _two_folders(config: DeblurConfig, folder: Location, pictures: Iterable[str]) -> _Found:
     """Left views in one folder, right ones in another, under equal names or names of their side."""
     other = locate(str(config.right))
+    if (there := other.local_path()) is not None and not there.is_dir():
+        what = "a file" if there.exists() else "nothing that is there"
+        raise UserError(
+            f"left={config.left} is a folder and right={config.right} is {what}; give two folders, "
+            "or two files"
+        )
     theirs = set(other.walk(follow_links=True))
     pairs: dict[str, tuple[Location, Location]] = {}
     alone: dict[str, str] = {}

@@ -11,6 +11,8 @@ from pipelines.deblur.names import side_of
 from pipelines.deblur.parallax import Parallax, measure
 
 _EXPOSURE = 1.08
+_BLACK = 0.002
+"""Of white: a view whose mean is less shows nothing."""
 _CLEARLY = 0.3
 """Of the views' difference, so much must be explained by shifts before their direction counts."""
 _SHARP_PX = 0.12
@@ -67,7 +69,11 @@ def _of_names(names: tuple[str, str]) -> list[str]:
 
 def _of_exposure(left: NDArray[Any], right: NDArray[Any]) -> list[str]:
     step = max(1, left.shape[0] // 256)
-    one, other = (float(view[::step].mean()) + 1e-6 for view in (left, right))
+    one, other = (float(view[::step].mean()) for view in (left, right))
+    dark = [value < _BLACK * np.iinfo(left.dtype).max for value in (one, other)]
+    if any(dark):
+        which = "both views are" if all(dark) else f"the {'left' if dark[0] else 'right'} view is"
+        return [f"{which} black; give the two views of one exposure"]
     ratio = max(one, other) / min(one, other)
     if ratio < _EXPOSURE:
         return []

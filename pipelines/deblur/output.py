@@ -1,5 +1,6 @@
 """Where a sharp picture goes: never over an input, whole or not at all."""
 
+import errno
 import fcntl
 import os
 import secrets
@@ -16,11 +17,15 @@ from pipelines.deblur.photograph import Photograph
 from pipelines.deblur.png_file import encode_png
 from pipelines.deblur.tiff_file import write_tiff
 from pipelines.deblur.webp_file import LARGEST_PX, encode_webp
-from pipelines.errors import UserError
+from pipelines.errors import UnavailableError, UserError
 from pipelines.storage import Location
 
 _UNFINISHED = ".tmp-"  # as in pipelines.storage: names that no listing shows
 _SRGB_ONLY = "PNG's words on colour"
+
+
+class NoRoom(UnavailableError):
+    """The disk is full: no other picture would fare better."""
 
 
 class Inputs:
@@ -93,8 +98,26 @@ def write_photograph(output: Location, pixels: NDArray[Any], metadata: Metadata)
     """Write samples ``(H, W, C)`` with what their source's file says, in the suffix's format.
 
     Beside its place under a hidden name, then renamed: whoever is killed leaves no half picture.
-    Raises OSError; what was there before is then untouched.
+    Raises NoRoom on a full disk, UserError for a file that is larger than one may be there, and
+    OSError; what was there before is then untouched.
     """
+    try:
+        _write_whole(output, pixels, metadata)
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise NoRoom(
+                f"no space left for {output}; free some, or write elsewhere by -o; what is whole "
+                "stays, and the same command makes the rest"
+            ) from error
+        if error.errno == errno.EFBIG:
+            raise UserError(
+                f"{output}: no file may be as large there, by its file system or by a limit of "
+                "this shell (ulimit -f); write elsewhere by -o"
+            ) from error
+        raise
+
+
+def _write_whole(output: Location, pixels: NDArray[Any], metadata: Metadata) -> None:
     path = output.local_path()
     if path is None:
         import tempfile

@@ -15,6 +15,8 @@ from pipelines.errors import UserError
 from pipelines.storage import Location
 from synth.pictures import decode
 
+_RAW = (".cr2", ".cr3", ".dng")
+
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class Photograph:
@@ -76,7 +78,8 @@ def read_photograph(location: Location, where: str) -> Photograph:
         picture = decode(data, where=where, colour=False)
         metadata = _metadata(data)
     except ValueError as error:
-        raise UserError(str(error)) from error
+        is_raw = where.lower().endswith(_RAW)
+        raise UserError(f"{error}; k3dn split {where}" if is_raw else str(error)) from error
     if picture.stored.dtype not in (np.uint8, np.uint16):
         raise UserError(
             f"{where}: samples are {picture.stored.dtype}; 8 or 16 bit unsigned are expected"
@@ -93,4 +96,6 @@ def _metadata(data: bytes) -> Metadata:
         return read_webp(data)
     if data[:4] == b"\x89PNG":
         return read_png(data)
+    if data[:1] == b"P":  # PGM and PPM say nothing of themselves
+        return Metadata(format="png")
     return read_tiff(data)

@@ -5,7 +5,7 @@ import time
 from types import TracebackType
 from typing import Any, Self
 
-from pipelines.progress import say
+from pipelines.progress import printable, say
 
 _LINE_EVERY_S = 15.0
 
@@ -41,13 +41,13 @@ class Progress:
         if self._bar is None:
             say(line)
         else:
-            self._bar.write(line, file=sys.stderr)
+            self._bar.write(printable(line), file=sys.stderr)
 
     def begin(self, what: str, by: str) -> None:
         """A picture is begun."""
         of = f" {self._done + 1} of {self._pictures}" if self._pictures > 1 else ""
         if self._bar is not None:
-            self._bar.set_description(f"{what}{of}")
+            self._bar.set_description(printable(f"{what}{of}"))
         elif self._done == 0:
             say(f"sharpening{of}: {what}, by {by}")
 

@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+from pipelines.progress import printable
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Seconds:
@@ -63,16 +65,21 @@ class DeblurResult:
         else:
             models = sorted({picture.model for picture in self.pictures})
             by = f" by {', '.join(models)}" if models else ""
-            lines = [f"sharpened {len(self.pictures)} pictures{by}"]
+            lines = [f"sharpened {_pictures(len(self.pictures))}{by}"]
             if self.kept:
-                lines.append(f"{len(self.kept)} were there already (--overwrite makes them anew)")
+                lines.append(f"already there: {len(self.kept)} (--overwrite makes them anew)")
             if self.failed:
                 lines.append(f"{len(self.failed)} could not be made:")
                 lines += [f"  {failed.name}: {failed.reason}" for failed in self.failed]
         if self.page is not None:
             lines.append(self.page)
-        return "\n".join([*lines, self.folder or self.pictures[0].output])
+        lines.append(self.folder or self.pictures[0].output)
+        return "\n".join(map(printable, lines))
 
     def next_steps(self) -> list[str]:
         """Nothing follows from a picture."""
         return []
+
+
+def _pictures(count: int) -> str:
+    return "1 picture" if count == 1 else f"{count} pictures"

@@ -1,5 +1,6 @@
 """``k3dn deblur``: sharpen a dual-pixel pair, or many, or one picture."""
 
+import errno
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -182,11 +183,9 @@ def _is_kept(config: DeblurConfig, work: Work, job: Job) -> bool:
 
 def _stops_all(error: Exception) -> bool:
     """A full disk, a model that is not there: no other picture would fare better."""
-    import errno
-
     if isinstance(error, OSError):
-        return error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
-    return isinstance(error, ModelUnusable)
+        return error.errno == errno.EROFS
+    return isinstance(error, ModelUnusable | outputs.NoRoom)
 
 
 @contextmanager

@@ -70,19 +70,25 @@ def write_tiff(path: Path, pixels: NDArray[Any], metadata: Metadata) -> None:
     if metadata.format != "tiff":
         compression = "zlib"
         tree = _with_others(tree, metadata)
-    tifffile.imwrite(
-        path,
-        pixels[..., 0] if samples == 1 else pixels,
-        byteorder=tree.order,  # type: ignore[arg-type]
-        bigtiff=False,
-        photometric="rgb" if samples >= 3 else "minisblack",
-        planarconfig=None if samples == 1 else "contig",
-        extrasamples=["unassalpha"] if samples in (2, 4) else None,
-        compression=compression,
-        predictor=compression is not None,
-        metadata=None,
-        software=False,
-    )
+    try:
+        tifffile.imwrite(
+            path,
+            pixels[..., 0] if samples == 1 else pixels,
+            byteorder=tree.order,  # type: ignore[arg-type]
+            bigtiff=False,
+            photometric="rgb" if samples >= 3 else "minisblack",
+            planarconfig=None if samples == 1 else "contig",
+            extrasamples=["unassalpha"] if samples in (2, 4) else None,
+            compression=compression,
+            predictor=compression is not None,
+            metadata=None,
+            software=False,
+        )
+    except OSError as error:
+        if error.errno is None:  # NumPy does not say why a write was short; another one does
+            with path.open("ab") as file:
+                file.write(b"\0" * pixels.nbytes)
+        raise
     add_tags(path, tree)
 
 

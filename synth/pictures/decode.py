@@ -1,10 +1,10 @@
-"""PNG, JPEG, TIFF and WebP to arrays: every sample as stored, or refused with the reason."""
+"""PNG, JPEG, TIFF, WebP and PGM to arrays: every sample as stored, or refused with the reason."""
 
 from synth.pictures.picture import Picture
 
 
 def decode(data: bytes, *, where: str, colour: bool = True) -> Picture:
-    """Decode a PNG, JPEG, TIFF or WebP.
+    """Decode a PNG, JPEG, TIFF, WebP, PGM or PPM.
 
     colour: the samples are sRGB colours or grey of 8 or 16 bit, and other colour spaces are
     refused. False for depth: profiles are no matter, and TIFF may hold integers or floats.
@@ -20,6 +20,8 @@ def decode(data: bytes, *, where: str, colour: bool = True) -> Picture:
 def _decode(data: bytes, colour: bool) -> Picture:
     if not data:
         raise ValueError("the file is empty")
+    if data[4:12] == b"ftypcrx " or (data[:4] in _TIFFS and data[8:10] == b"CR"):
+        raise ValueError("it is a camera's raw file, no picture; develop it or split its views")
     if data[:8] == b"\x89PNG\r\n\x1a\n":
         from synth.pictures.png import decode_png
 
@@ -28,7 +30,7 @@ def _decode(data: bytes, colour: bool) -> Picture:
         from synth.pictures.jpeg import decode_jpeg
 
         return decode_jpeg(data, colour=colour)
-    if data[:4] in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"):
+    if data[:4] in _TIFFS:
         from synth.pictures.tiff import decode_tiff
 
         return decode_tiff(data, colour=colour)
@@ -36,4 +38,35 @@ def _decode(data: bytes, colour: bool) -> Picture:
         from synth.pictures.webp import decode_webp
 
         return decode_webp(data, colour=colour)
-    raise ValueError("not an image in a format that is read: PNG, JPEG, TIFF or WebP")
+    if data[:2] in (b"P5", b"P6"):
+        from synth.pictures.pnm import decode_pnm
+
+        return decode_pnm(data)
+    known = other_kind(data)
+    hint = f"; it is {known}: save it as PNG or TIFF" if known else ""
+    raise ValueError(f"not an image in a format that is read: PNG, JPEG, TIFF or WebP{hint}")
+
+
+def other_kind(data: bytes) -> str:
+    """Return what a file that is not read may be, by how it begins; nothing where nobody knows."""
+    if data[4:8] == b"ftyp":
+        return _ISO_BRANDS.get(data[8:12], "a film or a picture of a phone")
+    return next((name for mark, name in _OTHER_KINDS if data.startswith(mark)), "")
+
+
+_TIFFS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+_ISO_BRANDS = {
+    **dict.fromkeys((b"heic", b"heix", b"mif1", b"msf1", b"hevc"), "HEIC"),
+    **dict.fromkeys((b"avif", b"avis"), "AVIF"),
+}
+_OTHER_KINDS = (
+    (b"GIF8", "a GIF"),
+    (b"BM", "a BMP"),
+    (b"8BPS", "a Photoshop file"),
+    (b"%PDF", "a PDF"),
+    (b"\xff\x0a", "JPEG XL"),
+    (b"\0\0\0\x0cJXL ", "JPEG XL"),
+    (b"\0\0\0\x0cjP  ", "JPEG 2000"),
+    (b"\x76\x2f\x31\x01", "OpenEXR"),
+    (b"<svg", "a drawing (SVG)"),
+)

@@ -28,7 +28,9 @@ def decode_jpeg(data: bytes, *, colour: bool) -> Picture:
     if bits != 8:
         raise ValueError(f"a JPEG must have 8 bit, got {bits}")
     if channels not in (1, 3):
-        raise ValueError(f"a JPEG must be grey or RGB, got {channels} channels (CMYK?)")
+        raise ValueError(
+            f"a JPEG must be grey or RGB, got {channels} channels (CMYK?); save it as RGB"
+        )
     blocks = [body[6:] for kind, body in parts_of_file if kind == 0xE1 and body[:6] == b"Exif\0\0"]
     exif = read_exif(blocks[0]) if blocks else {}
     if colour:

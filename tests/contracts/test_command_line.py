@@ -35,6 +35,7 @@ COMMANDS = [
     "weights",
     "card",
     "deblur",
+    "split",
     "export-model",
     "convert",
     "summary",
@@ -43,6 +44,7 @@ FLAGS = {"--config", "-c", "--json", "--dry-run", "--verbose", "-v", "--help", "
 REQUIRED = {
     "ingest": ["source=pictures"],
     "deblur": ["left=l.png", "right=r.png"],
+    "split": ["source=IMG_1.CR2"],
     "compare": ["datasets=real,synth"],
     "export": ["dataset=synth", "to=pictures"],
     "convert": ["checkpoint=best.pt"],

@@ -1,0 +1,213 @@
+"""``k3dn split``: read raw files, take their views apart, write two pictures of each."""
+
+import glob
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from numpy.typing import NDArray
+
+from pipelines.deblur.exif_tree import ExifTree
+from pipelines.deblur.metadata import Metadata
+from pipelines.deblur.names import right_names, side_of, without_side
+from pipelines.deblur.output import NoRoom, remove_unfinished, write_photograph
+from pipelines.errors import UserError
+from pipelines.next_steps import command
+from pipelines.progress import printable, progress, say
+from pipelines.split.config import SplitConfig
+from pipelines.split.views import encode_linear, split_sum
+from pipelines.storage import Location
+
+RAW_SUFFIXES = (".cr2", ".cr3", ".dng")
+PGM = ".pgm"
+_PGM_BLACK, _PGM_WHITE = 4096, 65535
+"""Of the Pixel capture app, which scales 64 and 1023 of ten bits to these."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SplitFile:
+    """The views of one file."""
+
+    source: str
+    left: str
+    right: str
+    height: int
+    width: int
+    clipped: float
+    """Share of places where the sum is clipped, so that one view is not known; 0 of a PGM pair."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SplitResult:
+    """Raw files were taken apart."""
+
+    files: tuple[SplitFile, ...]
+    kept: tuple[str, ...] = ()
+    """Files whose views were there already."""
+    failed: tuple[tuple[str, str], ...] = ()
+    """Files that could not be split, each with the reason."""
+    exit_code: int = 0
+    """2 where a file could not be split."""
+
+    def describe(self) -> str:
+        """Return what was written, and what was not."""
+        lines = [f"split {len(self.files)} of {self._count()}"]
+        if self.kept:
+            lines.append(f"already there: {len(self.kept)} (--overwrite writes them anew)")
+        lines += [f"  {name}: {reason}" for name, reason in self.failed]
+        for one in self.files:
+            note = f", {one.clipped:.2%} clipped" if one.clipped else ""
+            lines.append(f"{one.left} and {PurePosixPath(one.right).name}{note}")
+        return "\n".join(map(printable, lines))
+
+    def next_steps(self) -> list[str]:
+        """Return the command that sharpens what was written."""
+        if not self.files:
+            return []
+        folder = str(PurePosixPath(self.files[0].left).parent)
+        if len(self.files) == 1:
+            return [command("deblur", self.files[0].left, self.files[0].right)]
+        return [command("deblur", folder, output=f"{folder}/sharp")]
+
+    def _count(self) -> int:
+        return len(self.files) + len(self.kept) + len(self.failed)
+
+
+def run(config: SplitConfig) -> SplitResult:
+    """Write ``NAME_L.tif`` and ``NAME_R.tif`` for each file, 16 bit, with its Exif.
+
+    Of many, one that cannot be split is listed in the result and does not stop the others. Raises
+    UserError where there is nothing to split, and for a single file that cannot be.
+    """
+    sources = _find(config)
+    done: list[SplitFile] = []
+    failed: list[tuple[str, str]] = []
+    kept: list[str] = []
+    for folder in {_folder(config, path) for path in sources}:
+        Location(str(folder / "view.tif")).check_writable()
+        if folder.is_dir():
+            remove_unfinished(folder)
+    for path in progress(sources, label="splitting", unit="files"):
+        left, right = _outputs(config, path)
+        if not config.overwrite and left.exists() and right.exists():
+            kept.append(str(path))
+            continue
+        try:
+            done.append(_split(config, path, left, right))
+        except (UserError, ValueError, OSError) as error:
+            if len(sources) == 1 or isinstance(error, NoRoom):
+                raise _as_user_error(error, path) from error
+            failed.append((str(path), str(error)))
+            say(f"{path}: {error}")
+    return SplitResult(
+        files=tuple(done), kept=tuple(kept), failed=tuple(failed), exit_code=2 if failed else 0
+    )
+
+
+def _split(config: SplitConfig, path: Path, left: Path, right: Path) -> SplitFile:
+    views, tree, clipped = (
+        _views_of_pgm(config, path) if path.suffix.lower() == PGM else _views_of_raw(config, path)
+    )
+    metadata = Metadata(format="tiff", tree=tree, compression=8)
+    for output, view in zip((left, right), views, strict=True):
+        output.parent.mkdir(parents=True, exist_ok=True)
+        write_photograph(Location(str(output)), view, metadata)
+    height, width = views[0].shape[:2]
+    return SplitFile(
+        source=str(path),
+        left=str(left),
+        right=str(right),
+        height=height,
+        width=width,
+        clipped=clipped,
+    )
+
+
+def _views_of_raw(
+    config: SplitConfig, path: Path
+) -> tuple[tuple[NDArray[Any], NDArray[Any]], ExifTree, float]:
+    """Both views of a raw file, left first, ``(H, W, 3)``, what it says, and the clipped share."""
+    from pipelines.split.raw_file import read_frames, render, tags_of
+
+    frames = read_frames(path, config.black)
+    try:
+        views = split_sum(
+            frames.total,
+            frames.side,
+            black_of_total=frames.black_of_total,
+            black_of_side=frames.black_of_side,
+            white=frames.white,
+        )
+    except ValueError as error:
+        raise UserError(f"{path}: {error}") from error
+    clipped = float(views.clipped.mean())
+    del frames
+    side, other = (render(path, mosaic, config.black) for mosaic in (views.side, views.other))
+    tree = tags_of(path.read_bytes())
+    return ((side, other) if config.second == "left" else (other, side)), tree, clipped
+
+
+def _views_of_pgm(
+    config: SplitConfig, path: Path
+) -> tuple[tuple[NDArray[Any], NDArray[Any]], ExifTree, float]:
+    """Both green views of a Pixel capture, ``(H, W, 1)``."""
+    from synth.pictures import decode
+
+    right = next(
+        (place for name in right_names(path.name) if (place := path.parent / name).exists()), None
+    )
+    if right is None:
+        raise UserError(f"{path}: its right view is missing beside it; give NAME_left.pgm")
+    black = _PGM_BLACK if config.black is None else config.black
+    views = []
+    for view in (path, right):
+        pixels = decode(view.read_bytes(), where=str(view)).stored
+        if pixels.itemsize != 2 or pixels.shape[2] != 1:
+            raise UserError(
+                f"{view}: a capture is grey of 16 bit, got {pixels.dtype}, "
+                f"{pixels.shape[2]} samples a pixel"
+            )
+        views.append(encode_linear(pixels, black=black, white=_PGM_WHITE))
+    if views[0].shape != views[1].shape:
+        raise UserError(
+            f"{path}: its views have other sizes, {views[0].shape[:2]} and {views[1].shape[:2]}"
+        )
+    return (views[0], views[1]), ExifTree("<"), 0.0
+
+
+def _find(config: SplitConfig) -> list[Path]:
+    """The files to split, sorted. Raises UserError where there are none."""
+    path = Path(config.source).expanduser()
+    if path.is_file():
+        return [path]
+    if path.is_dir():
+        found = sorted(file for file in path.iterdir() if _is_source(file))
+        what = f"no raw file ({', '.join(RAW_SUFFIXES)}) and no NAME_left.pgm in {path}"
+    else:
+        matches = glob.glob(config.source, recursive=True)  # noqa: PTH207 (absolute ones, too)
+        found = sorted(file for match in matches if (file := Path(match)).is_file())
+        what = f"there is nothing at {path}"
+    if not found:
+        raise UserError(f"{what}; check the path")
+    return found
+
+
+def _is_source(path: Path) -> bool:
+    if path.name.startswith("."):
+        return False
+    suffix = path.suffix.lower()
+    return suffix in RAW_SUFFIXES or (suffix == PGM and side_of(path.name) == "left")
+
+
+def _folder(config: SplitConfig, path: Path) -> Path:
+    return path.parent if config.output is None else Path(config.output).expanduser()
+
+
+def _outputs(config: SplitConfig, path: Path) -> tuple[Path, Path]:
+    stem = without_side(path.stem) if path.suffix.lower() == PGM else path.stem
+    folder = _folder(config, path)
+    return folder / f"{stem}_L.tif", folder / f"{stem}_R.tif"
+
+
+def _as_user_error(error: Exception, path: Path) -> Exception:
+    return UserError(f"{path}: {error}") if type(error) is ValueError else error
