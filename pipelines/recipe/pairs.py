@@ -13,6 +13,9 @@ SIMPLE_SHARE = 0.72
 WIDE_FRAME = 1.6
 """Width of the frame whose views lie 0.15 to 0.55 radii apart, over the recipe's."""
 WIDE_DISPARITY = (0.15, 0.55)
+WEAK_SHARES = (0.16, 0.28)
+"""Least and greatest blur of the sets of weak blur, over the recipe's."""
+WEAK_DISPARITY = (0.3, 0.55)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -25,20 +28,22 @@ class PairSet:
     """What it is made of."""
     share: float
     """Of the pairs that are made of that."""
-    look: Literal["camera", "wide", "simple"]
+    look: Literal["camera", "wide", "weak", "simple"]
     """Preset camera; the same in a wider frame, with views as far apart as any camera's, and
-    nearer; Butterworth and translating-disk kernels, whose radius is at most some pixels."""
+    nearer; with blur of a few pixels at most; Butterworth and translating-disk kernels."""
     keys: Mapping[str, Any] = field(default_factory=dict)
     """Of ``k3dn synth``."""
 
 
 SETS = (
-    PairSet(name="scenes", of="scenes", share=0.4, look="camera"),
-    PairSet(name="scenes-wide", of="scenes", share=0.25, look="wide"),
-    PairSet(name="scenes-simple", of="scenes", share=0.35, look="simple"),
-    PairSet(name="places", of="photographs", share=0.45, look="wide", keys={"source": PLACES}),
+    PairSet(name="scenes", of="scenes", share=0.35, look="camera"),
+    PairSet(name="scenes-wide", of="scenes", share=0.2, look="wide"),
+    PairSet(name="scenes-weak", of="scenes", share=0.2, look="weak"),
+    PairSet(name="scenes-simple", of="scenes", share=0.25, look="simple"),
+    PairSet(name="places", of="photographs", share=0.35, look="wide", keys={"source": PLACES}),
+    PairSet(name="places-weak", of="photographs", share=0.25, look="weak", keys={"source": PLACES}),
     PairSet(
-        name="collages", of="photographs", share=0.55, look="simple", keys={"source": PROCEDURAL}
+        name="collages", of="photographs", share=0.4, look="simple", keys={"source": PROCEDURAL}
     ),
 )
 
@@ -79,4 +84,7 @@ def _synth_config(config: RecipeConfig, made: PairSet, *, seed: int) -> SynthCon
     if made.look == "wide":
         frame = round(WIDE_FRAME * config.frame_width)
         optics = replace(optics, frame_width=frame, disparity=list(WIDE_DISPARITY))
+    elif made.look == "weak":
+        weak = [share * of for share, of in zip(WEAK_SHARES, config.blur, strict=True)]
+        optics = replace(optics, blur=weak, disparity=list(WEAK_DISPARITY))
     return SynthConfig.of_preset(CAMERA, optics=optics, **keys)

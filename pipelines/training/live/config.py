@@ -7,10 +7,12 @@ from pipelines.synthesis.camera_config import OpticsConfig, SensorConfig, Target
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class LiveOpticsConfig(OpticsConfig):
-    """The lens of preset camera, with the blur that the recipe trains on."""
+    """The lens of preset camera, with blur from weak to strong (docs/quality.md)."""
 
-    blur: list[float] = field(default_factory=lambda: [0.005, 0.018])
+    blur: list[float] = field(default_factory=lambda: [0.001, 0.022])
     """Blur radius of a pair's most blurred part, as a share of the frame's width."""
+    disparity: list[float] = field(default_factory=lambda: [0.3, 0.55])
+    """Distance of the two views' centroids over the blur radius."""
     frame_width: int | None = 1000
     """Width in pixels of the 3:2 frame that a pair is a part of; none: a pair is a frame."""
 
