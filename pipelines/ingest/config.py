@@ -32,6 +32,10 @@ class IngestConfig(StepConfig):
     """Share of scenes kept for the test, of a set without splits."""
     offsets: list[int] | None = by_content(None)
     """Target number minus source number, where names leave it open: [0], [1], [-1, 1, 2]."""
+    check: Literal["none", "sample", "all"] = by_content("sample")
+    """Look at the pictures of a sample of pairs, or of all, before anything is written."""
+    sheet: str | None = aside(None)
+    """PNG to write, in a dry run too, that shows a few of the pairs that were looked at."""
     dataset: str = by_content("dpd-blur")
     """Name of the dataset."""
     version: str = aside("v1")

@@ -1,30 +1,54 @@
 """The step ``ingest``: a folder of real dual-pixel pairs becomes a dataset version."""
 
 from collections import Counter
-from dataclasses import dataclass
-from typing import cast
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import closing
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any, cast
 
 import numpy as np
 
 from pipelines.config import SHARED_KEYS, as_dict
+from pipelines.content.findings import Finding
 from pipelines.dataset.images import Pixels, bit_depth_of, decode_as_sensor
 from pipelines.dataset.names import escaped
 from pipelines.dataset.record import SPLITS, Pair, Provenance, Source
+from pipelines.dataset.version import read_manifest
 from pipelines.errors import UserError
+from pipelines.ingest.compare_pairs import Shown
 from pipelines.ingest.config import IngestConfig
+from pipelines.ingest.findings import DOUBT, FAULT, NOTE, Row, as_lines, as_parquet, row_of
 from pipelines.ingest.layouts import discover
 from pipelines.ingest.layouts.files import Discovery, PairFiles
+from pipelines.ingest.looking import (
+    SAMPLE,
+    Seen,
+    SetLook,
+    in_threads,
+    look_at_one,
+    look_at_set,
+    note_of,
+    of_hashes,
+    shape_of,
+)
 from pipelines.ingest.source_files import SourceFiles, checked_source, open_source
 from pipelines.making.logged import log_version
-from pipelines.making.plan import LEFT_OUT, make_plan
+from pipelines.making.plan import LEFT_OUT, Plan, make_plan
+from pipelines.making.preview import contact_sheet
 from pipelines.making.provenance import code_fingerprint, processor_kind
-from pipelines.making.publish import VersionResult, publish
-from pipelines.making.shards import BadInput, fault_of_input, reason_of
-from pipelines.progress import say
+from pipelines.making.publish import Conclusion, VersionResult, publish
+from pipelines.making.shards import BadInput, ShardResult, fault_of_input, reason_of
+from pipelines.progress import progress, say
+from pipelines.ray_tasks import each_on_ray
 from pipelines.storage import locate
 
 _ROLES = ("left", "right", "target", "combined", "target_right")
-_CODE = ("pipelines.dataset", "pictures")
+_CODE = ("pipelines.dataset", "pipelines.content", "synth.pictures")
+_SHEET = 6
+"""Pairs on the sheet of a dry run."""
+_PART = 8
+"""Pairs that one task looks at."""
 # Exif's Orientation to the counter-clockwise turn that takes what a viewer shows to what the sensor
 # saw, whose parallax is horizontal.
 _TURNED = {1: 0, 3: 180, 6: 90, 8: 270}
@@ -37,9 +61,25 @@ class RealPairs:
     source: SourceFiles
     dataset: str
     layout: str
+    check: bool = True
+    """Look from afar at each pair that is made."""
+    turned: tuple[str, ...] = ()
+    """Shapes whose pictures have vertical parallax: portrait, landscape, square."""
 
     def __call__(self, unit: PairFiles) -> Pair:
         """Read, decode and check one pair. Raises BadInput."""
+        if unit.fault:
+            raise BadInput(
+                unit.fault, path=unit.left[0], stage="content", sources=self.sources(unit)
+            )
+        pair = self.as_stored(unit)
+        vertical = unit.turned
+        if vertical is None:
+            vertical = shape_of(*pair.left.shape[:2]) in self.turned
+        return _turned(pair) if vertical else pair
+
+    def as_stored(self, unit: PairFiles) -> Pair:
+        """Read, decode and check one pair, whatever its parallax. Raises BadInput."""
         sources: list[Source] = []
         pictures: dict[str, Pixels] = {}
         turns: dict[str, int] = {}
@@ -96,6 +136,10 @@ class RealPairs:
         except ValueError as error:
             raise BadInput(str(error), path=unit.left[0], stage="check", sources=sources) from error
 
+    def note(self, pair: Pair) -> dict[str, Any] | None:
+        """Return what shows from afar of a pair. Raises BadInput for what makes no pair."""
+        return note_of(pair) if self.check else None
+
     def processor(self) -> str:
         """Pictures are copied, not computed; the manifest names the machine all the same."""
         return processor_kind()
@@ -120,25 +164,125 @@ def make(config: IngestConfig) -> VersionResult:
     if left_out:
         say(f"{config.dataset}: {len(left_out)} files are not inputs: {left_out[0].reason}, ...")
     code = code_fingerprint(_CODE)
-    plan = make_plan(
-        dataset=config.dataset,
-        version=config.version,
-        units=found.pairs,
-        rejects=found.rejects,
-        content_config={"layout": layout},
-        pairs_per_shard=config.pairs_per_shard,
+    producer = RealPairs(
+        source=source, dataset=config.dataset, layout=layout, check=config.check != "none"
     )
-    settings = {k: v for k, v in as_dict(config).items() if k not in SHARED_KEYS}
+
+    def plan_of(units: Sequence[PairFiles], turned: tuple[str, ...] = ()) -> Plan:
+        return make_plan(
+            dataset=config.dataset,
+            version=config.version,
+            units=units,
+            rejects=found.rejects,
+            content_config={"layout": layout, "check": config.check, "turned": turned},
+            pairs_per_shard=config.pairs_per_shard,
+        )
+
+    # What decides a version are the files and the settings; what a look at the pictures comes to
+    # follows from them, so one that is published is not looked at again.
+    plan = plan_of(found.pairs)
+    manifest = read_manifest(root.child(config.dataset, config.version))
+    seen: SetLook | None = None
+    if config.check != "none" and found.pairs and manifest is None:
+        seen = _look(config, found, producer)
+        for line in as_lines(seen.rows):
+            say(f"{config.dataset}: {line}")
+        if config.sheet is not None:
+            say(_write_sheet(config.sheet, replace(producer, turned=seen.turned), seen))
+        _refuse_too_many(config, found, seen)
+        producer = replace(producer, turned=seen.turned)
+        plan = replace(plan_of(seen.units, seen.turned), digest=plan.digest)
+    settings = {k: v for k, v in as_dict(config).items() if k not in (*SHARED_KEYS, "sheet")}
     return publish(
         plan,
         root,
-        RealPairs(source=source, dataset=config.dataset, layout=layout),
+        producer,
         config=settings | {"layout": layout, "source": source.url},
         code=code,
         max_rejected=config.max_rejected,
         move_latest=config.set_latest,
         ray_address=config.ray_address,
         read_inputs=source.is_cheap(files),
+        conclude=None if seen is None else partial(_conclusion, seen),
+    )
+
+
+def _look(config: IngestConfig, found: Discovery, producer: RealPairs) -> SetLook:
+    """Look at the pictures; many pairs on Ray."""
+    threads = partial(in_threads, read=producer.as_stored)
+    if len(found.pairs) <= SAMPLE or locate(config.root).scheme == "memory":
+        each: Callable[[Sequence[PairFiles]], Iterable[Seen]] = threads
+    else:
+
+        def each(units: Sequence[PairFiles]) -> Iterable[Seen]:
+            if len(units) <= SAMPLE:
+                return threads(units)
+            return _on_ray(units, producer, config.ray_address)
+
+    return look_at_set(found.pairs, producer.as_stored, everything=config.check == "all", each=each)
+
+
+def _on_ray(
+    units: Sequence[PairFiles], producer: RealPairs, ray_address: str | None
+) -> Iterable[Seen]:
+    from pipelines.cluster import ray_cluster
+
+    parts = [units[start : start + _PART] for start in range(0, len(units), _PART)]
+
+    def work(part: Sequence[PairFiles]) -> list[Seen]:
+        return [look_at_one(unit, producer.as_stored) for unit in part]
+
+    with ray_cluster(ray_address), closing(each_on_ray(parts, work)) as stream:
+        label, total = "looking at pairs", len(parts)
+        for part in progress(stream, total=total, label=label, unit=f"times {_PART}"):
+            yield from part
+
+
+def _refuse_too_many(config: IngestConfig, found: Discovery, seen: SetLook) -> None:
+    """Raise UserError where what was seen allows no version; nothing is written then."""
+    rejects = [reject for reject in found.rejects if reject.stage != LEFT_OUT]
+    total, lost = len(found.pairs) + len(rejects), seen.faulty + len(rejects)
+    if lost <= config.max_rejected * total:
+        return
+    faults = [row for row in seen.rows if row.severity == FAULT]
+    reasons = Counter([*(row.text for row in faults), *(reject.reason for reject in rejects)])
+    reason, count = reasons.most_common(1)[0]
+    example = next((row.pair_id for row in faults if row.text == reason), "")
+    example = example or next(r.path for r in rejects if r.reason == reason)
+    raise UserError(
+        f"{lost} of {total} inputs were rejected, more than max_rejected={config.max_rejected:g} "
+        f"allows; most often: {reason} ({count} times, e.g. {escaped(example)}); nothing was "
+        "written"
+    )
+
+
+def _conclusion(seen: SetLook, results: Sequence[ShardResult]) -> Conclusion:
+    """Put together what was seen beforehand and what the tasks noted of every pair."""
+    notes = [note for result in results for note in result.notes]
+    rows = list(seen.rows)
+    looked = {pair.pair_id: pair for pair in seen.shown}
+    shown = list(seen.shown)
+    for note in notes:
+        pair_id, split = note["pair_id"], note["split"]
+        rows += [row_of(pair_id, split, Finding(*found)) for found in note["found"]]
+        if pair_id not in looked:
+            shown.append(Shown(pair_id, split, -1, note["hash"], None))
+    told = {row.pair_id for row in rows if row.severity == FAULT}
+    rows += [
+        Row(reject.pair_id, reject.split, FAULT, reject.stage, reject.reason)
+        for result in results
+        for reject in result.rejects
+        if reject.pair_id not in told
+    ]
+    rows = of_hashes(rows, shown)
+    alone = [row for row in rows if row.pair_id and row.severity != NOTE]
+    faults = {row.pair_id: row.text for row in reversed(alone) if row.severity == FAULT}
+    doubts = {row.pair_id: f"doubtful: {row.text}" for row in alone if row.severity == DOUBT}
+    return Conclusion(
+        table=as_parquet(rows),
+        count=len(alone),
+        doubts={name: text for name, text in doubts.items() if name not in faults},
+        faults=[f"{name}: {text}" for name, text in faults.items()],
     )
 
 
@@ -159,6 +303,15 @@ def look(config: IngestConfig) -> list[str]:
     for split, offsets in found.offsets.items():
         shares = ", ".join(f"{offset:+d} ({count})" for offset, count in sorted(offsets.items()))
         lines.append(f"{split}: target number minus source number: {shares}")
+    producer = RealPairs(source=source, dataset=config.dataset, layout=layout)
+    if config.check != "none" and found.pairs:
+        read = producer.as_stored
+        seen = look_at_set(found.pairs, read, everything=config.check == "all")
+        lines += as_lines(seen.rows)
+        if config.sheet is not None:
+            lines.append(_write_sheet(config.sheet, replace(producer, turned=seen.turned), seen))
+    elif config.sheet is not None:
+        lines.append(f"no sheet at {config.sheet}: check=none looks at no pictures")
     for reason, count in Counter(reject.reason for reject in found.rejects).most_common(5):
         path = next(reject.path for reject in found.rejects if reject.reason == reason)
         lines.append(f"rejected or left out, {count}: {reason}, e.g. {escaped(path)}")
@@ -167,6 +320,30 @@ def look(config: IngestConfig) -> list[str]:
         named = [f"{role} {escaped(path)} ({_form(source, path)})" for role, path in _files(pair)]
         lines.append(f"e.g. {pair.split} {pair.pair_id}: {', '.join(named)}")
     return lines
+
+
+def _write_sheet(name: str, producer: RealPairs, seen: SetLook) -> str:
+    """Write the contact sheet of a few pairs, doubtful and faulty ones first; return what it is.
+
+    Raises UserError where it cannot be written.
+    """
+    found = {row.pair_id: row for row in reversed(seen.rows) if row.severity in (DOUBT, FAULT)}
+    order = sorted(seen.units, key=lambda unit: unit.pair_id not in found)
+    spread = order[: _SHEET // 2] + order[_SHEET // 2 :: max(1, len(order) // _SHEET)]
+    pairs: list[Pair] = []
+    for unit in dict.fromkeys(spread):
+        try:
+            pairs.append(producer(replace(unit, fault="")))
+        except BadInput:
+            continue
+        if len(pairs) == _SHEET:
+            break
+    words = {DOUBT: "doubtful", FAULT: "rejected"}
+    marks = {name: f"{words[row.severity]}: {row.text}" for name, row in found.items()}
+    file = locate(name)
+    file.check_writable()
+    file.write_bytes(contact_sheet(pairs, marks))
+    return f"sheet of {len(pairs)} pairs: {file}"
 
 
 def _form(source: SourceFiles, path: str) -> str:
@@ -193,6 +370,23 @@ def _discovered(
         patterns=config.patterns(),
     )
     return source, files, layout, found
+
+
+def _turned(pair: Pair) -> Pair:
+    """Return a pair whose pictures are turned by 90 degrees, counter-clockwise."""
+
+    def turn(picture: Pixels) -> Pixels:
+        return cast(Pixels, np.ascontiguousarray(np.rot90(picture)))
+
+    origin = pair.provenance
+    return replace(
+        pair,
+        left=turn(pair.left),
+        right=turn(pair.right),
+        target=None if pair.target is None else turn(pair.target),
+        combined=None if pair.combined is None else turn(pair.combined),
+        provenance=replace(origin, turned_degrees=(origin.turned_degrees + 90) % 360),
+    )
 
 
 def _mean(a: Pixels, b: Pixels) -> Pixels:

@@ -4,7 +4,8 @@ A pair is two rows: where its blur is strongest, and where it is in focus. The f
 where in the picture they lie.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,21 +17,34 @@ _CELL = 192
 _GAP, _HEAD, _FOOT, _SCALE_W = 6, 26, 20, 64
 _PAPER, _INK = 250, 40
 _HEADINGS = ("whole", "left", "right", "left - right", "target", "radius: near red, far blue")
+_MOST_FAULTS = 6
 _LEAST_DIFFERENCE = 8.0  # of 255: that of views alike is not blown up
 
 Picture = NDArray[np.uint8] | NDArray[np.uint16]
 Window = tuple[slice, slice]
 
 
-def contact_sheet(pairs: Sequence[Pair]) -> bytes:
+def contact_sheet(
+    pairs: Sequence[Pair],
+    doubts: Mapping[str, str] = MappingProxyType({}),
+    faults: Sequence[str] = (),
+) -> bytes:
     """Return a PNG that shows pairs as a person would check them; '-' for what one has not.
 
-    The column of radii is left out where no pair knows its own.
+    The column of radii is left out where no pair knows its own. doubts: by pair_id, what was found
+    about it. faults: pairs that are not shown, and why.
     """
     with_radius = any(pair.coc is not None for pair in pairs)
     headings = _HEADINGS if with_radius else _HEADINGS[:-1]
     width = _GAP + len(headings) * (_CELL + _GAP) + (_SCALE_W if with_radius else 0)
-    strips = [_head(headings, width), *(_strip(pair, len(headings), width) for pair in pairs)]
+    strips = [_head(headings, width)]
+    for pair in pairs:
+        strips.append(_strip(pair, len(headings), width))
+        if pair.pair_id in doubts:
+            strips.append(_line(doubts[pair.pair_id], width))
+    strips += [_line(f"rejected: {fault}", width) for fault in faults[:_MOST_FAULTS]]
+    if len(faults) > _MOST_FAULTS:
+        strips.append(_line(f"and {len(faults) - _MOST_FAULTS} more rejected", width))
     return encode_image(np.concatenate(strips))
 
 
@@ -138,6 +152,16 @@ def _scale(strip: NDArray[np.uint8], radius_px: float, *, x: int, high: int) -> 
     strip[:high, x : x + 12] = _signed(values, radius_px)[:, None]
     for value, y in ((radius_px, 11), (0.0, high // 2 + 4), (-radius_px, high - 2)):
         _write(strip, f"{value:+.1f}" if value else "0 px", x=x + 15, y=y)
+
+
+def _line(text: str, width: int) -> NDArray[np.uint8]:
+    """Return a line of text that stands out, ``(h, width, 3)``."""
+    import cv2
+
+    strip = np.full((_FOOT, width, 3), _PAPER, np.uint8)
+    font = cv2.FONT_HERSHEY_SIMPLEX
+    cv2.putText(strip, text, (_GAP, 13), font, 0.4, (200, 30, 20), 1, cv2.LINE_AA)
+    return strip
 
 
 def _head(headings: Sequence[str], width: int) -> NDArray[np.uint8]:

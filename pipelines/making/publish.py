@@ -9,7 +9,7 @@ import io
 import json
 import time
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -38,12 +38,27 @@ from pipelines.next_steps import command
 from pipelines.storage import Location
 
 REJECTED = "_rejected.parquet"
+FINDINGS = "_findings.parquet"
 _PREVIEW_PAIRS = 6
 _LEFTOVER_AGE_S = 3600.0
 _CHEAP_BYTES = 4 << 30  # local files: seconds
 _REJECT_SCHEMA = pa.schema(
     [(name, pa.string()) for name in ("pair_id", "split", "path", "reason", "stage")]
 )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Conclusion:
+    """What a look at the pairs of a version came to."""
+
+    table: bytes
+    """Content of ``_findings.parquet``."""
+    count: int
+    """Findings about single pairs, faults and doubts."""
+    doubts: Mapping[str, str]
+    """By pair_id what is doubtful about a pair that is in the version, for the contact sheet."""
+    faults: Sequence[str]
+    """Pairs that are not in it and why, a line each."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -57,6 +72,8 @@ class VersionResult:
     rows: dict[str, int]
     """Pairs by split."""
     rejected: int
+    findings: int = 0
+    """Things that were found about pairs by looking at their pictures."""
     bytes: int
     seconds: float
     existed: bool
@@ -76,6 +93,8 @@ class VersionResult:
         ]
         if self.rejected:
             lines.append(f"{self.rejected} inputs rejected; reasons: {self.location}/{REJECTED}")
+        if self.findings:
+            lines.append(f"{self.findings} findings about pairs: {self.location}/{FINDINGS}")
         lines.append(f"contact sheet: {self.location}/{PREVIEW}")
         lines.append(f"dataset version: {self.location}")
         return "\n".join(lines)
@@ -106,6 +125,7 @@ def publish(
     ray_address: str | None,
     read_inputs: bool = True,
     device: str = "cpu",
+    conclude: Callable[[Sequence[ShardResult]], Conclusion] | None = None,
 ) -> VersionResult:
     """Make the version that the plan describes, or find it there, and return where it is.
 
@@ -114,6 +134,7 @@ def publish(
     how many there are to discover; None: each planned pair is one.
     read_inputs: compare the inputs' content with that of a version that exists.
     device: torch's name of what pairs are made on.
+    conclude: what was found about the pairs, from what the tasks noted.
     Raises UserError: the version exists and is another one, too many rejects, another run took
     the version over. Raises OSError where storage refuses a write; what was written stays.
     """
@@ -147,7 +168,8 @@ def publish(
             named = [f"{count} of {total} {what}" for count, total, what in lost if count]
             counts = " and ".join(named)
             raise UserError(_too_many([*found, *failed], counts, max_rejected, version))
-        _finish(plan, version, results, rejects, rejected_data, config, claim, device)
+        found_out = None if conclude is None else conclude(results)
+        _finish(plan, version, results, rejects, rejected_data, config, claim, device, found_out)
     elif read_inputs:
         _check_inputs(version, plan, producer)
     version.remove_leftovers(older_than_s=_LEFTOVER_AGE_S)
@@ -161,6 +183,7 @@ def publish(
         digest=opened.digest,
         rows={split: opened.rows(split) for split in SPLITS if opened.rows(split)},
         rejected=opened.manifest["rejected"],
+        findings=opened.manifest.get("findings", 0),
         bytes=opened.manifest["bytes"],
         seconds=round(time.monotonic() - started_s, 3),
         existed=existed,
@@ -222,6 +245,7 @@ def _finish(
     config: Mapping[str, Any],
     claim: Claim,
     device: str,
+    found_out: Conclusion | None,
 ) -> None:
     shards = [
         {"name": r.name, "split": r.split, "rows": r.rows, "bytes": r.bytes, "sha256": r.sha256}
@@ -241,6 +265,7 @@ def _finish(
         "plan": plan.digest,
         "inputs": digest_of([result.sources for result in results]),
         "code": describe_code(claim["code"]),
+        **({} if found_out is None else {"findings": found_out.count}),
         "device": device,
         "processors": sorted({result.processor for result in results}),
         "created_utc": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
@@ -249,14 +274,19 @@ def _finish(
         name=plan.dataset, version=plan.version, location=version, manifest=manifest
     )
     try:
-        sheet = contact_sheet(_preview_pairs(opened))
+        doubts = {} if found_out is None else found_out.doubts
+        faults = () if found_out is None else found_out.faults
+        sheet = contact_sheet(_preview_pairs(opened, doubts), doubts, faults)
     except FileNotFoundError:
         raise UserError(_gone(version, "a shard")) from None
     _check_ours(version, claim)
     version.child(PREVIEW).write_bytes(sheet)
+    files = {REJECTED: rejected_data, PREVIEW: sheet}
+    if found_out is not None:
+        version.child(FINDINGS).write_bytes(found_out.table)
+        files[FINDINGS] = found_out.table
     manifest["files"] = [
-        {"name": name, "bytes": len(data), "sha256": _sha256(data)}
-        for name, data in ((REJECTED, rejected_data), (PREVIEW, sheet))
+        {"name": name, "bytes": len(data), "sha256": _sha256(data)} for name, data in files.items()
     ]
     there = version.walk()
     for entry in (*shards, *manifest["files"]):
@@ -277,12 +307,16 @@ def _finish(
     _remove_strangers(version, {result.name for result in results})
 
 
-def _preview_pairs(version: DatasetVersion) -> list[Pair]:
-    pairs = []
+def _preview_pairs(version: DatasetVersion, doubts: Mapping[str, str]) -> list[Pair]:
+    """The first pairs of each split, and the first ones that something was found about."""
+    pairs, doubtful = [], []
     for split in SPLITS:
         count = min(version.rows(split), _PREVIEW_PAIRS // len(SPLITS))
         pairs += [version.read_pair(split, index) for index in range(count)]
-    return pairs
+        names = version.pair_ids(split) if doubts else []
+        found = [index for index, name in enumerate(names) if name in doubts and index >= count]
+        doubtful += [(split, index) for index in found[:_PREVIEW_PAIRS]]
+    return pairs + [version.read_pair(*place) for place in doubtful[: _PREVIEW_PAIRS // 2]]
 
 
 def _remove_strangers(version: Location, named: set[str]) -> None:

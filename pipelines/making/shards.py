@@ -81,6 +81,13 @@ class Producer(Protocol):
         """Return the unit's input files as they are now; without decoding them."""
         ...
 
+    def note(self, pair: Pair) -> Mapping[str, Any] | None:
+        """Return what is to be told of a pair beside its row, JSON-able; None for nothing.
+
+        A pure function of the pair. Raises BadInput.
+        """
+        ...
+
     def processor(self) -> str:
         """Return the kind of processor that pairs are made on: floats differ between kinds."""
         ...
@@ -98,6 +105,8 @@ class ShardResult:
     sources: str = ""
     """Digest of the input files' content."""
     rejects: tuple[Reject, ...] = ()
+    notes: tuple[Mapping[str, Any], ...] = ()
+    """What the producer noted of its pairs."""
     skipped: bool = False
     """True where the shard was there already and matched."""
     processor: str = ""
@@ -123,7 +132,7 @@ def write_shard(
     superseded = ShardResult(name=item.name, split=item.split, superseded=True)
     if not is_building(version, claim):
         return superseded
-    data, rows, rejects, sources = _make_shard(item, producer, claim)
+    data, rows, rejects, sources, notes = _make_shard(item, producer, claim)
     if not is_building(version, claim):  # making it took a while
         return superseded
     try:
@@ -142,15 +151,17 @@ def write_shard(
         sha256=hashlib.sha256(data).hexdigest(),
         sources=sources,
         rejects=rejects,
+        notes=notes,
         processor=producer.processor(),
     )
 
 
 def _make_shard(
     item: PlanItem, producer: Producer, claim: Claim
-) -> tuple[bytes, int, tuple[Reject, ...], str]:
+) -> tuple[bytes, int, tuple[Reject, ...], str, tuple[Mapping[str, Any], ...]]:
     sink = io.BytesIO()
     rejects: list[Reject] = []
+    notes: list[Mapping[str, Any]] = []
     all_sources: list[tuple[Source, ...]] = []
     rows = 0
     with pq.ParquetWriter(
@@ -164,6 +175,7 @@ def _make_shard(
         for unit in item.units:
             try:
                 pair = producer(unit)
+                note = producer.note(pair)
                 row = encode_pair(pair)
             except BadInput as error:
                 rejects.append(
@@ -178,6 +190,8 @@ def _make_shard(
                 all_sources.append(error.sources)
                 continue
             all_sources.append(pair.provenance.sources)
+            if note is not None:
+                notes.append(note)
             # One row a group: a reader that wants one pair fetches one pair.
             writer.write_table(pa.Table.from_pylist([row], schema=PAIR_SCHEMA), row_group_size=1)
             rows += 1
@@ -189,8 +203,10 @@ def _make_shard(
             "sources": sources,
             "rejects": [asdict(reject) for reject in rejects],
         }
+        if notes:
+            state["notes"] = notes
         writer.add_key_value_metadata({_STATE_KEY: json.dumps(state, sort_keys=True).encode()})
-    return sink.getvalue(), rows, tuple(rejects), sources
+    return sink.getvalue(), rows, tuple(rejects), sources, tuple(notes)
 
 
 def _existing(
@@ -223,6 +239,7 @@ def _existing(
         sha256=hashlib.sha256(data).hexdigest(),
         sources=state["sources"],
         rejects=tuple(Reject(**reject) for reject in state["rejects"]),
+        notes=tuple(state.get("notes", ())),
         skipped=True,
         processor=state["processor"],
     )

@@ -51,6 +51,9 @@ class SyntheticPairs:
         """Return the files of the scene, and of measured kernels, with their checksums."""
         return (*self.reader.sources(unit), *self._kernels_source())
 
+    def note(self, pair: Pair) -> None:
+        """Nothing: what a synthetic pair was made with stands in its row."""
+
     def processor(self) -> str:
         """Return the kind of processor, or of GPU, that pairs are made on."""
         return processor_kind(self.config.device)

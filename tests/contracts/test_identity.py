@@ -274,7 +274,7 @@ def test_a_version_of_real_pairs_is_decided_by_its_files() -> None:
     config = IngestConfig(source="somewhere")
     assert deciding(config) == {}
     assert set(keys_aside(IngestConfig)) == {
-        "root", "tracking_uri", "ray_address", "version", "max_rejected", "set_latest",
+        "root", "tracking_uri", "ray_address", "version", "max_rejected", "set_latest", "sheet",
     }  # fmt: skip
 
 

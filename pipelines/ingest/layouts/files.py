@@ -23,6 +23,10 @@ class PairFiles:
     combined: tuple[str, int] | None = None
     target_right: tuple[str, int] | None = None
     """Where the target has two views: its right one; the target is their mean."""
+    fault: str = ""
+    """Why its pictures make no pair, where a look at them has shown it."""
+    turned: bool | None = None
+    """Whether its parallax is vertical; None: as it is with all pictures of its shape."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

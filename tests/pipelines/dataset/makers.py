@@ -79,6 +79,9 @@ class NoisePairs:
             provenance=Provenance(sources=sources),
         )
 
+    def note(self, pair: Pair) -> None:
+        """Nothing."""
+
     def processor(self) -> str:
         """Return the kind of this machine."""
         return processor_kind()
