@@ -19,8 +19,8 @@ _PROCESS_MIB = 700
 """What a process with torch and a model takes, where it is another one."""
 _MARGIN_MIB = 96
 """What is loaded with the first tile."""
-_SMALLER_BYTES = 2.5
-"""A px of the answers at smaller sizes (``k3dn.scales``): four float16 at a half and a quarter."""
+_BESIDE_BYTES = 10
+"""A px, beside picture and tiles: answers at smaller sizes, sums over a row of tiles."""
 _GROWTH = 1.6
 """By how much the process grows beyond what tiles are planned for: memory that is free again, and
 that the allocator keeps (docs/performance.md)."""
@@ -165,7 +165,7 @@ class Sharpener:
 
         whole = parse_memory_mib(self._config.memory)
         height, width = left.shape[:2]
-        picture = (left.nbytes + height * width * _SMALLER_BYTES) / 2**20
+        picture = (left.nbytes + height * width * _BESIDE_BYTES) / 2**20
         if self._by_process:
             taken = _PROCESS_MIB + 3 * picture
         else:
