@@ -19,6 +19,11 @@ _PROCESS_MIB = 700
 """What a process with torch and a model takes, where it is another one."""
 _MARGIN_MIB = 96
 """What is loaded with the first tile."""
+_BESIDE_BYTES = 10
+"""A px, beside picture and tiles: answers at smaller sizes, sums over a row of tiles."""
+_GROWTH = 1.6
+"""By how much the process grows beyond what tiles are planned for: memory that is free again, and
+that the allocator keeps (docs/performance.md)."""
 
 
 class ModelUnusable(UserError):
@@ -159,7 +164,8 @@ class Sharpener:
         import psutil
 
         whole = parse_memory_mib(self._config.memory)
-        picture = left.nbytes / 2**20
+        height, width = left.shape[:2]
+        picture = (left.nbytes + height * width * _BESIDE_BYTES) / 2**20
         if self._by_process:
             taken = _PROCESS_MIB + 3 * picture
         else:
@@ -169,4 +175,4 @@ class Sharpener:
                 f"memory={self._config.memory} is too little: pictures of this size and the model "
                 f"take {taken:.0f} MiB before the first tile; give some {taken * 1.5:.0f}MiB"
             )
-        return int(whole - taken)
+        return max(1, int((whole - taken) / _GROWTH))

@@ -5,9 +5,10 @@
 Gains are in PSNR over the mean of the two views, in dB, mean and worst scene, with the views as
 they are and exchanged (which shows near for far). Pixel 4 scenes are registered to their truth
 block by block, at half resolution unless `--scale 1`: truth and views do not lie on each other.
-`--scales 1` restores the full size alone (`k3dn.scales`), `--passes 4` the mean of four passes.
-Sharp photographs are given as both views, each with noise of a step of 255 of its own, whose mean
-lies at 50.8 dB; they must come back, and are said as PSNR. Equal views come back exactly
+`--scales 1` restores the full size alone (`k3dn.scales`), `--passes 4` the mean of four passes;
+`--strength 0.8` takes so much of the way from the mean of the views to the answer. Sharp
+photographs are given as both views, each with noise of a step of 255 of its own, whose mean lies at
+50.8 dB; they must come back, and are said as PSNR. Equal views come back exactly
 (`k3dn.equal_views`).
 """
 
@@ -103,14 +104,25 @@ class Judge:
     """Scores one network on everything."""
 
     def __init__(
-        self, model: torch.nn.Module, scale: float, *, scales: int = MOST_SCALES, passes: int = 1
+        self,
+        model: torch.nn.Module,
+        scale: float,
+        *,
+        scales: int = MOST_SCALES,
+        passes: int = 1,
+        strength: float = 1.0,
     ) -> None:
         self.restorer, self.scale = k3dn.Restorer(model), scale
-        self.scales, self.passes = scales, passes
+        self.scales, self.passes, self.strength = scales, passes, strength
         self.pixel4 = pixel4_tool()
 
     def restore(self, left: Pixels, right: Pixels) -> Pixels:
-        return np.asarray(self.restorer(left, right, scales=self.scales, passes=self.passes))
+        answer = np.asarray(self.restorer(left, right, scales=self.scales, passes=self.passes))
+        if self.strength == 1:
+            return answer
+        mean = (left.astype(np.float32) + right) / 2
+        blend = np.rint(mean + self.strength * (answer - mean))
+        return blend.clip(0, np.iinfo(left.dtype).max).astype(left.dtype)
 
     def gains(self) -> dict[str, dict[str, float]]:
         """By set and name of the scene, dB."""
@@ -164,6 +176,7 @@ def main() -> None:
     parser.add_argument("--scale", type=float, default=0.5, help="of the Pixel 4 scenes")
     parser.add_argument("--scales", type=int, default=MOST_SCALES, help="sizes that are restored")
     parser.add_argument("--passes", type=int, default=1, help="1, 2 or 4")
+    parser.add_argument("--strength", type=float, default=1.0, help="share of the answer")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--json", type=Path)
     arguments = parser.parse_args()
@@ -171,8 +184,13 @@ def main() -> None:
     results = {}
     for path in arguments.weights:
         network = k3dn.load_weights(path)
-        scales, passes = arguments.scales, arguments.passes
-        judge = Judge(network, arguments.scale, scales=scales, passes=passes)
+        judge = Judge(
+            network,
+            arguments.scale,
+            scales=arguments.scales,
+            passes=arguments.passes,
+            strength=arguments.strength,
+        )
         results[Path(path).stem] = judge.gains() | judge.unchanged()
         if arguments.json:
             arguments.json.write_text(json.dumps(results, indent=1))
