@@ -34,6 +34,7 @@ COMMANDS = [
     "weights",
     "card",
     "deblur",
+    "app",
     "split",
     "export-model",
     "convert",
