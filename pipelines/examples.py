@@ -100,6 +100,13 @@ EXAMPLES: Mapping[str, tuple[tuple[str, str], tuple[str, str]]] = MappingProxyTy
                 "by the champion, with more memory and fewer tiles",
             ),
         ),
+        "app": (
+            ("k3dn app", "a page to drop two views on"),
+            (
+                "k3dn app port=8620 memory=4GB --open false",
+                "at a known port, for a browser of yours",
+            ),
+        ),
         "split": (
             ("k3dn split IMG_0001.CR2", "a Dual Pixel RAW file, views beside it"),
             ("k3dn split 'DCIM/*.CR3' -o views", "all of a card, into a folder"),

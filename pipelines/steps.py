@@ -288,6 +288,14 @@ _ROWS = (
         words=("left", "right"),
     ),
     Step(
+        "app",
+        _USE,
+        "pipelines.app.config:AppConfig",
+        "pipelines.app.run:run",
+        "Open a page to drop two views on, for this machine alone.",
+        ("serve a page on 127.0.0.1 that sharpens pairs with model={model}, until it is stopped",),
+    ),
+    Step(
         "split",
         _USE,
         "pipelines.split.config:SplitConfig",

@@ -63,7 +63,7 @@ def run(config: DeblurConfig) -> DeblurResult:
                 progress.end()
                 continue
             try:
-                made = _sharpen(job, sharpener, progress, page)
+                made = sharpen(job, sharpener, progress, page)
             except (UserError, OSError, ValueError) as error:
                 if work.folder is None or _stops_all(error):
                     raise
@@ -88,13 +88,19 @@ def run(config: DeblurConfig) -> DeblurResult:
 
 
 @dataclass(frozen=True, slots=True)
-class _Made:
+class Made:
+    """A picture that was made."""
+
     picture: Sharpened
     begun_s: float
+    """From the start of the process to its sharpening."""
 
 
-def _sharpen(job: Job, sharpener: Sharpener, progress: Progress, page: "Page | None") -> _Made:
-    """One picture, from its views to its file."""
+def sharpen(job: Job, sharpener: Sharpener, progress: Progress, page: "Page | None") -> Made:
+    """One picture, from its views to its file.
+
+    Raises UserError, ValueError and OSError for what cannot be read, sharpened or written.
+    """
     outputs.format_of(job.output.name)
     clock = _Clock()
     left = read_photograph(job.left, _shown(job.left))
@@ -140,7 +146,7 @@ def _sharpen(job: Job, sharpener: Sharpener, progress: Progress, page: "Page | N
         lost=lost,
         seconds=Seconds(read=read_s, look=look_s, sharpen=sharpen_s, write=clock.lap()),
     )
-    return _Made(picture, begun_s)
+    return Made(picture, begun_s)
 
 
 def _check(left: Photograph, right: Photograph | None) -> None:

@@ -34,6 +34,11 @@ class Page:
         self._turn = 1
         self._turned = False
 
+    @property
+    def comparisons(self) -> list[Comparison]:
+        """Before and after of what was taken."""
+        return self._pairs
+
     def add(
         self,
         job: Job,
@@ -80,7 +85,7 @@ class Page:
         )
         where.write_bytes(page.encode())
         path = where.local_path()
-        if path is not None and _has_screen():
+        if path is not None and has_screen():
             webbrowser.open(path.as_uri())
         return where.url
 
@@ -112,6 +117,7 @@ def _place(work: Work) -> Location:
     return Location(str(PurePosixPath(output.url).with_suffix(".html")))
 
 
-def _has_screen() -> bool:
+def has_screen() -> bool:
+    """Tell whether a browser would be seen."""
     screens = ("DISPLAY", "WAYLAND_DISPLAY", "BROWSER")
     return sys.platform in ("darwin", "win32") or any(os.environ.get(name) for name in screens)

@@ -1,7 +1,7 @@
 """The frame of a self-contained HTML page: head, sections, style. It asks no network."""
 
 import html
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib import resources
 
@@ -27,8 +27,22 @@ class Section:
     """HTML."""
 
 
-def document(*, title: str, head: str, sections: Sequence[Section], script: str = "") -> str:
-    """Return a page as one HTML text. head: HTML under the title."""
+def document(
+    *,
+    title: str,
+    head: str,
+    sections: Sequence[Section],
+    script: str = "",
+    style: str = "",
+    data: Mapping[str, str] | None = None,
+) -> str:
+    """Return a page as one HTML text.
+
+    head: HTML under the title. style: beyond that of all pages. data: for a script, as data-NAME;
+    a page that has any may ask the server that it came from, and nothing else.
+    """
+    policy = _POLICY + ("; connect-src 'self'" if data else "")
+    given = "".join(f' data-{key}="{html.escape(value)}"' for key, value in (data or {}).items())
     links = "".join(f'<a href="#{part.key}">{html.escape(part.title)}</a>' for part in sections)
     main = "".join(
         f'<section id="{part.key}" aria-labelledby="{part.key}-title"><h2 id="{part.key}-title">'
@@ -36,13 +50,14 @@ def document(*, title: str, head: str, sections: Sequence[Section], script: str 
         for part in sections
     )
     return (
-        '<!doctype html><html lang="en"><head><meta charset="utf-8">'
-        f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">'
+        f'<!doctype html><html lang="en"{given}><head><meta charset="utf-8">'
+        f'<meta http-equiv="Content-Security-Policy" content="{policy}">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
         '<meta name="color-scheme" content="light dark"><link rel="icon" href="data:,">'
-        f"<title>{html.escape(title)}</title><style>{asset('page.css')}</style></head>"
+        f"<title>{html.escape(title)}</title><style>{asset('page.css')}{style}</style></head>"
         f"<body><header>{_MARK}<h1>{html.escape(title)}</h1>{head}"
-        f'<nav aria-label="On this page">{links}</nav></header><main>{main}</main>'
+        + (f'<nav aria-label="On this page">{links}</nav>' if len(sections) > 1 else "")
+        + f"</header><main>{main}</main>"
         f"<script>{script}</script></body></html>"
     )
 

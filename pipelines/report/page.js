@@ -1,7 +1,7 @@
 "use strict";
 
 // Slider: how much of the left picture shows.
-for (const figure of document.querySelectorAll(".compare")) {
+function compare(figure) {
   const stage = figure.querySelector(".stage");
   const slider = stage.querySelector("input");
   const names = { input: "Blurred", output: "Sharpened", target: "Ground truth" };
@@ -59,6 +59,7 @@ for (const figure of document.querySelectorAll(".compare")) {
     });
   }
 }
+for (const figure of document.querySelectorAll(".compare")) compare(figure);
 
 // Details: one square of every method, moved and zoomed together, framed in the picture above.
 for (const details of document.querySelectorAll(".same-place")) {

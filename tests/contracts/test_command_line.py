@@ -35,6 +35,7 @@ COMMANDS = [
     "weights",
     "card",
     "deblur",
+    "app",
     "split",
     "export-model",
     "convert",

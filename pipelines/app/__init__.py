@@ -1,0 +1,1 @@
+"""``k3dn app``: a page on this machine to drop two views on."""

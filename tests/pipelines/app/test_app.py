@@ -1,0 +1,251 @@
+"""The page to drop views on: who may ask, what is taken, and the whole of it in a browser."""
+
+import json
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import urllib.error
+import urllib.parse
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import k3dn
+from pipelines.app.config import AppConfig
+from pipelines.app.desk import Desk
+from pipelines.app.server import Server
+from pipelines.deblur.config import DeblurConfig
+from pipelines.deblur.run import run as deblur
+from tests.pipelines.deblur.pictures import exif, scene
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
+REPOSITORY = Path(__file__).parents[3]
+LARGEST = 200_000
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory: pytest.TempPathFactory) -> str:
+    options = {"width": 2, "disparity_channels": 4, "psf_blocks": 1}
+    path = tmp_path_factory.mktemp("weights") / "mean.safetensors"
+    k3dn.save_weights(path, k3dn.build_model("nano", options), name="nano", options=options)
+    return str(path)
+
+
+@pytest.fixture
+def server(tmp_path: Path, weights: str) -> Iterator[Server]:
+    """A server on a free port, whose answers are the mean of the views."""
+    desk = Desk(AppConfig(model=weights, precision="fp32"), tmp_path / "desk")
+    with Server(0, desk, "a-token", LARGEST) as made:
+        thread = threading.Thread(target=made.serve_forever, kwargs={"poll_interval": 0.02})
+        thread.start()
+        yield made
+        made.shutdown()
+        thread.join()
+        desk.close()
+
+
+@pytest.fixture
+def views(tmp_path: Path) -> tuple[Path, Path]:
+    for name, shift in (("IMG_1_L.jpg", 0), ("IMG_1_R.jpg", 1)):
+        picture = Image.fromarray(scene(shift, 3, np.uint8, (96, 128)))
+        picture.save(tmp_path / name, quality=95, exif=exif(6))
+    return tmp_path / "IMG_1_L.jpg", tmp_path / "IMG_1_R.jpg"
+
+
+def ask(
+    server: Server, path: str, data: bytes | None = None, method: str = "GET", **query: str
+) -> tuple[int, bytes]:
+    """Status and body; the token as the page gives it unless the query has its own."""
+    token = query.pop("token", server.token)
+    host = query.pop("host", None)
+    text = urllib.parse.urlencode({**query, "token": token})
+    request = urllib.request.Request(
+        f"http://127.0.0.1:{server.server_address[1]}{path}?{text}", data, method=method
+    )
+    if host:
+        request.add_header("Host", host)
+    try:
+        with urllib.request.urlopen(request) as answer:
+            return answer.status, answer.read()
+    except urllib.error.HTTPError as error:
+        return error.code, error.read()
+
+
+def give(server: Server, *views: Path) -> None:
+    for side, path in zip(("left", "right"), views, strict=True):
+        assert ask(server, f"/view/{side}", path.read_bytes(), "PUT", name=path.name)[0] == 200
+
+
+def finished(server: Server) -> dict[str, Any]:
+    """The state when the job has ended."""
+    thread = server.desk._thread
+    assert thread is not None
+    thread.join(timeout=60)
+    state: dict[str, Any] = json.loads(ask(server, "/state")[1])
+    assert not state["busy"]
+    return state
+
+
+def test_an_answer_is_that_of_deblur(
+    server: Server, views: tuple[Path, Path], tmp_path: Path, weights: str
+) -> None:
+    give(server, *views)
+    assert ask(server, "/sharpen", b"", "POST")[0] == 200
+    state = finished(server)
+    assert (state["error"], state["name"], state["share"]) == ("", "IMG_1.jpg", 1.0)
+    assert b'class="compare"' in ask(server, "/figure")[1]
+    out = tmp_path / "out.jpg"
+    left, right = map(str, views)
+    config = DeblurConfig(left=left, right=right, output=str(out), model=weights, precision="fp32")
+    deblur(config)
+    assert ask(server, "/picture")[1] == out.read_bytes()
+    assert server.desk.made == 1
+    assert ask(server, "/sharpen", b"", "POST", exchanged="1")[0] == 200
+    assert "by their names the views are exchanged" in " ".join(finished(server)["notices"])
+
+
+@pytest.mark.parametrize("path", ["/", "/state", "/figure", "/picture", "/view/left", "/sharpen"])
+def test_nobody_else_gets_in(server: Server, path: str) -> None:
+    method = {"/view/left": "PUT", "/sharpen": "POST"}.get(path, "GET")
+    data = None if method == "GET" else b"x"
+    for stranger in ({"token": ""}, {"token": "another"}, {"host": "evil.example"}):
+        status, body = ask(server, path, data, method, name="a.png", **stranger)
+        assert status == 403 and b"compare" not in body
+    assert server.server_address[0] == "127.0.0.1"
+    assert not list(server.desk._folder.glob("**/*"))
+
+
+def test_what_is_not_taken(server: Server, views: tuple[Path, Path], tmp_path: Path) -> None:
+    status, body = ask(server, "/view/left", b"x" * (LARGEST + 1), "PUT", name="a.png")
+    assert status == 413 and b"are taken" in body
+    for name in ("a.gif", "a.exe", "", "IMG_1.CR2"):
+        status, body = ask(server, "/view/left", b"x", "PUT", name=name)
+        assert status == 422 and b"is not read" in body
+    assert ask(server, "/sharpen", b"", "POST") == (422, b'{"error": "give both views"}')
+    assert ask(server, "/picture")[0] == 404 and ask(server, "/etc/passwd")[0] == 404
+    give(server, *views)
+    for name in ("../../../evil.png", "/tmp/evil.png", "..\\evil.png", ".hidden.png"):
+        assert ask(server, "/view/left", b"no picture", "PUT", name=name)[0] == 200
+    inside = list(tmp_path.rglob("*.png"))
+    assert [path.parent for path in inside] == [server.desk._folder / "left"]
+    assert ask(server, "/sharpen", b"", "POST")[0] == 200
+    error = finished(server)["error"]
+    assert error.startswith("hidden.png: not an image") and str(tmp_path) not in error
+    give(server, *views)  # a mistake is no end
+    assert ask(server, "/sharpen", b"", "POST")[0] == 200 and finished(server)["error"] == ""
+
+
+def test_one_at_a_time(
+    server: Server, views: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun, go = threading.Event(), threading.Event()
+    restore = k3dn.Restorer.__call__
+
+    def held(self: k3dn.Restorer, *more: Any, **settings: Any) -> Any:
+        begun.set()
+        assert go.wait(timeout=60)
+        return restore(self, *more, **settings)
+
+    monkeypatch.setattr(k3dn.Restorer, "__call__", held)
+    give(server, *views)
+    assert ask(server, "/sharpen", b"", "POST")[0] == 200
+    assert begun.wait(timeout=60)
+    assert json.loads(ask(server, "/state")[1])["busy"]
+    assert ask(server, "/sharpen", b"", "POST")[0] == 409
+    assert ask(server, "/view/left", b"x", "PUT", name="a.png")[0] == 409
+    go.set()
+    assert finished(server)["error"] == ""
+
+
+def test_the_command_serves_until_it_is_stopped(weights: str, tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "pipelines", "app", f"model={weights}", "open=false"]
+    process = subprocess.Popen(
+        [*command, f"root={tmp_path}"],
+        cwd=REPOSITORY,
+        stderr=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        assert process.stderr is not None
+        lines = iter(process.stderr.readline, "")
+        url = next(line.split()[1] for line in lines if line.startswith("app: http"))
+        with urllib.request.urlopen(url) as answer:
+            assert "Content-Security-Policy" in answer.read().decode()
+    finally:
+        process.send_signal(signal.SIGTERM)
+        out, _ = process.communicate(timeout=60)
+    assert process.returncode == 0 and out.startswith("closed; 0 sharpened")
+
+
+@pytest.fixture
+def page(server: Server) -> Iterator[Any]:
+    """The page in chromium; fails on a script error and on a request to anybody else."""
+    sync_api = pytest.importorskip("playwright.sync_api")
+    if CHROMIUM is None:
+        pytest.skip("no chromium on this machine: the page is not looked at")
+    troubles: list[str] = []
+    with sync_api.sync_playwright() as playwright:
+        browser = playwright.chromium.launch(
+            executable_path=CHROMIUM,
+            args=["--no-sandbox", "--disable-gpu", "--disable-background-networking"],
+        )
+        opened = browser.new_page(viewport={"width": 390, "height": 800})
+        opened.on("pageerror", lambda error: troubles.append(str(error)))
+        own = server.url.partition("?")[0]
+        opened.on(
+            "request",
+            lambda request: (
+                None if request.url.startswith((own, "data:")) else troubles.append(request.url)
+            ),
+        )
+        opened.goto(server.url)
+        yield opened
+        browser.close()
+    assert troubles == []
+
+
+@pytest.mark.browser
+def test_by_keyboard_from_two_files_to_the_saved_one(
+    server: Server, views: tuple[Path, Path], page: Any, tmp_path: Path
+) -> None:
+    assert page.is_disabled("#go")
+    wide = page.evaluate("document.documentElement.scrollWidth")
+    assert wide <= 390, "nothing lies beside a phone's screen"
+    for side, path in zip(("left", "right"), views, strict=True):
+        page.set_input_files(f"#{side}", str(path))
+    assert page.inner_text('.drop[data-side="left"] .file') == "IMG_1_L.jpg"
+    page.focus("#left")
+    for focused in ("right", "go"):
+        page.keyboard.press("Tab")
+        assert page.evaluate("document.activeElement.id") == focused
+    page.keyboard.press("Enter")
+    page.wait_for_selector("#result:not([hidden])")
+    assert page.inner_text("#said") == "Done"
+    assert page.evaluate("document.activeElement.id") == "save"
+    page.keyboard.press("Tab")
+    before = page.evaluate("document.querySelector('.stage').style.getPropertyValue('--split')")
+    page.keyboard.press("ArrowLeft")
+    after = page.evaluate("document.querySelector('.stage').style.getPropertyValue('--split')")
+    assert (before, after) == ("50%", "49.5%")
+    page.focus("#save")
+    with page.expect_download() as download:
+        page.keyboard.press("Enter")
+    assert download.value.suggested_filename == "IMG_1.jpg"
+    download.value.save_as(tmp_path / "saved.jpg")
+    output = server.desk.output
+    assert output is not None and (tmp_path / "saved.jpg").read_bytes() == output.read_bytes()
+    broken = tmp_path / "b_R.png"
+    broken.write_text("no picture")
+    page.set_input_files("#right", str(broken))
+    page.click("#go")
+    page.wait_for_selector("#said.wrong")
+    assert "b_R.png: not an image" in page.inner_text("#said")
+    assert not page.is_disabled("#go") and page.is_hidden("#result")
