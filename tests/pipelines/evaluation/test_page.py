@@ -144,7 +144,8 @@ def test_the_figures_are_files_of_their_own(page: str, content: PageContent) -> 
         assert rules is not None and rules.text
         drawn = {mark.get("class") for mark in root.iter() if mark.get("class")}
         for kind in drawn - {"tick", "grid", "point-name"}:
-            assert f".{'.'.join(kind.split())}{{" in rules.text, (name, kind)
+            selector = re.escape("." + ".".join(kind.split()))
+            assert re.search(rf"{selector}[,{{]", rules.text), (name, kind)
         assert "first & best" in "".join(root.itertext())
     input_ = files["00-soft-v1-worst-gain-input-mean-of-the-views.png"]
     read = cv2.imdecode(np.frombuffer(input_, np.uint8), cv2.IMREAD_COLOR)[..., ::-1]
