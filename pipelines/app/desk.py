@@ -120,6 +120,7 @@ class Desk:
             place = self._folder / f"answer-{self._count}"
             for old in self._folder.glob("answer-*"):
                 shutil.rmtree(old, ignore_errors=True)
+            place.mkdir()
             (job,) = find_work(self._deblur(str(left), str(right), f"{place}/")).jobs
             page = Page()
             made = sharpen(job, self._sharpener, _Told(self), page).picture

@@ -100,6 +100,7 @@ def test_an_answer_is_that_of_deblur(
     assert ask(server, "/sharpen", b"", "POST")[0] == 200
     state = finished(server)
     assert (state["error"], state["name"], state["share"]) == ("", "IMG_1.jpg", 1.0)
+    assert "folder" not in " ".join(state["notices"]), "where it works concerns nobody"
     assert b'class="compare"' in ask(server, "/figure")[1]
     out = tmp_path / "out.jpg"
     left, right = map(str, views)
