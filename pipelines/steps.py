@@ -169,7 +169,7 @@ _ROWS = (
         "pipelines.training.train:run",
         "Train a network on dataset versions and register it.",
         (
-            "train {model} for {steps} steps on {datasets} with {num_workers} workers",
+            "train {model} for {steps} steps on {datasets}, num_workers={num_workers}",
             "keep checkpoints under {root}/_runs, go on from the newest one if there is one",
         ),
     ),

@@ -1,8 +1,7 @@
 """The step ``ingest``: a folder of real dual-pixel pairs becomes a dataset version."""
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
-from contextlib import closing
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, cast
@@ -22,11 +21,7 @@ from pipelines.ingest.findings import DOUBT, FAULT, NOTE, Row, as_lines, as_parq
 from pipelines.ingest.layouts import discover
 from pipelines.ingest.layouts.files import Discovery, PairFiles
 from pipelines.ingest.looking import (
-    SAMPLE,
-    Seen,
     SetLook,
-    in_threads,
-    look_at_one,
     look_at_set,
     note_of,
     of_hashes,
@@ -39,16 +34,16 @@ from pipelines.making.preview import contact_sheet
 from pipelines.making.provenance import code_fingerprint, processor_kind
 from pipelines.making.publish import Conclusion, VersionResult, publish
 from pipelines.making.shards import BadInput, ShardResult, fault_of_input, reason_of
-from pipelines.progress import progress, say
-from pipelines.ray_tasks import each_on_ray
+from pipelines.progress import say
 from pipelines.storage import locate
 
 _ROLES = ("left", "right", "target", "combined", "target_right")
-_CODE = ("pipelines.dataset", "pipelines.content", "synth.pictures")
+_CODE = (
+    *("pipelines.dataset", "pipelines.making", "pipelines.ingest", "pipelines.content"),
+    "synth.pictures",
+)
 _SHEET = 6
 """Pairs on the sheet of a dry run."""
-_PART = 8
-"""Pairs that one task looks at."""
 # Exif's Orientation to the counter-clockwise turn that takes what a viewer shows to what the sensor
 # saw, whose parallax is horizontal.
 _TURNED = {1: 0, 3: 180, 6: 90, 8: 270}
@@ -184,7 +179,7 @@ def make(config: IngestConfig) -> VersionResult:
     manifest = read_manifest(root.child(config.dataset, config.version))
     seen: SetLook | None = None
     if config.check != "none" and found.pairs and manifest is None:
-        seen = _look(config, found, producer)
+        seen = look_at_set(found.pairs, producer.as_stored, everything=config.check == "all")
         for line in as_lines(seen.rows):
             say(f"{config.dataset}: {line}")
         if config.sheet is not None:
@@ -205,37 +200,6 @@ def make(config: IngestConfig) -> VersionResult:
         read_inputs=source.is_cheap(files),
         conclude=None if seen is None else partial(_conclusion, seen),
     )
-
-
-def _look(config: IngestConfig, found: Discovery, producer: RealPairs) -> SetLook:
-    """Look at the pictures; many pairs on Ray."""
-    threads = partial(in_threads, read=producer.as_stored)
-    if len(found.pairs) <= SAMPLE or locate(config.root).scheme == "memory":
-        each: Callable[[Sequence[PairFiles]], Iterable[Seen]] = threads
-    else:
-
-        def each(units: Sequence[PairFiles]) -> Iterable[Seen]:
-            if len(units) <= SAMPLE:
-                return threads(units)
-            return _on_ray(units, producer, config.ray_address)
-
-    return look_at_set(found.pairs, producer.as_stored, everything=config.check == "all", each=each)
-
-
-def _on_ray(
-    units: Sequence[PairFiles], producer: RealPairs, ray_address: str | None
-) -> Iterable[Seen]:
-    from pipelines.cluster import ray_cluster
-
-    parts = [units[start : start + _PART] for start in range(0, len(units), _PART)]
-
-    def work(part: Sequence[PairFiles]) -> list[Seen]:
-        return [look_at_one(unit, producer.as_stored) for unit in part]
-
-    with ray_cluster(ray_address), closing(each_on_ray(parts, work)) as stream:
-        label, total = "looking at pairs", len(parts)
-        for part in progress(stream, total=total, label=label, unit=f"times {_PART}"):
-            yield from part
 
 
 def _refuse_too_many(config: IngestConfig, found: Discovery, seen: SetLook) -> None:

@@ -7,7 +7,7 @@ at.
 
 import os
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Any
@@ -107,20 +107,18 @@ def look_at_set(
     read: Reader,
     *,
     everything: bool,
-    each: Callable[[Sequence[PairFiles]], Iterable[Seen]] | None = None,
 ) -> SetLook:
     """Look at a sample of the pairs, or at all.
 
-    everything: all of them. each: looks at many pairs, in any order; None: threads of this process.
+    everything: all of them.
     """
-    each = each or (lambda units: in_threads(units, read))
     order = {pair.pair_id: index for index, pair in enumerate(pairs)}
     chosen = list(range(len(pairs))) if everything else sample_of(pairs)
-    seen = list(each([pairs[index] for index in chosen]))
+    seen = list(in_threads([pairs[index] for index in chosen], read))
     rest = sorted(set(range(len(pairs))) - set(chosen))
     if rest and (why := _wants_all(seen, order)):
         say(f"{why}: looking at all {len(pairs)} pairs")
-        seen += each([pairs[index] for index in rest])
+        seen += in_threads([pairs[index] for index in rest], read)
     seen.sort(key=lambda one: order[one.unit.pair_id])
     return _concluded(pairs, seen, order)
 

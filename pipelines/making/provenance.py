@@ -19,12 +19,15 @@ def code_fingerprint(packages: Sequence[str]) -> str:
     """Return the sha256 (hex) of the Python files of packages, without importing them.
 
     The versions of the libraries that decide bytes count, too. A shard made by other code is made
-    anew; the same code in a wheel and in a checkout agree.
+    again; the same code in a wheel and in a checkout agree. Raises ModuleNotFoundError for a
+    package that is not there, whose changes would go unseen.
     """
     digest = hashlib.sha256()
     for package in packages:
         spec = importlib.util.find_spec(package)
-        folders = (spec.submodule_search_locations or []) if spec is not None else []
+        if spec is None or not spec.submodule_search_locations:
+            raise ModuleNotFoundError(f"there is no package {package}")
+        folders = spec.submodule_search_locations
         for folder in folders:
             for file in sorted(Path(folder).rglob("*.py")):
                 digest.update(f"{package}/{file.relative_to(folder).as_posix()}\0".encode())

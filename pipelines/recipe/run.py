@@ -30,7 +30,7 @@ from pipelines.training.plan import RUNS
 RECIPES = "_recipes"
 RECORD = "recipe.json"
 WEIGHTS = "weights.safetensors"
-_CODE = ("k3dn", "pictures", "synth", "pipelines.dataset", "pipelines.training", "pipelines.recipe")
+_CODE = ("k3dn", "synth", "pipelines")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

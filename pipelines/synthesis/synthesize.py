@@ -18,7 +18,7 @@ from pipelines.synthesis.scene_sources import Scenes, open_scenes
 from pipelines.synthesis.scenes import plan_scenes
 from pipelines.synthesis.synthetic_pairs import SyntheticPairs
 
-_CODE = ("pipelines.dataset", "pictures", "synth")
+_CODE = ("pipelines.dataset", "pipelines.making", "pipelines.synthesis", "synth")
 
 
 def run(config: SynthConfig) -> VersionResult:
