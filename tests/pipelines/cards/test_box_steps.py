@@ -143,6 +143,8 @@ def test_an_original_is_not_overwritten(tmp_path: Path) -> None:
 def test_a_wrong_word_for_the_box_is_told(tmp_path: Path, keys: dict[str, Any], words: str) -> None:
     write_views(tmp_path)
     pair = {"left": str(tmp_path / "left.png"), "right": str(tmp_path / "right.png")}
+    if "right" in keys:  # by its name a left view would find its right one
+        pair["left"] = str((tmp_path / "left.png").rename(tmp_path / "one.png"))
     output = tmp_path / "out.png"
     with pytest.raises(UserError, match=words) as caught:
         deblur(DeblurConfig(**{**pair, "output": str(output), **keys}))
