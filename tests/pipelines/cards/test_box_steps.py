@@ -136,7 +136,7 @@ def test_an_original_is_not_overwritten(tmp_path: Path) -> None:
     [
         ({"model": "box:nanno"}, r"there is no box:nanno in the box \(it has: box:nano"),
         ({"model": "box:"}, "there is no box:"),
-        ({"right": None}, "for a pair: give right="),
+        ({"right": None}, "for a pair: give both views"),
         ({"factory": "a:b"}, "is for a weights file: name it, model=FILE"),
     ],
 )
