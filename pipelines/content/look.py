@@ -77,8 +77,10 @@ def look_at_pair(
     if views is not None:
         findings += [finding for finding in views.findings if finding.kind != "sharp"]
     if target is not None:
-        findings += targets.of_scene(scene)
-        findings += targets.of_exposure(grey["target"], mean)
+        of_scene = targets.of_scene(scene)
+        findings += of_scene
+        if not any(finding.fault for finding in of_scene):  # another scene has its own light
+            findings += targets.of_exposure(grey["target"], mean)
         if views is not None and not any(finding.fault for finding in findings):
             findings += targets.of_place(target, left, right, views.parallax)
     if views is None or views.parallax is None or views.axis != "rows":
