@@ -323,7 +323,10 @@ def test_a_damaged_shard_is_named(ray_cluster: None, config: TrainConfig) -> Non
     ("changes", "message"),
     [
         ({"use_gpu": True}, "use_gpu=true .* the cluster has 0"),
-        ({"cpus_per_worker": 0.9}, "takes 1.8 CPUs and reading the data 0.4 more, .* has 2"),
+        (
+            {"cpus_per_worker": 0.9, "num_workers": 2},
+            "takes 1.8 CPUs and reading the data 0.4 more, .* has 2",
+        ),
         ({"model": "nanno"}, "did you mean 'nano'"),
         ({"model": "nano", "network": {"num_kernel": 3}}, "unknown network option 'num_kernel'"),
     ],

@@ -47,7 +47,8 @@ def _brighter_views(root: Path) -> None:
         for number in range(count):
             pair = make_pair("bright", split, number, size=(32, 32))
             left = np.clip(pair.target.astype(int) + 40, 0, 255).astype(np.uint8)
-            pairs.append(replace(pair, left=left, right=left.copy()))
+            right = left ^ 1  # equal views would come back as they are, whatever was learned
+            pairs.append(replace(pair, left=left, right=right))
     write_version(str(root), "bright", "v1", pairs)
 
 
