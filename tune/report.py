@@ -4,6 +4,7 @@ import dataclasses
 import hashlib
 import json
 import tempfile
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -87,6 +88,13 @@ def _log(
         )
         rows = read_rows(plan.root.child(RUNS, record.run))
         metrics = [Metric(*one) for row in rows for one in _numbers(row)]
+        # A trial that was stopped may not have written its last rows yet, or ever.
+        written, now_ms = {row["step"] for row in rows if metric in row}, int(time.time() * 1000)
+        metrics += [
+            Metric(metric, score.value, now_ms, score.step)
+            for score in record.scores
+            if score.step not in written
+        ]
         for first in range(0, len(metrics), _METRICS_PER_CALL):
             client.log_batch(child.run_id, metrics=metrics[first : first + _METRICS_PER_CALL])
         client.set_terminated(child.run_id, _STATUS[record.status])
