@@ -65,7 +65,7 @@ def save_weights(
     file means the same network when a default changes. Raises ValueError where the model is
     another one than they say, or holds what ``load_weights`` refuses.
     """
-    from safetensors.torch import save_file
+    from safetensors.torch import save
 
     model = getattr(model, "_orig_mod", model)  # behind torch.compile
     if not names_factory(name):
@@ -87,7 +87,18 @@ def save_weights(
     own = as_k3dn(model)
     if own is not None and own.coc_drifted:
         metadata[_DRIFTED] = "true"
-    save_file(tensors, str(path), metadata=metadata)
+    Path(path).write_bytes(_in_order(save(tensors, metadata=metadata)))
+
+
+def _in_order(file: bytes) -> bytes:
+    """Put a file's metadata in order, which safetensors writes in another one each time: the same
+    weights have the same digest."""
+    length = int.from_bytes(file[:8], "little")
+    header = json.loads(file[8 : 8 + length])
+    header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+    text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
+    text += b" " * (-len(text) % 8)  # tensors begin at a multiple of 8, as the format asks
+    return len(text).to_bytes(8, "little") + text + file[8 + length :]
 
 
 def coc_drifted(path: str | Path) -> bool:

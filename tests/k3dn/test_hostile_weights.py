@@ -432,6 +432,19 @@ def test_good_files_come_back_to_the_bit(name: str, form: str, tmp_path: Path) -
     assert torch.equal(again(left, right), model(left, right))
 
 
+def test_the_same_weights_are_the_same_file(tmp_path: Path) -> None:
+    """safetensors orders the metadata by chance; digests name weights."""
+    model = build_model("nano", SIZES)
+    files = set()
+    for number in range(8):
+        path = tmp_path / f"{number}.safetensors"
+        save_weights(path, model, name="nano", options=SIZES)
+        files.add(path.read_bytes())
+    assert len(files) == 1
+    read = load_file(path)
+    assert all(torch.equal(value, read[key]) for key, value in model.state_dict().items())
+
+
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
 def test_half_precision_files_become_float32(dtype: torch.dtype, tmp_path: Path) -> None:
     path = tmp_path / "w.safetensors"
