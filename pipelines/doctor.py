@@ -234,7 +234,7 @@ def _storage(config: DoctorConfig) -> list[Check]:
 
 
 def _mlflow(config: DoctorConfig) -> list[Check]:
-    from pipelines.tracking import resolve_tracking_uri
+    from pipelines.mlflow_store import resolve_tracking_uri
 
     uri = resolve_tracking_uri(config)
     parts = urlsplit(uri)

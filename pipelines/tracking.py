@@ -6,148 +6,35 @@ this process or by the next one that runs the same command.
 """
 
 import logging
-import os
-import sqlite3
 import tempfile
 import threading
-import urllib.error
-import urllib.request
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import closing, contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pipelines.config import StepConfig
-from pipelines.environment import prepare_environment
 from pipelines.errors import UnavailableError, UserError
 from pipelines.failures import one_line
-from pipelines.moved_store import artifacts_beside, follow_move
+from pipelines.mlflow_store import (
+    EXPERIMENT,
+    check_answers,
+    does_not_answer,
+    ensure_experiment,
+    ensure_store,
+    quiet,
+)
 from pipelines.progress import say
-from pipelines.ray_job import is_ray_job, refuse_lost_store
-from pipelines.storage import Location, locate
+from pipelines.storage import Location
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from mlflow import MlflowClient
 
 log = logging.getLogger(__name__)
 
-EXPERIMENT = "k3dn"
-_SQLITE = "sqlite:///"
 _ROWS_PER_CALL = 100
 _EVERY_S = 3.0
 
 Row = Mapping[str, Any]
-
-
-STORE_FOLDER, STORE_FILE = "_mlflow", "mlflow.db"
-
-
-def store_below(root: Location) -> str | None:
-    """Return the SQLite store that a local root has where nothing else is named; else None."""
-    path = root.local_path()
-    return f"{_SQLITE}{path / STORE_FOLDER / STORE_FILE}" if path else None
-
-
-def folder_tag(root: Location, folder: Location) -> str:
-    """Return how a run in MLflow names a folder: below a local root by the rest of its path.
-
-    So a root that is moved keeps its runs, and a path of one machine stays on it.
-    """
-    if root.local_path() is None:
-        return folder.url
-    return folder.url.removeprefix(root.url.rstrip("/") + "/")
-
-
-def shared_url(location: Location) -> str:
-    """Return a URL that means the same everywhere; '' for a folder, which is one machine's."""
-    return "" if location.local_path() is not None else location.url
-
-
-def tagged_folder(root: Location, tag: str) -> Location:
-    """Return the folder that a run names (``folder_tag``), or named by its whole path once."""
-    whole = "://" in tag or tag.startswith("/")
-    return Location(tag) if whole else root.child(tag)
-
-
-def resolve_tracking_uri(config: StepConfig) -> str:
-    """Return the MLflow store of a step.
-
-    The configuration's, else MLFLOW_TRACKING_URI, else a SQLite file under a local root, else one
-    in the working folder. Raises UserError where that would be the folder of a Ray job, which is
-    deleted with it.
-    """
-    named = config.tracking_uri or os.environ.get("MLFLOW_TRACKING_URI")
-    if named:
-        refuse_lost_store(named)
-        return named
-    root = locate(config.root)
-    below = store_below(root)
-    if below is None and is_ray_job():
-        raise UserError(
-            f"with root {config.root} the MLflow store would lie in the folder of this Ray job, "
-            "which is deleted; set MLFLOW_TRACKING_URI (or tracking_uri) to your MLflow server"
-        )
-    path = (below or str(Path(STORE_FILE).absolute())).removeprefix(_SQLITE)
-    if taken := sorted(set("%?#") & set(path)):
-        raise UserError(
-            f"the MLflow store would lie at {path}, and a SQLite URL cannot hold "
-            f"{' '.join(taken)}; take a folder of another name, or set tracking_uri"
-        )
-    return f"{_SQLITE}{path}"
-
-
-def is_missing(tracking_uri: str) -> bool:
-    """Tell whether a store is a SQLite file that is not there: to look into it would make it."""
-    path = database_of(tracking_uri)
-    return path is not None and not path.exists()
-
-
-def database_of(tracking_uri: str) -> Path | None:
-    """Return the file of a SQLite store; None where the store is none."""
-    path = tracking_uri.removeprefix(_SQLITE)
-    return None if path in ("", tracking_uri) else Path(path)
-
-
-def ensure_store(tracking_uri: str) -> None:
-    """Touch a store once, so that its tables are there before several processes use it.
-
-    Raises UserError where it does not answer.
-    """
-    prepare_environment()
-    _check_answers(tracking_uri)
-    if path := database_of(tracking_uri):
-        follow_move(path)
-    with _quiet():
-        try:
-            ensure_experiment(tracking_uri)
-        except Exception as error:
-            raise UnavailableError(_does_not_answer(tracking_uri, error)) from error
-
-
-def ensure_experiment(tracking_uri: str, name: str = EXPERIMENT) -> str:
-    """Return the id of an experiment, making it where it is not there.
-
-    With a SQLite file its artifacts lie beside it; MLflow alone would put them into whatever
-    folder the command was called from.
-    """
-    from mlflow import MlflowClient
-    from mlflow.exceptions import MlflowException
-
-    client = MlflowClient(tracking_uri=tracking_uri, registry_uri=tracking_uri)
-    found = client.get_experiment_by_name(name)
-    if found is None:
-        artifacts = None
-        if tracking_uri.startswith(_SQLITE):
-            artifacts = artifacts_beside(Path(tracking_uri.removeprefix(_SQLITE)))
-        try:
-            return str(client.create_experiment(name, artifact_location=artifacts))
-        except MlflowException:  # another process was faster
-            found = client.get_experiment_by_name(name)
-            if found is None:
-                raise
-    return str(found.experiment_id)
 
 
 class Tracker:
@@ -212,7 +99,7 @@ class Tracker:
                 self._opening()
 
     @contextmanager
-    def told_when_away(self) -> "Iterator[None]":
+    def told_when_away(self) -> Iterator[None]:
         """Raise UnavailableError in place of what MLflow, or its network, raises in the block."""
         try:
             yield
@@ -221,7 +108,7 @@ class Tracker:
         except Exception as error:
             self._away = True
             raise UnavailableError(
-                f"{_does_not_answer(self._uri, error)}; nothing is lost: the same command sends "
+                f"{does_not_answer(self._uri, error)}; nothing is lost: the same command sends "
                 "the records when the store is back"
             ) from error
 
@@ -287,10 +174,8 @@ class Tracker:
     def stop(self, status: str = "FAILED") -> None:
         """End the thread and mark the run, without raising and without waiting long."""
         self._end_threads()
-        if (
-            self._away or self._client is None
-        ):  # not opened, or known to be away: waiting again helps nobody
-            return
+        if self._away or self._client is None:
+            return  # known to be away, or not opened: waiting again helps nobody
         try:
             self._client.set_terminated(self.run_id, status)
         except Exception as error:
@@ -328,7 +213,7 @@ class Tracker:
         from mlflow.entities import Metric
 
         assert self._client is not None
-        _check_answers(self._uri)
+        check_answers(self._uri)
         rows = [row for row in self._rows_since(self._sent_step) if row["step"] > self._sent_step]
         # The last step may still get rows; it goes when a later one is there, or at the end.
         if rows and not self._stop.is_set():
@@ -359,7 +244,7 @@ class Tracker:
 
     def _start_system_metrics(self) -> None:
         self._monitored = True
-        with _quiet():
+        with quiet():
             try:
                 from mlflow.system_metrics.system_metrics_monitor import SystemMetricsMonitor
 
@@ -375,7 +260,7 @@ class Tracker:
         if self._thread is not None:
             self._thread.join(timeout=30)
         if self._monitor is not None:
-            with _quiet():
+            with quiet():
                 try:
                     self._monitor.finish()
                 except Exception as error:
@@ -398,42 +283,3 @@ def dataset_input(name: str, digest: str, url: str, context: str = "training") -
 def short_digest(digest: str) -> str:
     """Return as much of a digest as MLflow keeps of a dataset's."""
     return digest[:36]
-
-
-def _check_answers(tracking_uri: str) -> None:
-    """Open the file or ask the server for its health: MLflow's own client would try for minutes."""
-    try:
-        if tracking_uri.startswith(_SQLITE):
-            path = Path(tracking_uri.removeprefix(_SQLITE))
-            path.parent.mkdir(parents=True, exist_ok=True)
-            with closing(sqlite3.connect(path, timeout=60)) as database:
-                database.execute("PRAGMA schema_version")
-        elif tracking_uri.startswith(("http://", "https://")):
-            urllib.request.urlopen(f"{tracking_uri.rstrip('/')}/health", timeout=10).close()
-    except urllib.error.HTTPError:
-        return  # something answers; what it refuses, the client words better
-    except (OSError, sqlite3.Error) as error:
-        raise UnavailableError(_does_not_answer(tracking_uri, error)) from error
-
-
-def _does_not_answer(tracking_uri: str, error: Exception) -> str:
-    reason = (str(error).splitlines() or [type(error).__name__])[0]
-    return (
-        f"the MLflow store {tracking_uri} does not answer: {reason}; check tracking_uri and "
-        "MLFLOW_TRACKING_URI"
-    )
-
-
-@contextmanager
-def _quiet() -> "Iterator[None]":
-    """MLflow and alembic tell of every table that they make: keep them quiet for the block."""
-    names = ("alembic", "mlflow.store.db.utils", "mlflow.system_metrics")
-    loggers = [logging.getLogger(name) for name in names]
-    levels = [logger.level for logger in loggers]
-    for logger in loggers:
-        logger.setLevel(logging.WARNING)
-    try:
-        yield
-    finally:
-        for logger, level in zip(loggers, levels, strict=True):
-            logger.setLevel(level)

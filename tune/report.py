@@ -11,8 +11,9 @@ from typing import Any
 
 from pipelines.config import SHARED_KEYS, as_dict, value_text
 from pipelines.errors import UserError
+from pipelines.mlflow_store import folder_tag
 from pipelines.next_steps import command
-from pipelines.tracking import Tracker, folder_tag
+from pipelines.tracking import Tracker
 from pipelines.training.config import TrainConfig
 from pipelines.training.plan import RUNS
 from pipelines.training.record import read_rows

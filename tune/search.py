@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 from pipelines.cluster import ray_cluster
 from pipelines.environment import prepare_environment
 from pipelines.errors import UserError
+from pipelines.mlflow_store import ensure_store, resolve_tracking_uri
 from pipelines.progress import say
-from pipelines.tracking import ensure_store, resolve_tracking_uri
 from pipelines.training.config import TrainConfig
 from tune.config import TuneConfig
 from tune.plan import SearchPlan, claim, plan_search

@@ -21,13 +21,13 @@ from pipelines.evaluation.measure import measure, to_parquet
 from pipelines.evaluation.page import PageContent, evaluation_page
 from pipelines.evaluation.summary import MethodFigures, as_plain, figures_of
 from pipelines.evaluation.tables import latex, markdown, text_table
+from pipelines.mlflow_store import resolve_tracking_uri
 from pipelines.next_steps import command
 from pipelines.picture_keys import parse_size
 from pipelines.progress import say
 from pipelines.registry.loading import SettledModel, settle
 from pipelines.scores import PairScore
 from pipelines.storage import locate
-from pipelines.tracking import resolve_tracking_uri
 from pipelines.training import train
 from pipelines.training.bare import train_here
 from pipelines.training.config import TrainConfig

@@ -15,6 +15,7 @@ from k3dn.weights import stored_network
 from pipelines.cards.figures import figures_of_scores
 from pipelines.config import StepConfig, value_text
 from pipelines.errors import UserError
+from pipelines.mlflow_store import tagged_folder
 from pipelines.registry.loading import (
     BOX,
     SettledModel,
@@ -26,7 +27,6 @@ from pipelines.registry.loading import (
 from pipelines.registry.registry import ModelVersion, client_of, open_store
 from pipelines.scores import score_of
 from pipelines.storage import Location, locate
-from pipelines.tracking import tagged_folder
 
 _SHOWN_ELSEWHERE = ("datasets", "model", "network", "seed", "steps")
 """Keys of training that a card has in other places."""

@@ -18,13 +18,13 @@ from pipelines.cards.config import WeightsConfig
 from pipelines.cards.facts import Known, known_of, read_facts, with_more
 from pipelines.cards.figures import read_benchmark
 from pipelines.errors import UserError
+from pipelines.mlflow_store import resolve_tracking_uri
 from pipelines.next_steps import command
 from pipelines.progress import say
 from pipelines.registry.box_list import BoxRow, box_rows, format_box
 from pipelines.registry.fetch import beside, fetched
 from pipelines.registry.loading import open_weights
 from pipelines.storage import Location, locate
-from pipelines.tracking import resolve_tracking_uri
 
 _SUFFIX = ".safetensors"
 _SHARE_OF_STEP = 0.5

@@ -17,6 +17,7 @@ from pipelines.evaluation.pictures import Shown, chosen, restored
 from pipelines.evaluation.records import log_evaluation
 from pipelines.evaluation.summary import MethodFigures, as_plain, figures_of
 from pipelines.evaluation.tables import Costs, cost_cells, latex, markdown, text_table
+from pipelines.mlflow_store import resolve_tracking_uri
 from pipelines.next_steps import command
 from pipelines.picture_keys import parse_size
 from pipelines.progress import say
@@ -25,7 +26,6 @@ from pipelines.registry.model_process import ModelProcess
 from pipelines.registry.registry import open_store
 from pipelines.scores import TableRow, table
 from pipelines.storage import Location, locate
-from pipelines.tracking import resolve_tracking_uri
 
 FEW_SCENES = 10
 

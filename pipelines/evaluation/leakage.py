@@ -12,10 +12,10 @@ from typing import Any
 from pipelines.dataset.version import DatasetVersion, open_version
 from pipelines.errors import UserError
 from pipelines.evaluation.config import INPUT_MODEL, MeasureConfig
+from pipelines.mlflow_store import tagged_folder
 from pipelines.registry.loading import BOX, SettledModel, settle
 from pipelines.registry.registry import client_of
 from pipelines.storage import Location, locate
-from pipelines.tracking import tagged_folder
 from pipelines.training.plan import PLAN, root_of_run
 
 _NOT_SEEN_BY = ("kernels",)

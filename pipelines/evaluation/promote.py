@@ -12,6 +12,7 @@ from pipelines.evaluation.gate import RuleResult, Verdict, format_rules, judge
 from pipelines.evaluation.leakage import Leakage, find_leakage
 from pipelines.evaluation.measure import kept_scores, measure
 from pipelines.evaluation.transfer import carry_over, foreseen
+from pipelines.mlflow_store import is_missing, resolve_tracking_uri
 from pipelines.next_steps import command
 from pipelines.progress import say
 from pipelines.registry.decisions import Decision, DecisionLog, champions
@@ -28,7 +29,6 @@ from pipelines.registry.registry import (
 )
 from pipelines.scores import PairScore, TableRow, format_table, table
 from pipelines.storage import locate
-from pipelines.tracking import is_missing, resolve_tracking_uri
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,6 +15,7 @@ from pipelines.evaluation.measure import plan
 from pipelines.evaluation.pictures import Shown
 from pipelines.evaluation.summary import MethodFigures
 from pipelines.evaluation.tables import Costs, markdown, with_interval
+from pipelines.mlflow_store import ensure_store, shared_url
 from pipelines.progress import say
 from pipelines.registry.loading import SettledModel
 from pipelines.registry.registry import (
@@ -26,7 +27,7 @@ from pipelines.registry.registry import (
 from pipelines.report.pictures import fit
 from pipelines.scores import INPUT
 from pipelines.storage import Location, locate
-from pipelines.tracking import dataset_input, ensure_store, shared_url, short_digest
+from pipelines.tracking import dataset_input, short_digest
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient

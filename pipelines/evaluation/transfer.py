@@ -11,6 +11,7 @@ from pipelines.dataset.version import open_version
 from pipelines.errors import UserError
 from pipelines.evaluation.config import PromoteConfig
 from pipelines.evaluation.leakage import TRAINED_ON, trained_on
+from pipelines.mlflow_store import ensure_store, resolve_tracking_uri, shared_url, store_below
 from pipelines.progress import say
 from pipelines.registry.copy_version import copy_version
 from pipelines.registry.loading import settle
@@ -23,7 +24,6 @@ from pipelines.registry.registry import (
     resolve,
 )
 from pipelines.storage import Location, locate
-from pipelines.tracking import ensure_store, resolve_tracking_uri, shared_url, store_below
 
 
 @dataclass(frozen=True, slots=True)

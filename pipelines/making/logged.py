@@ -9,9 +9,10 @@ from pipelines.dataset.version import MANIFEST, PREVIEW, read_manifest
 from pipelines.errors import UserError
 from pipelines.making.plan import digest_of
 from pipelines.making.publish import VersionResult
+from pipelines.mlflow_store import ensure_store, resolve_tracking_uri
 from pipelines.progress import say
 from pipelines.storage import locate
-from pipelines.tracking import Tracker, ensure_store, resolve_tracking_uri
+from pipelines.tracking import Tracker
 
 EXPERIMENT = "k3dn-datasets"
 

@@ -2,11 +2,11 @@
 
 from dataclasses import dataclass
 
+from pipelines.mlflow_store import is_missing, resolve_tracking_uri
 from pipelines.next_steps import command
 from pipelines.registry.box_list import BoxRow, box_rows, format_box
 from pipelines.registry.config import ModelsConfig
 from pipelines.registry.registry import ModelVersion, has_models, open_store, resolve, versions
-from pipelines.tracking import is_missing, resolve_tracking_uri
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,6 +23,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Literal
 
 from pipelines.errors import UserError
+from pipelines.mlflow_store import database_of, ensure_experiment, folder_tag, store_below
 from pipelines.registry.registry import (
     CHAMPION,
     alias_target,
@@ -31,13 +32,7 @@ from pipelines.registry.registry import (
     set_despite_race,
 )
 from pipelines.storage import Location
-from pipelines.tracking import (
-    database_of,
-    dataset_input,
-    ensure_experiment,
-    folder_tag,
-    store_below,
-)
+from pipelines.tracking import dataset_input
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient

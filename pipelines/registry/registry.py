@@ -19,16 +19,16 @@ from typing import TYPE_CHECKING, Any
 from pipelines.config import StepConfig
 from pipelines.environment import prepare_environment
 from pipelines.errors import UserError
-from pipelines.moved_store import readable_copy
-from pipelines.registry.packaging import log_servable
-from pipelines.registry.source_code import stage_code
-from pipelines.tracking import (
+from pipelines.mlflow_store import (
     database_of,
     ensure_experiment,
     ensure_store,
     is_missing,
     resolve_tracking_uri,
 )
+from pipelines.moved_store import readable_copy
+from pipelines.registry.packaging import log_servable
+from pipelines.registry.source_code import stage_code
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient

@@ -16,16 +16,12 @@ from pipelines.config import SHARED_KEYS, as_dict
 from pipelines.environment import prepare_environment
 from pipelines.errors import UnavailableError, UserError
 from pipelines.failures import Terminated
+from pipelines.mlflow_store import folder_tag, resolve_tracking_uri, shared_url
 from pipelines.next_steps import command
 from pipelines.progress import say
 from pipelines.retry import pauses_s
 from pipelines.storage import Location
-from pipelines.tracking import (
-    Tracker,
-    folder_tag,
-    resolve_tracking_uri,
-    shared_url,
-)
+from pipelines.tracking import Tracker
 from pipelines.training.attempts import train_with_restarts
 from pipelines.training.checkpoint import complete_steps
 from pipelines.training.config import TrainConfig

@@ -21,7 +21,7 @@ from mlflow import MlflowClient
 
 import k3dn
 from pipelines.errors import BusyError, UserError
-from pipelines.tracking import EXPERIMENT, resolve_tracking_uri
+from pipelines.mlflow_store import EXPERIMENT, resolve_tracking_uri
 from pipelines.training.batch import Batch, BatchSource
 from pipelines.training.checkpoint import complete_steps, load_checkpoint
 from pipelines.training.config import TrainConfig

@@ -18,9 +18,9 @@ import pytest
 import k3dn
 from pipelines.dataset.record import PAIR_SCHEMA, Pair, encode_pair
 from pipelines.dataset.version import MANIFEST, SCHEMA_VERSION, set_latest
+from pipelines.mlflow_store import ensure_store
 from pipelines.registry.registry import register
 from pipelines.storage import locate
-from pipelines.tracking import ensure_store
 
 OFFSET_CODE = """
 import torch

@@ -19,6 +19,7 @@ from pipelines.errors import GateRefused, UserError
 from pipelines.evaluation import measure, promote
 from pipelines.evaluation.config import GateRules, PromoteConfig
 from pipelines.evaluation.gate import Verdict
+from pipelines.mlflow_store import ensure_experiment
 from pipelines.registry import decisions as decisions_module
 from pipelines.registry import rollback
 from pipelines.registry.config import RollbackConfig
@@ -27,7 +28,6 @@ from pipelines.registry.loading import settle
 from pipelines.registry.registry import CHAMPION, alias_target, client_of, register, resolve
 from pipelines.scores import PairScore, Quality
 from pipelines.storage import locate
-from pipelines.tracking import ensure_experiment
 
 Candidate = Callable[[PromoteConfig, float], str]
 

@@ -23,13 +23,14 @@ from pipelines.errors import GateRefused, UserError
 from pipelines.evaluation import measure, promote
 from pipelines.evaluation.config import GateRules, PromoteConfig
 from pipelines.evaluation.leakage import find_leakage, trained_on
+from pipelines.mlflow_store import ensure_experiment, ensure_store, store_below
 from pipelines.registry import rollback
 from pipelines.registry.config import RollbackConfig
 from pipelines.registry.loading import open_weights, settle
 from pipelines.registry.registry import client_of, open_store, register, resolve, versions
 from pipelines.scores import PairScore, Quality
 from pipelines.storage import locate
-from pipelines.tracking import dataset_input, ensure_experiment, ensure_store, store_below
+from pipelines.tracking import dataset_input
 from tests.pipelines.training.versions import make_pair, write_version
 
 Place = Callable[..., PromoteConfig]

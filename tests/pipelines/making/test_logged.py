@@ -6,9 +6,9 @@ import pytest
 from mlflow import MlflowClient
 
 from pipelines.making.logged import EXPERIMENT
+from pipelines.mlflow_store import resolve_tracking_uri
 from pipelines.synthesis.config import SynthConfig
 from pipelines.synthesis.synthesize import run
-from pipelines.tracking import resolve_tracking_uri
 
 
 @pytest.mark.usefixtures("ray_cluster")

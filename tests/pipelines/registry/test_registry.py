@@ -17,6 +17,7 @@ from mlflow import MlflowClient
 import k3dn
 from pipelines.config import StepConfig
 from pipelines.errors import UserError
+from pipelines.mlflow_store import resolve_tracking_uri
 from pipelines.registry import catalog, registry
 from pipelines.registry.config import ModelsConfig
 from pipelines.registry.loading import load_network, settle
@@ -29,7 +30,6 @@ from pipelines.registry.registry import (
     set_despite_race,
     versions,
 )
-from pipelines.tracking import resolve_tracking_uri
 
 FRESH_PROCESS = """
 import sys

@@ -12,11 +12,12 @@ from pathlib import Path
 import pytest
 from mlflow import MlflowClient
 
-from pipelines import tracking
+from pipelines import mlflow_store, tracking
 from pipelines.config import StepConfig
 from pipelines.errors import UnavailableError, UserError
+from pipelines.mlflow_store import ensure_store, resolve_tracking_uri
 from pipelines.storage import locate
-from pipelines.tracking import Tracker, ensure_store, resolve_tracking_uri
+from pipelines.tracking import Tracker
 from pipelines.training import train
 from pipelines.training.config import TrainConfig
 from pipelines.training.context import ProcessContext
@@ -154,7 +155,7 @@ def test_a_file_that_is_no_store_is_told(tmp_path: Path) -> None:
 
 
 def test_artifacts_lie_beside_the_store(uri: str) -> None:
-    experiment = MlflowClient(uri).get_experiment_by_name(tracking.EXPERIMENT)
+    experiment = MlflowClient(uri).get_experiment_by_name(mlflow_store.EXPERIMENT)
     folder = Path(uri.removeprefix("sqlite:///")).parent
     assert experiment.artifact_location == (folder / "artifacts").as_uri()
 
