@@ -94,7 +94,7 @@ class ShotRanges:
     """Chances of the families, of any sum; None: equal."""
     disparity: Range = (0.35, 0.55)
     """Distance of the views' centroids over the blur radius."""
-    rim: Range = (-0.1, 0.5)
+    rim: Range = (-0.1, 0.65)
     """Light at the rim, from darker to brighter than the middle."""
     softness: Range = (0.03, 0.12)
     """Width of the rim in blur radii."""
@@ -104,7 +104,7 @@ class ShotRanges:
     """Spherical aberration at the rim, as a share of the frame's width."""
     cat_eye: Range = (0.0, 0.5)
     """What vignetting cuts off an aperture at the corners, in radii."""
-    swap: Range = (-1.2, 0.6)
+    swap: Range = (-4.5, 4.5)
     """How far the views change parts from the left to the right of the frame."""
     lateral: float = 0.0003
     """Greatest distance of red or blue from green at the corners, as a share of the width."""

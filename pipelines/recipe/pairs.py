@@ -11,8 +11,8 @@ from pipelines.synthesis.config import CAMERA, PLACES, PROCEDURAL, OpticsConfig,
 SIMPLE_SHARE = 0.72
 """Largest radius of the sets of simple kernels, over that of preset ``camera``."""
 WIDE_FRAME = 1.6
-"""Width of the frame whose views lie 0.15 to 0.55 radii apart, over the recipe's."""
-WIDE_DISPARITY = (0.15, 0.55)
+"""Width of the frame whose views lie 0.12 to 0.55 radii apart, over the recipe's."""
+WIDE_DISPARITY = (0.12, 0.55)
 WEAK_SHARES = (0.16, 0.28)
 """Least and greatest blur of the sets of weak blur, over the recipe's."""
 WEAK_DISPARITY = (0.3, 0.55)

@@ -23,7 +23,7 @@ class OpticsConfig:
     """Width in pixels of the 3:2 frame that a pair is a part of; none: a pair is a frame."""
     disparity: list[float] = field(default_factory=lambda: [0.35, 0.55])
     """Distance of the two views' centroids over the blur radius."""
-    rim: list[float] = field(default_factory=lambda: [-0.1, 0.5])
+    rim: list[float] = field(default_factory=lambda: [-0.1, 0.65])
     """Light at the rim of a blur disc: below 0 darker, above 0 brighter than in the middle."""
     softness: list[float] = field(default_factory=lambda: [0.03, 0.12])
     """Width of the rim, in blur radii."""
@@ -33,7 +33,7 @@ class OpticsConfig:
     """Spherical aberration, which makes near and far blur unlike, as a share of the width."""
     cat_eye: list[float] = field(default_factory=lambda: [0.0, 0.5])
     """What the lens's barrel cuts off blur discs in the corners, in blur radii."""
-    swap: list[float] = field(default_factory=lambda: [-1.2, 0.6])
+    swap: list[float] = field(default_factory=lambda: [-4.5, 4.5])
     """How far the views change parts from the left to the right of the frame; 0: not at all."""
     lateral: float = 0.0003
     """Largest shift of red or blue at the corners, as a share of the width."""

@@ -78,7 +78,7 @@ def test_the_quartiles_of_drawn_disparities_are_those_of_cameras():
     found = []
     for disparity in np.linspace(*ShotRanges().disparity, 60):
         aperture = ApertureParameters(
-            disparity=disparity, rim=rng.uniform(-0.1, 0.5), swap=rng.uniform(-1.2, 0.6)
+            disparity=disparity, rim=rng.uniform(-0.1, 0.65), swap=rng.uniform(-4.5, 4.5)
         )
         place = tuple(rng.uniform(-1, 1, 2))
         x = centroids(kernels_of(lens_of(aperture), 6.0, place)[:, 1])[:, 1]
