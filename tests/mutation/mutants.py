@@ -1,6 +1,7 @@
 """One-line changes of a module, each of which some test should notice."""
 
 import ast
+import hashlib
 import re
 from bisect import bisect_right
 from collections.abc import Iterator
@@ -77,8 +78,31 @@ class Mutant:
 
     @property
     def key(self) -> str:
-        """A name under which the result is stored; the same for the same change."""
-        return f"{self.module}:{self.line}: {self.after}"
+        """A name for the change. It holds no line number, which moves with every edit above it."""
+        lines = [line.strip() for line in self.text.splitlines()[: self.line]]
+        again = lines.count(self.before)
+        place = f" (time {again})" if again > 1 else ""
+        return f"{self.module}: {self.before}{place}  ->  {self.after}"
+
+    def rank(self, seed: int) -> str:
+        """A number that orders mutants at random, whatever other mutants there are."""
+        return hashlib.sha256(f"{seed} {self.key}".encode()).hexdigest()
+
+    @property
+    def statement(self) -> tuple[int, int]:
+        """First and last line of the smallest statement around the change; of one with a body,
+        those before the body."""
+        spans = [
+            (node.lineno, node.body[0].lineno - 1 if hasattr(node, "body") else node.end_lineno)
+            for node in ast.walk(ast.parse(self.text))
+            if isinstance(node, ast.stmt)
+        ]
+        around = [
+            (first, max(first, last or first))
+            for first, last in spans
+            if first <= self.line <= max(first, last or first)
+        ]
+        return min(around, key=lambda span: span[1] - span[0], default=(self.line, self.line))
 
     def is_valid(self) -> bool:
         """Whether the mutant is still Python."""
