@@ -41,6 +41,12 @@ _TWINS = {
     "sin": "cos",
     "cos": "sin",
 }
+_EITHER_WAY = (
+    *("min", "max", "minimum", "maximum", "hypot", "isclose", "allclose", "array_equal"),
+    *("addcmul_", "addcmul", "lcm", "gcd", "uniform"),
+)
+"""Calls whose first two arguments may change places: the result is the same, or has the same
+distribution."""
 _TELLING = ("say", "log", "warnings", "print")
 """What only tells a person something: its text is no behaviour to be held."""
 
@@ -87,22 +93,6 @@ class Mutant:
     def rank(self, seed: int) -> str:
         """A number that orders mutants at random, whatever other mutants there are."""
         return hashlib.sha256(f"{seed} {self.key}".encode()).hexdigest()
-
-    @property
-    def statement(self) -> tuple[int, int]:
-        """First and last line of the smallest statement around the change; of one with a body,
-        those before the body."""
-        spans = [
-            (node.lineno, node.body[0].lineno - 1 if hasattr(node, "body") else node.end_lineno)
-            for node in ast.walk(ast.parse(self.text))
-            if isinstance(node, ast.stmt)
-        ]
-        around = [
-            (first, max(first, last or first))
-            for first, last in spans
-            if first <= self.line <= max(first, last or first)
-        ]
-        return min(around, key=lambda span: span[1] - span[0], default=(self.line, self.line))
 
     def is_valid(self) -> bool:
         """Whether the mutant is still Python."""
@@ -189,7 +179,7 @@ def _edits(tree: ast.Module, whole: bytes, starts: list[int]) -> Iterator[Edit]:
                 yield *span(node), b"continue", "loop"
             case _:
                 pass
-        if isinstance(node, ast.Call):
+        if isinstance(node, ast.Call) and _name_of(node.func) not in _EITHER_WAY:
             match node.args:
                 case [first, second, *_] if not isinstance(first, ast.Starred) and not isinstance(
                     second, ast.Starred
@@ -219,11 +209,18 @@ def _behaviour(node: ast.AST) -> Iterator[ast.AST]:
                 yield from _behaviour(child)
 
 
+def _name_of(function: ast.expr) -> str:
+    match function:
+        case ast.Name(id=name) | ast.Attribute(attr=name):
+            return name
+    return ""
+
+
 def _only_tells(node: ast.AST) -> bool:
     match node:
         case ast.Raise() | ast.JoinedStr() | ast.Import() | ast.ImportFrom() | ast.Assert():
             return True
-        case ast.Expr(value=ast.Constant()):
+        case ast.Expr(value=ast.Constant()) | ast.keyword(arg="strict"):
             return True
         case ast.Expr(value=ast.Call(func=ast.Name(id=name))):
             return name in _TELLING

@@ -3,15 +3,15 @@
     python -m tests.mutation.run --count 130 --seed 14
 
 Everything lies in one folder, `build/mutation` unless `--folder` says otherwise: a copy of the
-tree, in which the lines are broken, which tests reach which lines, and the results, a line of JSON
-for each mutant, written when it is decided, so that a run which was stopped goes on. Edits
-elsewhere change neither the draw nor a result. `--retry` tries again those that were alive, after
-tests were added; `--only FILE:LINE` takes the mutants of one place.
+tree, in which the lines are broken, and the results, a line of JSON for each mutant, written when
+it is decided, so that a run which was stopped goes on. Edits elsewhere change neither the draw nor
+a result. `--retry` tries again those that were alive, after tests were added; `--only FILE:LINE`
+takes the mutants of one place.
 
 A mutant costs its tests alone: the libraries are imported once, each mutant has a forked process.
-First come the tests that run the broken line, nearest and cheapest first, until one fails; then the
-two nearest files whole, for what they run in other processes; and where it is still alive, what
-starts Ray in those files (`--light` leaves that out).
+First come the two nearest test files, until a test fails; then eight more; and where it is still
+alive, what starts Ray in the nearest (`--light` leaves that out). A test that fails on the
+unchanged tree kills nothing: it is left out.
 """
 
 import argparse
@@ -32,23 +32,20 @@ from pathlib import Path
 
 from tests.mutation.mutants import Mutant, mutants_of
 from tests.mutation.nearest import TestMap
-from tests.mutation.reached import Reached
 
 ROOT = Path(__file__).parents[2]
 PACKAGES = ("k3dn", "synth", "pipelines", "tune")
 NEAREST, FURTHER = 2, 8
 LIGHT = ["-m", "not (ray or s3 or browser or demo or slow)"]
 HEAVY = ["-m", "ray or slow"]
-MOST_S = 60.0
-"""Processor time of the tests of one round, on the unchanged tree; the dearest are left out."""
 CPU_S, WALL_S = 300, 1500
-"""What whole test files may take; what takes more hangs."""
+"""What the tests of one round may take; what takes more hangs."""
 MEMORY_BYTES = 8 << 30
 ALIVE = ("alive", "no test")
 _TIMES = itertools.count(1_000_000_000)
 _PRELOADED = (
     "torch", "torch.export", "torch._dynamo", "numpy", "scipy.ndimage", "scipy.stats", "cv2",
-    "pyarrow.parquet", "pandas", "pydantic", "fsspec", "typer", "rich.console", "yaml", "coverage",
+    "pyarrow.parquet", "pandas", "pydantic", "fsspec", "typer", "rich.console", "yaml",
     "hypothesis.extra.numpy", "pytest", "safetensors.torch", "skimage", "PIL.Image", "tifffile",
     "imagecodecs", "simplejpeg", "h5py", "boto3", "albumentations", "mlflow", "mlflow.pyfunc",
     "ray", "ray.data", "ray.train", "ray.tune",
@@ -150,7 +147,6 @@ class Bench:
         self._left_out: list[str] = []
         _copy_tree(self._tree)
         self._tests = TestMap(self._tree, PACKAGES)
-        self._reached = Reached(self._tree, folder / "reached", self._run)
 
     def tried(self, mutant: Mutant) -> dict[str, object]:
         """Break the line, run the tests round by round until one fails, store what came of it."""
@@ -163,7 +159,7 @@ class Bench:
             while status == "unsound":
                 _write(file, mutant.source)
                 try:
-                    status = self._run([*chosen, *self._left_out], [], cpu_s)
+                    status = self._run([*chosen, *self._left_out], cpu_s)
                 finally:
                     _write(file, original)
                 if self._fails_anyway(status):
@@ -183,48 +179,37 @@ class Bench:
             stored.write(json.dumps(result) + "\n")
         return result
 
-    def _rounds(self, mutant: Mutant) -> Iterator[tuple[list[str], float]]:
+    def _rounds(self, mutant: Mutant) -> Iterator[tuple[list[str], int]]:
         """Arguments of pytest for each round, and the processor time that it may take."""
         if self._given:
             yield self._given, CPU_S
             return
-        near, some = self._tests.nearest(Path(mutant.module)), False
+        near = self._tests.nearest(Path(mutant.module))
         for files in (near[:NEAREST], near[NEAREST : NEAREST + FURTHER]):
-            names, total_s = [], 0.0
-            for file in files:
-                reaching = self._reached.tests(file, mutant, LIGHT)
-                for test in sorted(reaching, key=lambda test: test.seconds):
-                    total_s += test.seconds
-                    if total_s < MOST_S:
-                        names.append(test.name)
-            if names:
-                some = True
-                yield names, 30 + 5 * min(total_s, MOST_S)
-        whole = near[:NEAREST] if some else near[: 2 * NEAREST]
-        if whole:
-            yield [*LIGHT, *whole], CPU_S
-            if not self._light:
-                yield [*HEAVY, *near[:NEAREST]], CPU_S
+            if files:
+                yield [*LIGHT, *files], CPU_S
+        if near and not self._light:
+            yield [*HEAVY, *near[:NEAREST]], CPU_S
 
     def _fails_anyway(self, status: str) -> bool:
         """Whether the test that failed fails on the unchanged tree, too: then it is left out."""
         failed = re.match(r"killed by (?:FAILED|ERROR) (\S+?\.py::.*?)(?: - |$)", status)
         if failed is None or failed[1] in self._sound:
             return False
-        if self._run([failed[1]], []) == "alive":
+        if self._run([failed[1]], CPU_S) == "alive":
             self._sound.add(failed[1])
             return False
         print(f"    left out: {failed[1]} fails without a mutant", flush=True)
         self._left_out.append(f"--deselect={failed[1]}")
         return True
 
-    def _run(self, arguments: list[str], plugins: list[object], cpu_s: float = 3 * CPU_S) -> str:
+    def _run(self, arguments: list[str], cpu_s: int) -> str:
         """Run tests in a child; return killed (and by which test), hung or alive."""
         import pytest
 
         child = os.fork()
         if child == 0:
-            self._in_child(arguments, plugins, int(cpu_s))
+            self._in_child(arguments, cpu_s)
         deadline_s = time.monotonic() + WALL_S
         while time.monotonic() < deadline_s:
             done, status = os.waitpid(child, os.WNOHANG)
@@ -243,7 +228,7 @@ class Bench:
         os.waitpid(child, 0)
         return "hung"
 
-    def _in_child(self, chosen: list[str], plugins: list[object], cpu_s: int) -> None:
+    def _in_child(self, chosen: list[str], cpu_s: int) -> None:
         import pytest
 
         os.setpgid(0, 0)
@@ -258,13 +243,11 @@ class Bench:
         output = os.open(self._log, os.O_CREAT | os.O_TRUNC | os.O_WRONLY)
         os.dup2(output, 1)
         os.dup2(output, 2)
-        options = ["-q", "--timeout=0", "-p", "no:cacheprovider", "--durations=0", "--no-header"]
-        if not plugins:
-            options.append("-x")
+        options = ["-x", "-q", "--timeout=0", "-p", "no:cacheprovider", "--durations=0"]
         code = 1
         try:
             base = f"--basetemp={self._folder / 'tmp'}"
-            code = int(pytest.main([*options, *chosen, base], plugins=plugins))
+            code = int(pytest.main([*options, *chosen, base]))
             import k3dn
 
             if not str(k3dn.__file__).startswith(str(self._tree)):
