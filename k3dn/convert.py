@@ -141,7 +141,9 @@ def rename(tensors: Mapping[str, Tensor], config: K3DNConfig) -> dict[str, Tenso
             raise ValueError(f"{theirs} has NaN, or infinite values in {wanted[ours].dtype}")
         renamed[ours] = _to_ours(theirs, tensor).reshape(wanted[ours].shape)
     if remaining:
-        raise ValueError(f"{next(iter(remaining))} belongs to no network of the authors' form here")
+        raise ValueError(
+            f"{next(iter(remaining))} does not belong to any network of the authors' form"
+        )
     assert renamed.keys() == wanted.keys()
     return renamed
 

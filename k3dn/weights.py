@@ -211,7 +211,8 @@ def _open(path: Path) -> Any:
         raise ValueError(f"cannot be read: {(error.strerror or str(error)).lower()}") from error
     except SafetensorError as error:
         raise ValueError(
-            f"it is not a whole safetensors file ({error}); it may have been cut, copy it again"
+            f"it is not a complete safetensors file ({error}); it may have been cut off, "
+            "copy it again"
         ) from error
 
 

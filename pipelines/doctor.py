@@ -25,7 +25,7 @@ class DoctorConfig(StepConfig):
     """``k3dn doctor``."""
 
     start_ray: bool = True
-    """Start a private Ray cluster for the check where no other one is named (about 10 s)."""
+    """Start a private Ray cluster for the check where none is named (about 10 s)."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

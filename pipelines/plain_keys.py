@@ -70,17 +70,17 @@ def _value(annotation: Any, text: str, key: str) -> Any:
     if origin is Literal:
         if text in arguments:
             return text
-        raise UserError(f"{key} is one of {', '.join(map(str, arguments))}, not {text!r}")
+        raise UserError(f"{key} must be one of {', '.join(map(str, arguments))}, got {text!r}")
     if kind is bool:
         if text.lower() in ("true", "false"):
             return text.lower() == "true"
-        raise UserError(f"{key} is true or false, not {text!r}")
+        raise UserError(f"{key} must be true or false, got {text!r}")
     if kind is str or origin in (typing.Union, types.UnionType):
         return text
     try:
         return kind(text)
     except ValueError as error:
-        raise UserError(f"{key} is {kind.__name__}, not {text!r}") from error
+        raise UserError(f"{key} must be {kind.__name__}, got {text!r}") from error
 
 
 def _free(text: str) -> Any:

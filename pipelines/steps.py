@@ -149,7 +149,7 @@ _ROWS = (
         "Measure how unlike the pictures of two dataset versions are.",
         (
             "measure blur, kernels, light, noise and colour of {pairs} pairs each of {datasets}",
-            "write a page with both over each other, and the figures",
+            "write a page that shows both, and the figures",
         ),
         words=("datasets",),
     ),

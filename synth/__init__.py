@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     from synth.randomness import generator
     from synth.render import render_layered
     from synth.scene import Scene, SyntheticPair
-    from synth.shot import ShotParameters, ShotRanges, draw_shot
+    from synth.shot import ShotParameters, draw_shot
+    from synth.shot_ranges import ShotRanges
 
 _MODULES = {
     "Camera": "synth.camera",
@@ -37,7 +38,7 @@ _MODULES = {
     "PairRanges": "synth.parameters",
     "Scene": "synth.scene",
     "ShotParameters": "synth.shot",
-    "ShotRanges": "synth.shot",
+    "ShotRanges": "synth.shot_ranges",
     "SyntheticPair": "synth.scene",
     "draw_shot": "synth.shot",
     "generator": "synth.randomness",

@@ -7,8 +7,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from synth.choices import APERTURE, MEASURED
 from synth.lens import FrameWindow, Lens, LensKernels
-from synth.parameters import MEASURED
 from synth.psf import PSF_FAMILIES, MeasuredBank
 from synth.render.batched import render_batch
 from synth.scene import Scene, SyntheticPair
@@ -22,7 +22,7 @@ from synth.sensor import (
     srgb_to_linear,
     through_jpeg,
 )
-from synth.shot import APERTURE, ShotParameters
+from synth.shot import ShotParameters
 
 
 def photograph(
@@ -49,7 +49,7 @@ def photograph(
         )
     sizes = {scene.depth_m.shape for scene in scenes}
     if len(sizes) > 1:
-        raise ValueError(f"scenes of a batch have one size, got {sorted(sizes)}")
+        raise ValueError(f"scenes of a batch must have one size, got {sorted(sizes)}")
     coc = [
         shot.camera.coc_px(scene.depth_m, max_coc_px=shot.max_coc_px)
         for scene, shot in zip(scenes, shots, strict=True)

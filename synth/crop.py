@@ -6,8 +6,6 @@ mirrors. No array of the published generator was at hand to check it against.
 """
 
 import numpy as np
-import torch
-from torch.nn import functional
 
 
 def crop_and_resize(
@@ -18,6 +16,9 @@ def crop_and_resize(
     part: rows and columns. Values may overshoot at edges, as bicubic does.
     Raises ValueError for a part with nothing in it.
     """
+    import torch
+    from torch.nn import functional
+
     cropped = picture[part].astype(np.float32)
     if not cropped.size:
         raise ValueError(f"nothing is left of a picture of {picture.shape[:2]} after the crop")

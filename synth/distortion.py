@@ -9,8 +9,6 @@ array of theirs was at hand to check it against.
 """
 
 import numpy as np
-import torch
-from torch.nn import functional
 
 Coefficients = tuple[float, float, float, float]
 """A, B, C, D; (0, 0, 0, 1) leaves the picture as it is."""
@@ -53,6 +51,9 @@ def check_coefficients(coefficients: Coefficients) -> None:
 
 
 def _sample(picture: np.ndarray, coefficients: Coefficients, mode: str) -> np.ndarray:
+    import torch
+    from torch.nn import functional
+
     height, width = picture.shape[:2]
     scale = source_scale((height, width), coefficients)
     # grid_sample's places: -1 and 1 are the outer edges of the picture.

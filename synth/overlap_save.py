@@ -8,11 +8,14 @@ installed, one plane after the other, which is faster.
 from collections.abc import Callable, Iterator
 from functools import cache
 from importlib.util import find_spec
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 
 from synth.cells import CELL, covering_squares
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 _SQUARES_CELLS = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32)
 _SQUARE_OVERHEAD = 1e4  # what a square costs over its transforms, in the units of F^2 log F
@@ -25,6 +28,8 @@ Tile = tuple[slice, slice, np.ndarray]
 
 def works_with_opencv() -> bool:
     """Whether the work is a CPU's and OpenCV is installed."""
+    import torch
+
     return torch.get_default_device().type == "cpu" and _has_opencv()
 
 
@@ -44,6 +49,8 @@ def convolve_by_transforms(
 
     pair: float32 (2, k, k), the left and the right kernel.
     """
+    import torch
+
     side = pair.shape[1]
     with_opencv = works_with_opencv()
     squares, tile, length = _squares_that_cost_least(
@@ -78,17 +85,19 @@ def _part(pairs: np.ndarray, number: int) -> np.ndarray:
     return np.asarray(pair.imag if number % 2 else pair.real)
 
 
-def _filter_with_torch(windows: np.ndarray, transfer: torch.Tensor) -> np.ndarray:
+def _filter_with_torch(windows: np.ndarray, transfer: "Tensor") -> np.ndarray:
     """Circular convolution of complex64 (N, C, F, F) with both kernels: (N, 2, C, F, F).
 
     transfer: the kernels' spectra (2, F, F), divided by F^2.
     """
+    import torch
+
     spectrum = torch.fft.fft2(torch.from_numpy(windows).to(transfer.device))
     product = spectrum[:, None] * transfer[:, None]
     return np.asarray(torch.fft.ifft2(product, norm="forward").cpu().numpy())
 
 
-def _filter_with_opencv(windows: np.ndarray, transfer: torch.Tensor) -> np.ndarray:
+def _filter_with_opencv(windows: np.ndarray, transfer: "Tensor") -> np.ndarray:
     """The same, plane by plane."""
     import cv2
 

@@ -5,10 +5,11 @@ from typing import Any
 
 import numpy as np
 
+from synth.choices import MEASURED, PUBLISHED
 from synth.color import linear_to_srgb, quantize, srgb_to_linear
 from synth.crop import crop_and_resize
 from synth.distortion import distort, distort_nearest
-from synth.parameters import MEASURED, PUBLISHED, PairParameters
+from synth.parameters import PairParameters
 from synth.psf import PSF_FAMILIES, FieldPsf
 from synth.published_cameras import DddSynCamera
 from synth.render import (

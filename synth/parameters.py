@@ -1,25 +1,24 @@
 """What turns a scene into one synthetic pair, and what of it is drawn at random."""
 
 from dataclasses import asdict, dataclass, field
-from typing import Any, Literal, get_args
+from typing import Any, get_args
 
 import numpy as np
 
 from synth.camera import Camera, CameraRanges, LensRanges
+from synth.choices import (
+    MEASURED,
+    PUBLISHED,
+    Border,
+    Composite,
+    Light,
+    RendererName,
+    check_weights,
+)
 from synth.distortion import Coefficients, check_coefficients
 from synth.psf import PSF_FAMILIES
 from synth.published_cameras import DddSynCamera, RdpdCamera
 from synth.scene import Scene
-
-MEASURED = "measured"
-"""The kernel family of a bank of measured kernels, which is handed to `synthesize`."""
-PUBLISHED = "published"
-"""The kernel family of a published generator: `psf` makes the kernels."""
-
-RendererName = Literal["layered", "gather", "scatter"]
-Composite = Literal["over", "sum"]
-Light = Literal["linear", "srgb"]
-Border = Literal["symmetric", "reflect"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -138,14 +137,6 @@ class PairRanges:
                 raise ValueError(f"{name} must be 0 or more, got {value}")
         if not 0.0 <= self.gain < 1.0:
             raise ValueError(f"gain must be from 0 to below 1, got {self.gain}")
-
-
-def check_weights(weights: tuple[float, ...], families: int) -> None:
-    """Raise ValueError where weights do not fit so many families."""
-    if len(weights) != families:
-        raise ValueError(f"{families} kernel families take {families} weights, got {len(weights)}")
-    if not all(0.0 <= weight < np.inf for weight in weights) or not sum(weights) > 0.0:
-        raise ValueError(f"weights must be 0 or more and not all 0, got {list(weights)}")
 
 
 def sample_parameters(

@@ -9,14 +9,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 from synth.camera import CameraRanges
-from synth.parameters import (
-    PUBLISHED,
-    Border,
-    Light,
-    PairParameters,
-    PairRanges,
-    RendererName,
-)
+from synth.choices import PUBLISHED, Border, Light, PresetName, PublishedName, RendererName
+from synth.parameters import PairParameters, PairRanges
 from synth.psf.family import KernelPair
 from synth.psf.published import published_butterworth
 from synth.published_cameras import (
@@ -25,7 +19,7 @@ from synth.published_cameras import (
     DddSynCamera,
     RdpdCamera,
 )
-from synth.shot import ShotRanges
+from synth.shot_ranges import ShotRanges
 
 Split = Literal["train", "val", "test"]
 
@@ -46,7 +40,9 @@ class ButterworthSettings:
     def __call__(self, coc_px: float) -> KernelPair:
         """(K_L, K_R) of a whole radius, near positive; see `published_butterworth`."""
         if coc_px != int(coc_px):
-            raise ValueError(f"published Butterworth kernels have whole radii, got {coc_px}")
+            raise ValueError(
+                f"the radius of published Butterworth kernels must be a whole number, got {coc_px}"
+            )
         left, right, _ = published_butterworth(
             int(coc_px), self.order, self.cutoff, self.beta, self.smoothing
         )
@@ -103,8 +99,8 @@ class PresetPart:
         """The number in the file names of a scene of this part. Raises ValueError for others."""
         if scene not in self.scenes:
             raise ValueError(
-                f"scene {scene} is none of {self.scenes.start} to {self.scenes.stop - 1} of camera "
-                f"{self.camera.name}"
+                f"scenes of camera {self.camera.name} must be from {self.scenes.start} to "
+                f"{self.scenes.stop - 1}, got {scene}"
             )
         return scene + self.number_offset
 
@@ -123,7 +119,7 @@ class PresetPart:
 class PublishedPreset:
     """A published set: which pictures it holds and how they came about."""
 
-    name: str
+    name: PublishedName
     source: Literal["nyu", "synthia-sf"]
     """Where the scenes come from."""
     renderer: RendererName
@@ -183,7 +179,7 @@ class PublishedPreset:
 class OwnPreset:
     """A set of ours: cameras and kernels are drawn for each pair, scenes come from any source."""
 
-    name: str
+    name: PresetName
     ranges: PairRanges
     size: tuple[int, int]
     """Height and width in pixels, which the blur radii go with."""
@@ -195,7 +191,7 @@ class OwnPreset:
 class CameraPreset:
     """A set of ours after real cameras: `synth.photograph` takes drawn shots of any scenes."""
 
-    name: str
+    name: PresetName
     ranges: ShotRanges
     size: tuple[int, int]
     """Height and width in pixels."""

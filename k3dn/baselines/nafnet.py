@@ -69,7 +69,7 @@ class NAFNet(nn.Module):
         super().__init__()
         if len(encoder) != len(decoder):
             raise ValueError(
-                f"encoder and decoder must have as many levels, got {len(encoder)} and "
+                f"encoder and decoder must have equally many levels, got {len(encoder)} and "
                 f"{len(decoder)}"
             )
         widths = [width * 2**level for level in range(len(encoder) + 1)]

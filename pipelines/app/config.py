@@ -12,19 +12,19 @@ class AppConfig(StepConfig):
     """``k3dn app``: sharpen pairs on a page of this machine."""
 
     port: int = 0
-    """Port on 127.0.0.1, which no other machine reaches. 0: any that is free."""
+    """Port on 127.0.0.1, which no other machine can reach. 0: any free one."""
     open: bool = True
-    """Open the page where there is a screen."""
+    """Open the page in a browser where there is a screen."""
     model: str = ANY_BOX
-    """As of k3dn deblur: box, box:NAME, models:/NAME@ALIAS, or a .safetensors file."""
+    """As for k3dn deblur: box, box:NAME, models:/NAME@ALIAS, or a .safetensors file."""
     precision: Literal["auto", "fp32", "bf16"] = "auto"
-    """As of k3dn deblur."""
+    """As for k3dn deblur."""
     passes: int = 1
-    """As of k3dn deblur: 1, 2 or 4."""
+    """As for k3dn deblur: 1, 2 or 4."""
     memory: str | None = None
     """What the process may take, such as 2GB."""
     largest: str = "400MB"
-    """Larger files are not taken."""
+    """Size of the largest file that is accepted."""
 
     def __post_init__(self) -> None:
         if not 0 <= self.port < 65536:

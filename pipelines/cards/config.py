@@ -17,11 +17,11 @@ class WeightsConfig(StepConfig):
     source: str | None = None
     """install: path or URL of a .safetensors file. pack: a file or models:/NAME/VERSION."""
     name: str | None = None
-    """Name in the box. None: that of the entry or file beside it."""
+    """Name in the box. None: the name of the entry or file beside it."""
     sha256: str | None = None
-    """What an installed file must have. None: as its NAME.json or FILE.sha256 says."""
+    """SHA-256 that an installed file must have. None: that of its NAME.json or FILE.sha256."""
     overwrite: bool = False
-    """Replace weights of this name."""
+    """Replace weights that have this name."""
     to: str | None = None
     """pack: folder. None: where the package's own weights lie."""
     facts: str | None = None
@@ -45,4 +45,4 @@ class CardConfig(StepConfig):
     output: str = "model-card.md"
     """Where the card goes, Markdown."""
     overwrite: bool = False
-    """Replace a file of this name."""
+    """Replace a file that has this name."""

@@ -131,7 +131,7 @@ def _pack(config: WeightsConfig, source: str) -> WeightsResult:
         entry.model,
         entry.sha256,
         facts.steps,
-        facts.summary or "nobody has said what for",
+        facts.summary or "no purpose was stated",
         folder.url,
     )
     return WeightsResult("pack", done, (row,), folder.url)

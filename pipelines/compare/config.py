@@ -12,13 +12,13 @@ class CompareConfig(StepConfig):
     datasets: list[str]
     """Two dataset references: name, name@version or name@latest."""
     splits: list[str] = field(default_factory=lambda: ["train", "val", "test"])
-    """Whose pairs are measured, of train, val, test."""
+    """Splits whose pairs are measured: train, val, test."""
     pairs: int = 40
-    """Measure at most so many pairs of each dataset, drawn by the seed."""
+    """Largest number of pairs to measure of each dataset, drawn by the seed."""
     patches: int = 480
-    """Fit at most so many textured patches of each dataset, as many of each pair."""
+    """Largest number of textured patches to fit of each dataset, spread evenly over its pairs."""
     seed: int = 0
-    """Which pairs and patches are drawn follows from it."""
+    """Seed by which pairs and patches are drawn."""
     output: str | None = None
     """Folder or URL for the page and the figures. None: _comparisons under the root."""
 

@@ -15,7 +15,7 @@ class DatasetsConfig(StepConfig):
     verify: bool = False
     """Check every file of the versions shown against its checksum."""
     against: str | None = None
-    """Dataset or name@version to compare the shown one with, pair by pair."""
+    """Dataset or name@version to compare it with, pair by pair."""
 
     def __post_init__(self) -> None:
         """Refuse impossible values."""
@@ -32,12 +32,12 @@ class ExportConfig(StepConfig):
     to: str
     """Folder or URL to write into."""
     splits: list[str] = field(default_factory=lambda: ["train", "val", "test"])
-    """Which of train, val, test."""
+    """Splits to write: train, val, test."""
 
     def __post_init__(self) -> None:
         """Refuse impossible values."""
         if not self.splits:
-            raise ValueError("splits names at least one of train, val, test")
+            raise ValueError("splits must name at least one of train, val, test")
         for split in self.splits:
             if split not in ("train", "val", "test"):
                 raise ValueError(f"splits must be among train, val, test, got '{split}'")

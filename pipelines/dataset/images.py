@@ -68,10 +68,10 @@ def encode_image(image: Pixels, encoding: Literal["png", "packed"] = "png") -> b
     """
     if image.ndim != 3 or image.shape[2] != 3 or image.dtype not in (np.uint8, np.uint16):
         raise ValueError(
-            f"an image is (H, W, 3) of uint8 or uint16, not {image.shape} of {image.dtype}"
+            f"an image must be (H, W, 3) of uint8 or uint16, got {image.shape} of {image.dtype}"
         )
     if 0 in image.shape:
-        raise ValueError(f"an image has at least one pixel, not {image.shape}")
+        raise ValueError(f"an image must have at least one pixel, got {image.shape}")
     if encoding == "packed":
         return _pack(image)
     try:

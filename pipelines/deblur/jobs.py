@@ -83,7 +83,7 @@ def _output_of_one(output: str, left: Location) -> Location:
     if is_folder:
         return place.child(without_side(PurePosixPath(left.name).stem) + _suffix(left))
     if path is not None and path.exists() and not path.is_file() and not path.is_dir():
-        raise UserError(f"{path} is no file that a picture can be written to; give another name")
+        raise UserError(f"{path} is not a file that a picture can be written to; give another name")
     return place if suffix else Location(place.url + _suffix(left))
 
 

@@ -173,6 +173,6 @@ class Sharpener:
         if taken + 1 > whole:
             raise UserError(
                 f"memory={self._config.memory} is too little: pictures of this size and the model "
-                f"take {taken:.0f} MiB before the first tile; give some {taken * 1.5:.0f}MiB"
+                f"take {taken:.0f} MiB before the first tile; give about {taken * 1.5:.0f}MiB"
             )
         return max(1, int((whole - taken) / _GROWTH))

@@ -67,7 +67,7 @@ class DeblurResult:
             by = f" by {', '.join(models)}" if models else ""
             lines = [f"sharpened {_pictures(len(self.pictures))}{by}"]
             if self.kept:
-                lines.append(f"already there: {len(self.kept)} (--overwrite makes them anew)")
+                lines.append(f"already there: {len(self.kept)} (--overwrite replaces them)")
             if self.failed:
                 lines.append(f"{len(self.failed)} could not be made:")
                 lines += [f"  {failed.name}: {failed.reason}" for failed in self.failed]

@@ -181,7 +181,7 @@ def _is_kept(config: DeblurConfig, work: Work, job: Job) -> bool:
         return False
     if work.folder is None:
         raise UserError(
-            f"{job.output} is there already and stays; --overwrite writes it anew, or give another "
+            f"{job.output} is there already and stays; --overwrite replaces it, or give another "
             "name"
         )
     return True

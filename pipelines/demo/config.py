@@ -27,7 +27,7 @@ class DemoConfig(StepConfig):
     steps: int = 600
     """Optimizer steps of the training."""
     batch_size: int = 8
-    """Pairs a step."""
+    """Pairs per step."""
     patch: int = 64
     """Side of the training patches in px."""
     lr: float = 5e-4
@@ -35,13 +35,13 @@ class DemoConfig(StepConfig):
     lambda_1: float = 0.1
     """Weight of the reblurring loss (Eq. 18)."""
     reblur_every: int = 8
-    """The reblurring pass, half of a step's work, is made in one step of so many."""
+    """Make the reblurring pass, half of a step's work, only in every Nth step."""
     real_repeat: int = 16
     """How often an epoch takes each real training pair, of which the samples have five."""
     shown_pairs: int = 4
     """Held-out synthetic pairs on the page."""
     seed: int = 0
-    """Seed of the scenes, the first weights and the order of the samples."""
+    """Seed of the scenes, the initial weights and the order of the samples."""
 
     def __post_init__(self) -> None:
         for name in ("procedural_pairs", "rgbd_pairs", "real_repeat", "shown_pairs"):

@@ -18,7 +18,7 @@ class MeasureConfig(StepConfig):
     split: str = "test"
     """The split to measure on; never one that was trained on."""
     max_pairs: int | None = None
-    """Take at most so many pairs of each dataset, the first ones. None: all."""
+    """Measure only the first pairs of each dataset, at most this many. None: all."""
     register: bool = False
     """Move pictures onto their truth, block by block, before they are scored: for sets whose truth
     does not lie on the views, such as Pixel 4."""
@@ -29,11 +29,11 @@ class MeasureConfig(StepConfig):
     precision: Literal["auto", "fp32", "bf16"] = "fp32"
     """fp32 gives the same figures on all machines; auto takes bf16 where that is faster."""
     num_workers: int = 2
-    """Processes that measure at the same time, no more than the cluster has CPUs for."""
+    """Processes that measure at a time, no more than the cluster has CPUs for."""
     cpus_per_worker: float = 1.0
-    """CPUs that each of them takes in Ray's count."""
+    """CPUs that Ray reserves for each of them."""
     use_gpu: bool | None = None
-    """A GPU for each of them. None: where the cluster has one."""
+    """One GPU for each of them. None: if the cluster has one."""
 
     def __post_init__(self) -> None:
         if not self.datasets:
@@ -86,29 +86,29 @@ class GateRules:
     required: list[str] = field(default_factory=list)
     """Datasets on which a gain must be shown. None named: the first of datasets."""
     min_scenes: int = 10
-    """A required dataset must hold at least so many scenes."""
+    """Least number of scenes in a required dataset."""
     confidence: float = 0.975
-    """With which the gain must exceed its limit: one-sided, paired bootstrap over scenes."""
+    """Confidence that the gain exceeds its limit: one-sided, paired bootstrap over scenes."""
     min_gain_db: float = 0.0
-    """The lower bound of the gain over the champion must exceed this on required datasets."""
+    """What the lower bound of the gain over the champion must exceed on required datasets, dB."""
     min_input_gain_db: float = 0.0
-    """The lower bound of the gain over the blurred input must exceed this likewise."""
+    """What the lower bound of the gain over the blurred input must exceed there, in dB."""
     champion_tolerance_db: float = 0.1
-    """No dataset may lie further below the champion in mean PSNR."""
+    """How far any dataset may lie below the champion in mean PSNR, in dB."""
     input_tolerance_db: float = 0.0
-    """No dataset may lie further below its own input in mean PSNR."""
+    """How far any dataset may lie below its own input in mean PSNR, in dB."""
     ssim_tolerance: float = 0.003
-    """No dataset may lie further below the champion, or without one below its input, in SSIM."""
+    """How far any dataset may lie below the champion, or its input where there is none, in SSIM."""
     mae_tolerance: float = 0.03
-    """No dataset may exceed the champion, or without one its input, by a larger share in MAE."""
+    """By what share any dataset may exceed the champion, or its input without one, in MAE."""
     region_tolerance_db: float = 0.5
-    """Pixels in focus, near and far may each lie no further below the champion, where known."""
+    """How far pixels in focus, near and far may each lie below the champion, where known, in dB."""
     max_seconds_per_megapixel: float | None = None
-    """Most time a megapixel, the median over pictures. None: no budget."""
+    """Most seconds per megapixel, as the median over pictures. None: no limit."""
     max_slowdown: float | None = None
-    """Most time a megapixel as a multiple of the champion's. None: no budget."""
+    """Most time per megapixel, as a multiple of the champion's. None: no limit."""
     max_memory_mib: float | None = None
-    """Most memory of the process that restores. None: no budget."""
+    """Most memory of the process that restores, in MiB. None: no limit."""
 
     def __post_init__(self) -> None:
         if self.min_scenes < 2:
@@ -128,18 +128,18 @@ class PromoteConfig(MeasureConfig):
     name: str = "k3dn"
     """Registered model."""
     candidate: str | None = None
-    """Alias or version number that wants to become champion. None: challenger; with from, the
+    """Alias or version number of the candidate. None: challenger; with from, the
     champion there."""
     from_: str | None = None
     """Copy the candidate from this store first: an MLflow store, or a root with one below it."""
     to: str | None = None
-    """Store that it is copied into and decided in, likewise. None: that of root."""
+    """Store that it is copied into and where the gate decides. None: that of root."""
     gate: GateRules = field(default_factory=GateRules)
     """The rules."""
     again: bool = False
-    """Allow a version that was champion and rolled back."""
+    """Allow a version that was champion and was rolled back."""
     accept_alias: bool = False
-    """Take a champion alias moved by hand, or a lost log of decisions, as it is; recorded."""
+    """Accept a champion alias that was moved by hand, or a lost log of decisions; recorded."""
 
     def __post_init__(self) -> None:
         MeasureConfig.__post_init__(self)

@@ -108,7 +108,9 @@ def _open(location: Location) -> _Members:
             return _Tar(file, location.url)
         return _Tar(_decompressed(file, location), location.url)
     except (zipfile.BadZipFile, tarfile.TarError, zlib.error, EOFError) as error:
-        raise UserError(f"{location}: damaged or no archive ({error}); fetch it again") from error
+        raise UserError(
+            f"{location}: damaged, or not an archive ({error}); fetch it again"
+        ) from error
 
 
 def _decompressed(file: BinaryIO, location: Location) -> IO[bytes]:
@@ -126,7 +128,7 @@ def _decompressed(file: BinaryIO, location: Location) -> IO[bytes]:
                     )
                 whole.write(chunk)
     except gzip.BadGzipFile as error:
-        raise UserError(f"{location}: damaged or no tgz ({error}); fetch it again") from error
+        raise UserError(f"{location}: damaged, or not a tgz ({error}); fetch it again") from error
     whole.seek(0)
     return cast(IO[bytes], whole)
 

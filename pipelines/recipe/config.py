@@ -12,17 +12,17 @@ class RecipeConfig(StepConfig):
     """Make weights from sharp photographs and RGB-D scenes: pairs, training in stages, figures."""
 
     name: str = "recipe"
-    """Name of the weights, of the runs and of the datasets made for them; again, it goes on."""
+    """Name of the weights, their runs and datasets. Run again with it, the recipe goes on."""
     model: Literal["nano", "tiny", "lightweight"] = "nano"
     """Network."""
     photographs: str = "skimage"
     """Sharp photographs for the surfaces of made-up scenes: a folder or URL, skimage, or none."""
     scenes: str | None = None
-    """Folder or URL of RGB-D scenes (NNN_image, NNN_depth); none takes made-up ones alone."""
+    """Folder or URL of RGB-D scenes (NNN_image, NNN_depth); none: made-up scenes alone."""
     datasets: list[str] = field(default_factory=list)
     """Dataset versions to train on as well, such as real pairs: name, name@version*8."""
     pairs: int = 1500
-    """Pairs to make of the photographs, and as many of the scenes, in sets; 0 makes none."""
+    """Pairs to make from the photographs, and as many from the scenes; 0 makes none."""
     size: str = "384x512"
     """Height x width of a pair in pixels."""
     frame_width: int = 1000
@@ -31,11 +31,11 @@ class RecipeConfig(StepConfig):
     blur: list[float] = field(default_factory=lambda: [0.005, 0.018])
     """Least and greatest blur radius of a pair's most blurred part, as shares of that width."""
     effort: float = 1.0
-    """How often the stages' steps are made; 0.1 tries everything out."""
+    """Factor on the number of steps of each stage; 0.1 tries everything out."""
     bare: bool = False
-    """Train in this process, without Ray Train and MLflow; on one GPU where there is one."""
+    """Train in this process, without Ray Train and MLflow; on a GPU where there is one."""
     threads: int = 2
-    """Threads of torch, where bare, and of the one worker, where not."""
+    """Threads of torch, in this process if bare, else in the one worker."""
     precision: Literal["fp32", "bf16"] = "bf16"
     """Arithmetic of the network in training."""
     checkpoint_every: int = 100
@@ -45,7 +45,7 @@ class RecipeConfig(StepConfig):
     max_val_pairs: int = 24
     """Held-out pairs of a validation."""
     seed: int = 0
-    """Seed of pairs, first weights, order and augmentation."""
+    """Seed of the pairs, the initial weights, the order and the augmentation."""
 
     def __post_init__(self) -> None:
         if self.pairs < 0 or (self.pairs == 0 and not self.datasets):

@@ -14,7 +14,7 @@ class Stage:
     patch: int
     """Side of the training patches, px."""
     batch_size: int
-    """Pairs a step."""
+    """Pairs per step."""
     lr: float
     """Highest learning rate; it falls to zero within the stage."""
 

@@ -34,7 +34,7 @@ def box_rows() -> tuple[BoxRow, ...]:
                 network=entry.model,
                 sha256=entry.sha256,
                 steps=entry.facts.steps,
-                summary=entry.facts.summary or "nobody has said what for",
+                summary=entry.facts.summary or "no purpose was stated",
                 folder=str(folder_of(name)),
             )
             for name, entry in box.entries().items()

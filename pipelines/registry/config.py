@@ -14,7 +14,7 @@ class RollbackConfig(StepConfig):
     name: str = "k3dn"
     """Registered model."""
     accept_alias: bool = False
-    """Take a champion alias moved by hand, or a lost log of decisions, as it is; recorded."""
+    """Accept a champion alias that was moved by hand, or a lost log of decisions; recorded."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -24,7 +24,7 @@ class ModelsConfig(StepConfig):
     name: str = "k3dn"
     """Registered model."""
     version: str | None = None
-    """Alias or version number to show whole. None: list all."""
+    """Alias or version number to show in full. None: list all."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -34,7 +34,7 @@ class RegisterConfig(StepConfig):
     model: str = "box:nano"
     """box:NAME, or a .safetensors file for a K3DN."""
     name: str = "k3dn"
-    """Registered model that gets the version, which becomes its challenger."""
+    """Registered model that gets the version, as its challenger."""
     champion: bool = False
     """Make it the champion too, unmeasured, where the model has none yet: the gate then compares
     with it."""
@@ -51,9 +51,9 @@ class ExportModelConfig(StepConfig):
     output: str = "k3dn.onnx"
     """Where the file goes: .onnx, or .pt2 for torch.export."""
     size: str | None = None
-    """The only picture size that it shall take, HEIGHTxWIDTH in px. None: sizes are free."""
+    """The only picture size that it accepts, HEIGHTxWIDTH in px. None: any size."""
     overwrite: bool = False
-    """Replace a file of this name."""
+    """Replace a file that has this name."""
 
     def __post_init__(self) -> None:
         if self.size is not None:
@@ -69,7 +69,7 @@ class ConvertConfig(StepConfig):
     output: str = "authors.safetensors"
     """Where the weights go."""
     overwrite: bool = False
-    """Replace a file of this name."""
+    """Replace a file that has this name."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -90,7 +90,7 @@ def _small(url: str) -> str | None:
             raise UserError(f"{url} is not text") from error
     if url.startswith("http://"):
         raise UserError(
-            f"{url}: a digest over plain http is no proof; give sha256=..., or an https address"
+            f"{url}: a digest over plain http proves nothing; give sha256=..., or an https address"
         )
     try:
         return b"".join(_chunks(url, _MAX_SIDECAR_BYTES)).decode()

@@ -50,8 +50,7 @@ def run(config: RollbackConfig) -> RollbackResult:
         there = [v for v in reversed(before) if is_there(config.name, v, tracking_uri)]
         if not there:
             raise UserError(
-                f"no version of {config.name!r} that was champion before is left; there is nothing "
-                "to go back to"
+                f"no earlier champion of {config.name!r} is left; there is nothing to go back to"
             )
         left = champion or past[-1]
         decision = Decision(

@@ -19,9 +19,9 @@ class SplitConfig(StepConfig):
     """Which view the file's second frame is; Canon does not say. The other is the first frame less
     it. A wrong one exchanges near and far, which changes little."""
     black: int | None = None
-    """Black level in the numbers of the file. None: as a raw file says itself, 4096 for PGM."""
+    """Black level in the file's own numbers. None: what a raw file states, 4096 for PGM."""
     overwrite: bool = False
-    """Write views anew that are there already; false leaves them."""
+    """Replace views that exist already; false leaves them as they are."""
 
     def __post_init__(self) -> None:
         if self.black is not None and not 0 <= self.black < 65535:

@@ -17,6 +17,7 @@ from pipelines.progress import printable, progress, say
 from pipelines.split.config import SplitConfig
 from pipelines.split.views import encode_linear, split_sum
 from pipelines.storage import Location
+from synth.pictures import decode
 
 RAW_SUFFIXES = (".cr2", ".cr3", ".dng")
 PGM = ".pgm"
@@ -53,7 +54,7 @@ class SplitResult:
         """Return what was written, and what was not."""
         lines = [f"split {len(self.files)} of {self._count()}"]
         if self.kept:
-            lines.append(f"already there: {len(self.kept)} (--overwrite writes them anew)")
+            lines.append(f"already there: {len(self.kept)} (--overwrite replaces them)")
         lines += [f"  {name}: {reason}" for name, reason in self.failed]
         for one in self.files:
             note = f", {one.clipped:.2%} clipped" if one.clipped else ""
@@ -151,8 +152,6 @@ def _views_of_pgm(
     config: SplitConfig, path: Path
 ) -> tuple[tuple[NDArray[Any], NDArray[Any]], ExifTree, float]:
     """Both green views of a Pixel capture, ``(H, W, 1)``."""
-    from synth.pictures import decode
-
     right = next(
         (place for name in right_names(path.name) if (place := path.parent / name).exists()), None
     )
@@ -164,7 +163,7 @@ def _views_of_pgm(
         pixels = decode(view.read_bytes(), where=str(view)).stored
         if pixels.itemsize != 2 or pixels.shape[2] != 1:
             raise UserError(
-                f"{view}: a capture is grey of 16 bit, got {pixels.dtype}, "
+                f"{view}: a capture must be 16-bit grey, got {pixels.dtype}, "
                 f"{pixels.shape[2]} samples a pixel"
             )
         views.append(encode_linear(pixels, black=black, white=_PGM_WHITE))

@@ -68,8 +68,8 @@ def _check(signal: NDArray[np.int32], part: NDArray[np.int32], clipped: NDArray[
     negative = float((part - signal > noise)[open_].mean())
     if not _LEAST_SHARE < share < _MOST_SHARE or negative > _NEGATIVE:
         raise ValueError(
-            f"its second frame is no side of the first: it has {share:.2f} of its light, about a "
-            "half is expected; give a file taken with Dual Pixel RAW"
+            f"its second frame is not one view of the first: it has {share:.2f} of its light, "
+            "about a half is expected; give a file taken with Dual Pixel RAW"
         )
 
 

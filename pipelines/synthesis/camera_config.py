@@ -2,42 +2,42 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from pipelines.config import value_text
-from synth.shot_limits import LIMITS
+from synth.shot_ranges import LIMITS, ShotRanges
 
-if TYPE_CHECKING:  # importing synth's cameras imports torch
-    from synth.shot import ShotRanges
+_DRAWN = ShotRanges()
+"""Has the defaults."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class OpticsConfig:
     """The lens of preset camera; one number, or the least and the greatest of a range."""
 
-    blur: list[float] = field(default_factory=lambda: [0.006, 0.0115])
+    blur: list[float] = field(default_factory=lambda: list(_DRAWN.blur))
     """Blur radius of a pair's most blurred part, as a share of the frame's width."""
-    near_share: float = 0.5
+    near_share: float = _DRAWN.near_share
     """Share of the pairs that are focused towards the far end of the scene: most blur is near."""
     frame_width: int | None = None
     """Width in pixels of the 3:2 frame that a pair is a part of; none: a pair is a frame."""
-    disparity: list[float] = field(default_factory=lambda: [0.35, 0.55])
+    disparity: list[float] = field(default_factory=lambda: list(_DRAWN.disparity))
     """Distance of the two views' centroids over the blur radius."""
-    rim: list[float] = field(default_factory=lambda: [-0.1, 0.65])
+    rim: list[float] = field(default_factory=lambda: list(_DRAWN.rim))
     """Light at the rim of a blur disc: below 0 darker, above 0 brighter than in the middle."""
-    softness: list[float] = field(default_factory=lambda: [0.03, 0.12])
+    softness: list[float] = field(default_factory=lambda: list(_DRAWN.softness))
     """Width of the rim, in blur radii."""
-    softness_px: list[float] = field(default_factory=lambda: [0.1, 0.4])
+    softness_px: list[float] = field(default_factory=lambda: list(_DRAWN.softness_px))
     """Width of the rim that does not grow with blur, in pixels."""
-    spherical: list[float] = field(default_factory=lambda: [-0.0006, 0.0006])
+    spherical: list[float] = field(default_factory=lambda: list(_DRAWN.spherical))
     """Spherical aberration, which makes near and far blur unlike, as a share of the width."""
-    cat_eye: list[float] = field(default_factory=lambda: [0.0, 0.5])
+    cat_eye: list[float] = field(default_factory=lambda: list(_DRAWN.cat_eye))
     """What the lens's barrel cuts off blur discs in the corners, in blur radii."""
-    swap: list[float] = field(default_factory=lambda: [-4.5, 4.5])
+    swap: list[float] = field(default_factory=lambda: list(_DRAWN.swap))
     """How far the views change parts from the left to the right of the frame; 0: not at all."""
-    lateral: float = 0.0003
+    lateral: float = _DRAWN.lateral
     """Largest shift of red or blue at the corners, as a share of the width."""
-    axial: float = 0.0003
+    axial: float = _DRAWN.axial
     """Largest difference in blur radius of red or blue, as a share of the width."""
 
     def __post_init__(self) -> None:
@@ -49,19 +49,19 @@ class OpticsConfig:
 class SensorConfig:
     """The sensor of preset camera; one number, or the least and the greatest of a range."""
 
-    highlights: list[float] = field(default_factory=lambda: [1.0, 4.0])
+    highlights: list[float] = field(default_factory=lambda: list(_DRAWN.highlights))
     """Light of what the scene's picture clips, which blooms; white is 1."""
-    shading: list[float] = field(default_factory=lambda: [0.0, 0.03])
+    shading: list[float] = field(default_factory=lambda: list(_DRAWN.shading))
     """Smooth shading between the views over the frame, at its strongest."""
-    mosaic_share: float = 0.25
+    mosaic_share: float = _DRAWN.mosaic_share
     """Share of the pairs that are seen through a colour mosaic, and demosaiced."""
-    balance: list[float] = field(default_factory=lambda: [1.3, 2.2])
+    balance: list[float] = field(default_factory=lambda: list(_DRAWN.balance))
     """White balance: factors on red and on blue, whose noise grows by them."""
-    contrast: list[float] = field(default_factory=lambda: [-0.1, 0.3])
+    contrast: list[float] = field(default_factory=lambda: list(_DRAWN.contrast))
     """What the tone curve adds to sRGB's; 0 is sRGB."""
-    jpeg_share: float = 0.25
+    jpeg_share: float = _DRAWN.jpeg_share
     """Share of the pairs whose views were stored as JPEG."""
-    jpeg_quality: list[float] = field(default_factory=lambda: [85.0, 98.0])
+    jpeg_quality: list[float] = field(default_factory=lambda: list(_DRAWN.jpeg_quality))
     """JPEG quality of those, 1 to 100."""
 
     def __post_init__(self) -> None:
@@ -73,17 +73,17 @@ class SensorConfig:
 class TargetConfig:
     """What makes the target of preset camera worse than the scene: all off unless given."""
 
-    blur: list[float] = field(default_factory=lambda: [0.0, 0.0])
+    blur: list[float] = field(default_factory=lambda: list(_DRAWN.target_blur))
     """Its own blur, of a small aperture, as a share of the views'; e.g. 0.1,0.25."""
-    exposure: float = 0.0
+    exposure: float = _DRAWN.target_exposure
     """Largest share by which it is brighter or darker than the views."""
-    noise: float = 0.0
+    noise: float = _DRAWN.target_noise
     """Its noise, as a share of the views'."""
-    shift_px: float = 0.0
+    shift_px: float = _DRAWN.target_shift_px
     """How far it lies off the views at most, in pixels."""
-    mosaic: bool = False
-    """See it through the mosaic of its views, too."""
-    jpeg: bool = False
+    mosaic: bool = _DRAWN.target_mosaic
+    """Pass it through the mosaic of its views, too."""
+    jpeg: bool = _DRAWN.target_jpeg
     """Store it as its views are, too."""
 
     def __post_init__(self) -> None:
@@ -107,19 +107,18 @@ def _check(group: str, values: Any, limits: Mapping[str, tuple[float, float]]) -
         if not (ends and len(ends) <= 2 and least <= ends[0] <= ends[-1] <= most):
             form = "one number, or the least and the greatest, " * isinstance(value, list)
             raise ValueError(
-                f"{group}.{key} is {form}from {least:g} to {most:g}, not {value_text(value)}"
+                f"{group}.{key} must be {form}from {least:g} to {most:g}, got {value_text(value)}"
             )
 
 
 def shot_ranges(
     optics: OpticsConfig, sensor: SensorConfig, target: TargetConfig, **others: Any
-) -> "ShotRanges":
+) -> ShotRanges:
     """Return what is drawn for the pairs of preset camera.
 
     others: families and weights, bit_depth, gain, and the greatest shot_noise and read_noise; what
     is left out is as the preset has it.
     """
-    from synth.shot import ShotRanges
 
     def ends(given: list[float]) -> tuple[float, float]:
         return given[0], given[-1]

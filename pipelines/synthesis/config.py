@@ -5,20 +5,28 @@ import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, dataclass, field, fields
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from pipelines.config import StepConfig, aside, at_least, by_content, fraction, value_text
 from pipelines.synthesis.camera_config import OpticsConfig, SensorConfig, TargetConfig
+from synth.choices import (
+    APERTURE,
+    MEASURED,
+    METRES_PER_UNIT,
+    Composite,
+    KernelFamily,
+    Light,
+    PresetName,
+    PublishedName,
+    RendererName,
+)
 
-CAMERA = "camera"
-"""The preset that photographs scenes as real cameras do."""
-APERTURE = "aperture"
-"""Its own kernel family."""
+CAMERA: PresetName = "camera"
+"""The preset that photographs scenes as real cameras do; its own kernel family is `APERTURE`."""
 
-KERNEL_FAMILIES = ("butterworth", "integral", "translating_disk", "measured")
-PUBLISHED_PRESETS = ("ddd-syn", "rdpd")
-PRESETS = (*PUBLISHED_PRESETS, "k3dn", CAMERA)
-DEPTH_UNITS = ("m", "dm", "cm", "mm")
+KERNEL_FAMILIES = (*get_args(KernelFamily), MEASURED)
+PUBLISHED_PRESETS = get_args(PublishedName)
+PRESETS = get_args(PresetName)
 PROCEDURAL, PLACES, MOTORCYCLE = "procedural", "places", "motorcycle"
 """The sources that are not a place in storage."""
 MADE = (PROCEDURAL, PLACES)
@@ -81,7 +89,7 @@ class SynthConfig(StepConfig):
     """Synthesise dual-pixel pairs from RGB-D scenes into a dataset version."""
 
     preset: str | None = None
-    """camera: as real cameras; k3dn: wide ranges, 16 bit; ddd-syn, rdpd: as published."""
+    """camera: like real cameras; k3dn: wide ranges, 16 bit; ddd-syn, rdpd: as published."""
     dataset: str = by_content("synth")
     """Name of the dataset."""
     version: str = aside("v1")
@@ -91,9 +99,9 @@ class SynthConfig(StepConfig):
     textures: str = by_content("skimage")
     """Photographs on the surfaces of places and procedural: skimage, none, a folder or URL."""
     mirror: float = 0.5
-    """Share of pairs whose RGB-D scene is mirrored, left for right, before it is photographed."""
+    """Share of the pairs whose RGB-D scene is mirrored, left for right, before the photograph."""
     recolour: float = 0.5
-    """How far the colours of RGB-D scenes are varied, 0 (not) to 1."""
+    """How strongly the colours of RGB-D scenes are varied, 0 (not at all) to 1."""
     kernels: list[str] = field(default_factory=lambda: ["butterworth", "integral"])
     """Families to draw from: butterworth, integral, translating_disk, measured (with bank.file);
     preset camera: aperture."""
@@ -109,11 +117,11 @@ class SynthConfig(StepConfig):
     """The sensor of preset camera."""
     target: TargetConfig = field(default_factory=TargetConfig)
     """The target of preset camera."""
-    renderer: Literal["layered", "gather", "scatter"] = "layered"
+    renderer: RendererName = "layered"
     """layered, with occlusion; gather, as RDPD; scatter, as DDD-syn."""
-    composite: Literal["over", "sum"] = "over"
+    composite: Composite = "over"
     """How layered puts layers together: over, or sum, the paper's Eq. 5."""
-    light: Literal["linear", "srgb"] = "linear"
+    light: Light = "linear"
     """What is blurred: linear light, or srgb values as the published sets have it."""
     pairs: int = by_content(200)
     """Number of pairs."""
@@ -138,13 +146,13 @@ class SynthConfig(StepConfig):
     test_fraction: float = by_content(0.1)
     """Share of scenes, and of photographs, kept for the test."""
     seed: int = 0
-    """Every random number follows from it and the pair_id."""
+    """Seed; every random number follows from it and the pair_id."""
     scene_of: Literal["folder", "picture"] = by_content("folder")
-    """What is one scene, in one split, of a source with sub-folders: folder, or picture."""
+    """What counts as one scene of a source with sub-folders: folder, or picture."""
     depth_unit: str = "mm"
-    """Unit of a folder's depth files: mm, cm, dm, m, or the metres of one step, e.g. 0.0002."""
+    """Unit of a folder's depth files: mm, cm, dm, m, or the metres per step, e.g. 0.0002."""
     device: Literal["cpu", "cuda"] = "cpu"
-    """Where kernels are applied: cpu or cuda; a version is of one device."""
+    """Where kernels are applied: cpu or cuda; a version is made on one device."""
     pairs_per_shard: int = by_content(16)
     """Pairs in one Parquet file; one task makes one file."""
     max_rejected: float = aside(0.1)
@@ -167,9 +175,9 @@ class SynthConfig(StepConfig):
             raise ValueError(f"bit_depth must be 8 or 16, got {self.bit_depth}")
         if not 0 <= self.seed < 1 << 63:
             raise ValueError(f"seed must be at least 0 and below 2**63, got {self.seed}")
-        if self.depth_unit not in DEPTH_UNITS and not _is_positive(self.depth_unit):
+        if self.depth_unit not in METRES_PER_UNIT and not _is_positive(self.depth_unit):
             raise ValueError(
-                f"depth_unit must be {', '.join(DEPTH_UNITS)}, or the metres of one step, "
+                f"depth_unit must be {', '.join(METRES_PER_UNIT)}, or the metres of one step, "
                 f"got '{self.depth_unit}'"
             )
         if self.device not in ("cpu", "cuda"):
@@ -186,7 +194,7 @@ class SynthConfig(StepConfig):
 
     def _check_own(self) -> None:
         if self.max_coc_px is None:
-            raise ValueError("max_coc_px: none is for preset ddd-syn alone")
+            raise ValueError("max_coc_px=none is only for preset ddd-syn")
         if not 0 < self.max_coc_px <= 128:
             raise ValueError(f"max_coc_px must be above 0 and at most 128, got {self.max_coc_px:g}")
         if self.min_coc_px is not None and not 0 < self.min_coc_px <= self.max_coc_px:
@@ -195,7 +203,7 @@ class SynthConfig(StepConfig):
             )
         self._check_amounts()
         if APERTURE in self.kernels:
-            raise ValueError(f"kernels={APERTURE} are those of preset={CAMERA}: give it with them")
+            raise ValueError(f"kernels={APERTURE} is only for preset={CAMERA}: give both")
         self._check_families(KERNEL_FAMILIES)
         if self.renderer == "scatter" and self.kernels != ["integral"]:
             raise ValueError("renderer=scatter spreads over windows: give kernels=integral with it")
@@ -230,11 +238,11 @@ class SynthConfig(StepConfig):
 
     def _check_families(self, known: Sequence[str]) -> None:
         if not self.kernels:
-            raise ValueError(f"kernels names at least one of {', '.join(known)}")
+            raise ValueError(f"kernels must name at least one of {', '.join(known)}")
         for family in self.kernels:
             if family not in known:
                 raise ValueError(f"kernels must be among {', '.join(known)}, got '{family}'")
-        if ("measured" in self.kernels) != (self.bank.file is not None):
+        if (MEASURED in self.kernels) != (self.bank.file is not None):
             raise ValueError(
                 "measured kernels come from a file: give kernels=measured and bank.file=... "
                 "together"
@@ -377,6 +385,6 @@ def _folds_nothing(radial_distortion: float, height: int, width: int) -> None:
     most = 1.0 / (3.0 * corner - 1.0)
     if radial_distortion >= most:
         raise ValueError(
-            f"radial_distortion at size {height}x{width} is below {most:.3f}, where the corners "
-            f"fold, not {radial_distortion:g}"
+            f"radial_distortion at size {height}x{width} must be below {most:.3f}, where the "
+            f"corners fold, got {radial_distortion:g}"
         )

@@ -3,22 +3,19 @@
 import hashlib
 import io
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from pipelines.dataset.record import Source
 from pipelines.errors import UserError
 from pipelines.storage import locate
 from pipelines.synthesis.config import BankConfig
-
-if TYPE_CHECKING:  # importing synth imports torch
-    from synth import MeasuredBank
+from synth.psf import MeasuredBank, load_measured_bank
 
 
 @dataclass(frozen=True, slots=True)
 class LoadedBank:
     """Measured kernels, and the file that they came from."""
 
-    bank: "MeasuredBank"
+    bank: MeasuredBank
     source: Source
 
 
@@ -26,8 +23,6 @@ def load_bank(config: BankConfig) -> LoadedBank | None:
     """Read the bank; None where no file is named. Raises UserError where it cannot be used."""
     if config.file is None:
         return None
-    from synth import load_measured_bank
-
     place = locate(config.file)
     try:
         data = place.read_bytes()

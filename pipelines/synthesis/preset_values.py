@@ -1,26 +1,21 @@
 """What a preset of ``k3dn synth`` says of its keys."""
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    from synth.presets import PublishedPreset
+from synth.camera import CameraRanges
+from synth.presets import PRESETS, CameraPreset, PublishedPreset
 
 
-def published_preset(name: str | None) -> "PublishedPreset | None":
+def published_preset(name: str | None) -> PublishedPreset | None:
     """Return the preset of a published set; None for a set of our own."""
     if name is None:
         return None
-    from synth.presets import PRESETS, PublishedPreset
-
     preset = PRESETS.get(name)
     return preset if isinstance(preset, PublishedPreset) else None
 
 
 def preset_values(name: str) -> dict[str, Any]:
     """Return the keys of ``k3dn synth`` that a preset has a say in, by name; empty for unknown."""
-    from synth.camera import CameraRanges
-    from synth.presets import PRESETS, CameraPreset, PublishedPreset
-
     preset = PRESETS.get(name)
     if preset is None:
         return {}

@@ -2,7 +2,6 @@
 
 from collections import Counter, defaultdict
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 from pipelines.dataset.record import SPLITS
 from pipelines.errors import UserError
@@ -11,12 +10,10 @@ from pipelines.progress import say
 from pipelines.synthesis.preset_values import source_of
 from pipelines.synthesis.scene_sources import Picture, Scenes, SceneUnit
 from pipelines.synthesis.scenes import in_order
-
-if TYPE_CHECKING:
-    from synth.presets import PublishedPreset
+from synth.presets import PublishedPreset
 
 
-def plan_preset(preset: "PublishedPreset", scenes: Scenes, pairs: int) -> list[SceneUnit]:
+def plan_preset(preset: PublishedPreset, scenes: Scenes, pairs: int) -> list[SceneUnit]:
     """Return the pairs of a published set that the source has pictures for, split by split.
 
     pairs: how many of them; fewer than all are a fixed choice. Raises UserError where the source
@@ -29,7 +26,7 @@ def plan_preset(preset: "PublishedPreset", scenes: Scenes, pairs: int) -> list[S
         )
     whole = sum(preset.pairs.values())
     if pairs > whole:
-        raise UserError(f"preset {preset.name} has {whole} pairs, not {pairs}")
+        raise UserError(f"preset {preset.name} has {whole} pairs, got pairs={pairs}")
     pictures: dict[int, list[Picture]] = defaultdict(list)
     for picture in scenes.pictures:
         pictures[picture.number].append(picture)
@@ -56,7 +53,7 @@ def plan_preset(preset: "PublishedPreset", scenes: Scenes, pairs: int) -> list[S
     return in_order(chosen)
 
 
-def _warn_of_straddling(preset: "PublishedPreset", units: Sequence[SceneUnit]) -> None:
+def _warn_of_straddling(preset: PublishedPreset, units: Sequence[SceneUnit]) -> None:
     """Say where the published splits cut through what the source calls one scene."""
     splits: dict[str, set[str]] = defaultdict(set)
     for unit in units:

@@ -3,10 +3,11 @@
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
+import synth
 from pipelines.dataset.record import Pair, Provenance, Source
 from pipelines.making.provenance import processor_kind
 from pipelines.making.shards import BadInput, fault_of_input, reason_of
@@ -15,9 +16,8 @@ from pipelines.synthesis.config import CAMERA, MADE, SynthConfig
 from pipelines.synthesis.measured_kernels import LoadedBank
 from pipelines.synthesis.preset_values import published_preset
 from pipelines.synthesis.scene_sources import SceneReader, SceneUnit
-
-if TYPE_CHECKING:  # importing synth imports torch, which only the workers need
-    import synth
+from synth.sources.fit import fit_scene
+from synth.sources.vary import mirrored, recoloured
 
 _LEAST_BLUR = 0.4  # share of max_coc_px
 
@@ -61,11 +61,7 @@ class SyntheticPairs:
     def _kernels_source(self) -> tuple[Source, ...]:
         return () if self.bank is None else (self.bank.source,)
 
-    def _photograph(
-        self, unit: SceneUnit, scene: "synth.Scene", sources: tuple[Source, ...]
-    ) -> Pair:
-        import synth
-
+    def _photograph(self, unit: SceneUnit, scene: synth.Scene, sources: tuple[Source, ...]) -> Pair:
         config = self.config
         noise = synth.generator(config.seed, f"{unit.pair_id}/noise")
         parameters: synth.ShotParameters | synth.PairParameters
@@ -104,11 +100,9 @@ class SyntheticPairs:
         )
 
     def _parameters(
-        self, unit: SceneUnit, scene: "synth.Scene"
-    ) -> tuple["synth.PairParameters", dict[str, Any]]:
+        self, unit: SceneUnit, scene: synth.Scene
+    ) -> tuple[synth.PairParameters, dict[str, Any]]:
         """Return what to make of the scene, and under which names a published set has it."""
-        import synth
-
         config = self.config
         preset = published_preset(config.preset)
         if preset is not None and unit.part is not None:
@@ -121,13 +115,10 @@ class SyntheticPairs:
         return synth.sample_parameters(rng, scene, ranges_of(config)), {}
 
     def _part(
-        self, unit: SceneUnit, scene: "synth.Scene", sources: tuple[Source, ...]
-    ) -> "synth.Scene":
+        self, unit: SceneUnit, scene: synth.Scene, sources: tuple[Source, ...]
+    ) -> synth.Scene:
         """Take a part of the configured size at a scale and place drawn for this pair, mirrored or
         not and in colours drawn for it, too."""
-        import synth
-        from synth.sources.vary import mirrored, recoloured
-
         config = self.config
         rng = synth.generator(config.seed, f"{unit.pair_id}/look")
         if rng.random() < config.mirror:
@@ -136,11 +127,8 @@ class SyntheticPairs:
         return recoloured(scene, rng, config.recolour) if config.recolour else scene
 
     def _fitted(
-        self, unit: SceneUnit, scene: "synth.Scene", sources: tuple[Source, ...]
-    ) -> "synth.Scene":
-        import synth
-        from synth.sources.fit import fit_scene
-
+        self, unit: SceneUnit, scene: synth.Scene, sources: tuple[Source, ...]
+    ) -> synth.Scene:
         size = self.config.height_width
         if size is None:
             return scene
@@ -155,10 +143,8 @@ class SyntheticPairs:
         return fit_scene(scene, size, synth.generator(self.config.seed, f"{unit.pair_id}/part"))
 
 
-def ranges_of(config: SynthConfig) -> "synth.PairRanges":
+def ranges_of(config: SynthConfig) -> synth.PairRanges:
     """Return what is drawn for the pairs of a set of our own."""
-    import synth
-
     return synth.PairRanges(
         families=tuple(config.kernels),
         weights=_weights_of(config),
@@ -174,7 +160,7 @@ def ranges_of(config: SynthConfig) -> "synth.PairRanges":
     )
 
 
-def shot_ranges_of(config: SynthConfig) -> "synth.ShotRanges":
+def shot_ranges_of(config: SynthConfig) -> synth.ShotRanges:
     """Return what is drawn for the pairs of preset camera."""
     return shot_ranges(
         config.optics,
@@ -193,9 +179,7 @@ def _weights_of(config: SynthConfig) -> tuple[float, ...] | None:
     return None if config.kernel_weights is None else tuple(config.kernel_weights)
 
 
-def _cameras_of(config: SynthConfig) -> "synth.CameraRanges | synth.LensRanges":
-    import synth
-
+def _cameras_of(config: SynthConfig) -> synth.CameraRanges | synth.LensRanges:
     most_px, lens = config.max_coc_px, config.lens
     assert most_px is not None  # the configuration sees to it
     if lens.focal_length_mm is None:

@@ -12,6 +12,7 @@ from pipelines.dataset.images import decode_image
 from pipelines.dataset.record import Source
 from pipelines.making.shards import file_source
 from pipelines.storage import Location
+from synth.sources.textures import skimage_textures
 
 PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff")
 _KEPT = 16
@@ -34,7 +35,7 @@ class TextureShelf:
     def names(self) -> list[str]:
         """Return the names of the photographs, sorted."""
         if self.folder is None:
-            return sorted(_bundled())
+            return sorted(skimage_textures())
         return [n for n in self.folder.walk() if n.lower().endswith(PICTURE_SUFFIXES)]
 
     def picture(self, name: str) -> tuple[_Picture, Source]:
@@ -61,25 +62,19 @@ class TextureShelf:
 
     def _load(self, name: str) -> tuple[_Picture, Source]:
         if self.folder is None:
-            everything = _bundled()  # read as a whole, and fewer than are kept
+            everything = skimage_textures()  # read as a whole, and fewer than are kept
             self._kept |= {n: (p, _bundled_source(n)) for n, p in everything.items()}
             return self._kept[name]
         data = self.folder.child(name).read_bytes()
         source = Source(role="texture", file=name, sha256=hashlib.sha256(data).hexdigest())
         picture = decode_image(data, where=name)
         if min(picture.shape[:2]) < 2:
-            raise ValueError(f"{name}: a photograph has at least 2 x 2 pixels")
+            raise ValueError(f"{name}: a photograph must be at least 2 x 2 pixels")
         return _shrink(picture), source
 
     def __getstate__(self) -> dict[str, object]:
         """Travel without the pictures."""
         return {"folder": self.folder, "_kept": OrderedDict(), "_sources": {}}
-
-
-def _bundled() -> dict[str, NDArray[np.uint8]]:
-    from synth.sources.textures import skimage_textures
-
-    return skimage_textures()
 
 
 def _bundled_source(name: str) -> Source:

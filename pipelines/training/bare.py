@@ -54,7 +54,7 @@ class BareConfig(TrainConfig):
     lambda_1: float = 0.0
     """Weight of the reblurring loss (Eq. 18)."""
     recolour: float = RECOLOUR
-    """Probability that a patch turns grey, or has its channels in another order."""
+    """Probability that a patch is turned grey or has its channels in another order."""
     same_views: float = SAME_VIEWS
     """Probability that a patch's views are one picture that is to come back unchanged."""
     noise: float = NOISE

@@ -113,7 +113,7 @@ def carry_in(config: InConfig) -> list[str]:
                 names[run] = None
                 root.child(RUNS, run, path).write_bytes(file.read())
     except tarfile.TarError as error:
-        raise UserError(f"{config.folder} holds no whole run ({error})") from error
+        raise UserError(f"{config.folder} does not hold a complete run ({error})") from error
     for run in names:
         folder = root.child(RUNS, run)
         beside = folder.child(_BESIDE)

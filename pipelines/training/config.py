@@ -27,7 +27,7 @@ class TrainConfig(StepConfig):
     """Train so long in place of so many steps: the rate falls with the time that went by. A run
     that is stopped and goes on counts all its attempts."""
     batch_size: int = 4
-    """Pairs a step, over all workers."""
+    """Pairs per step, over all workers."""
     patch: int = 128
     """Side of the training patch in pixels."""
     lr: float = 3e-4
@@ -55,7 +55,7 @@ class TrainConfig(StepConfig):
     """Probability that a patch's views change places, which shows near for far; 0.5 balances, and 0
     suits a network that looks to one side (form=paper, two_sided=false)."""
     recolour: float = 0.0
-    """Probability that a patch turns grey, or has its channels in another order."""
+    """Probability that a patch is turned grey or has its channels in another order."""
     same_views: float = 0.0
     """Probability that a patch's views are one picture that is to come back unchanged: its target,
     or its left view, of whose blur no disparity tells."""
@@ -68,13 +68,13 @@ class TrainConfig(StepConfig):
     train_only: list[str] = field(default_factory=list)
     """Parts of the network that learn, such as srp; the others stay as start_from has them."""
     reblur_every: int = 1
-    """Make the reblurring pass, half of a step's work, every so many steps only."""
+    """Make the reblurring pass, half of a step's work, only in every Nth step."""
     grad_clip: float = 1.0
     """Largest norm of the gradient; 0: no clipping."""
     ema: float = 0.0
     """Decay of the moving average of the weights, which is then validated and kept; 0: none."""
     seed: int = 0
-    """Seed of the first weights, the order of the samples and the augmentation."""
+    """Seed of the initial weights, the order of the samples and the augmentation."""
     live: LiveConfig = field(default_factory=LiveConfig)
     """Of datasets=synth://PACK: which scenes, lenses and sensors."""
     pair_workers: int | None = aside(None)
@@ -85,15 +85,15 @@ class TrainConfig(StepConfig):
     """Training processes, which see one sequence of samples, whatever their number. auto: one for
     each GPU of the cluster; two where it has none."""
     cpus_per_worker: float = aside(0.5)
-    """CPUs that Ray counts for a worker; reading the data needs some as well."""
+    """CPUs that Ray reserves for a worker; reading the data needs some as well."""
     readers_per_worker: int = aside(1)
     """Processes that read and cut patches for a worker."""
     cpus_per_reader: float = aside(0.25)
-    """CPUs that Ray counts for a reader."""
+    """CPUs that Ray reserves for a reader."""
     threads_per_worker: int = aside(1)
     """Threads of torch in a worker."""
     use_gpu: bool | None = aside(None)
-    """One GPU a worker. None: if the cluster has that many."""
+    """One GPU per worker. None: if the cluster has that many."""
     precision: Literal["fp32", "bf16"] = "fp32"
     """Arithmetic of the network in training; the weights themselves stay float32."""
     channels_last: bool | None = aside(None)

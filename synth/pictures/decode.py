@@ -21,7 +21,7 @@ def _decode(data: bytes, colour: bool) -> Picture:
     if not data:
         raise ValueError("the file is empty")
     if data[4:12] == b"ftypcrx " or (data[:4] in _TIFFS and data[8:10] == b"CR"):
-        raise ValueError("it is a camera's raw file, no picture; develop it or split its views")
+        raise ValueError("it is a camera's raw file, not a picture; develop it or split its views")
     if data[:8] == b"\x89PNG\r\n\x1a\n":
         from synth.pictures.png import decode_png
 

@@ -19,6 +19,8 @@ from typing import Any
 
 import numpy as np
 
+from synth.choices import KernelFamily
+
 KernelPair = tuple[np.ndarray, np.ndarray]
 
 CELLS = 64
@@ -39,7 +41,7 @@ class Aperture:
 class PsfFamily:
     """A named family of kernel pairs. Calling it makes the kernels of one blur radius."""
 
-    name: str
+    name: KernelFamily
     """Name in configuration files and in the provenance of a pair."""
     parameters: type[Any]
     """Frozen dataclass of the family's parameters, with defaults."""

@@ -172,5 +172,5 @@ def _read_array(source: BinaryIO, key: str | None) -> np.ndarray:
         return arrays[key]
     if not fitting:
         raise ValueError("the file holds no array (rows, columns, 2, k, k), left view first")
-    asked = "none is named" if key is None else f"{key!r} is none of them"
+    asked = "none is named" if key is None else f"{key!r} is not among them"
     raise ValueError(f"the file holds the banks {', '.join(fitting)}; {asked}: give its key")

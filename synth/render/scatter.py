@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from itertools import product
 
 import numpy as np
-import torch
 
 from synth.render.interface import check_scene
 
@@ -133,6 +132,8 @@ def _scatter(planes: np.ndarray, rows: Steps, columns: Steps) -> np.ndarray:
 
     0 where nothing arrives.
     """
+    import torch
+
     planes, size = np.ascontiguousarray(planes), planes.shape[1:]
     # On the CPU whatever the default device: sums of many terms at one place have one order there.
     totals = torch.zeros((planes.shape[0], size[0] * size[1]), dtype=torch.float64, device="cpu")

@@ -10,13 +10,11 @@ from typing import BinaryIO
 
 import numpy as np
 
+from synth.choices import METRES_PER_UNIT
 from synth.scene import Scene
 from synth.sources.decode import decode_picture
 from synth.sources.patterns import Size
 from synth.sources.rgbd import LonelyFile, faults_of_depth, rgbd_scene
-
-METRES_PER_UNIT: dict[str, float] = {"m": 1.0, "dm": 0.1, "cm": 0.01, "mm": 0.001}
-"""Depth units by name; `depth_unit` may be a number of metres per step, too."""
 
 _NEAREST_M = (1e-2, 200.0)  # where scenes begin; elsewhere depth has another unit than said
 _IMAGE_ENDINGS = ("_image", "_rgb", "_color")

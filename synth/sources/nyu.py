@@ -87,7 +87,7 @@ class NyuFile:
         # An empty name is stored as its size, in 64 bits; letters have 16.
         name = "".join(map(chr, letters.reshape(-1))) if letters.dtype == np.uint16 else ""
         if not name.strip() or not name.isprintable():
-            raise ValueError(f"{where}: its scene's name is empty or no text")
+            raise ValueError(f"{where}: its scene's name is empty or not text")
         return f"nyu-{name}"
 
     def read(

@@ -6,8 +6,6 @@ Each is float32 (H, W, 3), sRGB, in [0, 1], with detail down to the pixel.
 from collections.abc import Callable
 
 import numpy as np
-import torch
-from torch.nn import functional
 
 Size = tuple[int, int]
 
@@ -16,6 +14,9 @@ def resize(picture: np.ndarray, size: Size) -> np.ndarray:
     """Resample a float (H, W, C) picture to a size (H, W), without aliasing when it shrinks."""
     if picture.shape[:2] == tuple(size):
         return picture.astype(np.float32)
+    import torch
+    from torch.nn import functional
+
     planes = torch.from_numpy(np.ascontiguousarray(picture.transpose(2, 0, 1), dtype=np.float32))
     result = functional.interpolate(
         planes[None], size=tuple(size), mode="bilinear", antialias=True, align_corners=False

@@ -2,9 +2,12 @@
 along the one and averaged along the other (rip maps; McReynolds et al., SIGGRAPH 1998 course).
 """
 
+from typing import TYPE_CHECKING
+
 import numpy as np
-import torch
-from torch.nn import functional
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 class RipMap:
@@ -15,6 +18,8 @@ class RipMap:
     """
 
     def __init__(self, texture: np.ndarray) -> None:
+        import torch
+
         height, width = texture.shape[:2]
         for side in (height, width):
             if side < 2 or side & (side - 1):
@@ -40,6 +45,9 @@ class RipMap:
         footprint: the extent of a sample in u and in v, each (N,). dither: (N,) in [0, 1), by which
         samples side by side take the finer or the coarser of two levels.
         """
+        import torch
+        from torch.nn import functional
+
         place = []
         for at, extent, side, starts in zip(
             (u, v),
@@ -62,11 +70,13 @@ class RipMap:
         return found[0, :, 0].T.numpy()
 
 
-def _halvings(planes: torch.Tensor, *, axis: int) -> tuple[torch.Tensor, np.ndarray]:
+def _halvings(planes: "Tensor", *, axis: int) -> tuple["Tensor", np.ndarray]:
     """(C, h, w) and its halvings along an axis, side by side, and where each begins.
 
     Each has a border of one pixel that repeats its last: what a mirrored texture has there.
     """
+    import torch
+
     parts, starts, start = [], [], 0
     while True:
         length = planes.shape[axis]

@@ -45,7 +45,9 @@ def as_unit_float(picture: np.ndarray) -> np.ndarray:
     picture = _three_channels(picture)
     if np.issubdtype(picture.dtype, np.integer):
         if picture.dtype not in (np.uint8, np.uint16):
-            raise ValueError(f"a picture is uint8, uint16 or floats, got {picture.dtype}")
+            raise ValueError(
+                f"a picture must be uint8, uint16 or floating point, got {picture.dtype}"
+            )
         return picture.astype(np.float32) / np.float32(np.iinfo(picture.dtype).max)
     return picture.astype(np.float32)
 

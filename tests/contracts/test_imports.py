@@ -40,7 +40,10 @@ def imports_of(file: Path) -> Iterator[str]:
     ("statement", "forbidden"),
     [
         ("import k3dn", (*SERVICES, "synth", "pipelines", "tune", "cv2", "skimage")),
-        ("import synth", (*SERVICES, "k3dn", "pipelines", "tune", "cv2", "skimage")),
+        ("import synth", (*SERVICES, "torch", "k3dn", "pipelines", "tune", "cv2", "skimage")),
+        ("import synth.choices, synth.shot_ranges", HEAVY),
+        ("import synth.pair, synth.presets", (*SERVICES, "torch", "cv2", "skimage")),
+        ("import synth.sources.places, synth.sources.nyu", ("torch", "cv2", "skimage", "h5py")),
         ("import synth.pictures", (*SERVICES, "torch", "k3dn", "pipelines", "tune")),
         ("import pipelines.cli", HEAVY),
         ("import pipelines.config_loader", HEAVY),

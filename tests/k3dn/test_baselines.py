@@ -114,5 +114,5 @@ def test_dropout_is_for_training_alone() -> None:
 
 
 def test_levels_must_match() -> None:
-    with pytest.raises(ValueError, match="as many levels, got 2 and 1"):
+    with pytest.raises(ValueError, match="equally many levels, got 2 and 1"):
         nafnet(encoder=[1, 1], decoder=[1])

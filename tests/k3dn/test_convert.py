@@ -84,7 +84,7 @@ NAN[1, 2, 0, 0] = torch.nan
     [
         (_with(out__main__0__weight=None), "out.main.0.weight is missing"),
         (_with(deblur__1__inter__to_w=None), "deblur.1.inter.to_w is missing"),
-        (_with(disp__extra=torch.ones(1)), "disp.extra belongs to no network"),
+        (_with(disp__extra=torch.ones(1)), "disp.extra does not belong to any network"),
         (
             _with(out__main__0__weight=torch.ones(3, 29, 3, 3)),
             r"out.main.0.weight must be \(3, 30, 3, 3\), got \(3, 29, 3, 3\)",

@@ -285,11 +285,11 @@ def test_what_is_no_file_is_said(tmp_path: Path) -> None:
         ('options {"width": 1, "width', "its options are not JSON: 'width' appears twice"),
         (
             "cut after 100",
-            r"not a whole safetensors file \(.*\); it may have been cut, copy it again",
+            r"not a complete safetensors file \(.*\); it may have been cut off, copy it again",
         ),
         (
             "more behind",
-            r"not a whole safetensors file \(.*\); it may have been cut, copy it again",
+            r"not a complete safetensors file \(.*\); it may have been cut off, copy it again",
         ),
         (f"header of {2**63}", f"its header has {2**63} bytes; at most 2097152 are read"),
     ],

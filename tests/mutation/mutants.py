@@ -1,6 +1,7 @@
 """One-line changes of a module, each of which some test should notice."""
 
 import ast
+import hashlib
 import re
 from bisect import bisect_right
 from collections.abc import Iterator
@@ -40,6 +41,12 @@ _TWINS = {
     "sin": "cos",
     "cos": "sin",
 }
+_EITHER_WAY = (
+    *("min", "max", "minimum", "maximum", "hypot", "isclose", "allclose", "array_equal"),
+    *("addcmul_", "addcmul", "lcm", "gcd", "uniform"),
+)
+"""Calls whose first two arguments may change places: the result is the same, or has the same
+distribution."""
 _TELLING = ("say", "log", "warnings", "print")
 """What only tells a person something: its text is no behaviour to be held."""
 
@@ -77,8 +84,15 @@ class Mutant:
 
     @property
     def key(self) -> str:
-        """A name under which the result is stored; the same for the same change."""
-        return f"{self.module}:{self.line}: {self.after}"
+        """A name for the change. It holds no line number, which moves with every edit above it."""
+        lines = [line.strip() for line in self.text.splitlines()[: self.line]]
+        again = lines.count(self.before)
+        place = f" (time {again})" if again > 1 else ""
+        return f"{self.module}: {self.before}{place}  ->  {self.after}"
+
+    def rank(self, seed: int) -> str:
+        """A number that orders mutants at random, whatever other mutants there are."""
+        return hashlib.sha256(f"{seed} {self.key}".encode()).hexdigest()
 
     def is_valid(self) -> bool:
         """Whether the mutant is still Python."""
@@ -165,7 +179,7 @@ def _edits(tree: ast.Module, whole: bytes, starts: list[int]) -> Iterator[Edit]:
                 yield *span(node), b"continue", "loop"
             case _:
                 pass
-        if isinstance(node, ast.Call):
+        if isinstance(node, ast.Call) and _name_of(node.func) not in _EITHER_WAY:
             match node.args:
                 case [first, second, *_] if not isinstance(first, ast.Starred) and not isinstance(
                     second, ast.Starred
@@ -195,11 +209,18 @@ def _behaviour(node: ast.AST) -> Iterator[ast.AST]:
                 yield from _behaviour(child)
 
 
+def _name_of(function: ast.expr) -> str:
+    match function:
+        case ast.Name(id=name) | ast.Attribute(attr=name):
+            return name
+    return ""
+
+
 def _only_tells(node: ast.AST) -> bool:
     match node:
         case ast.Raise() | ast.JoinedStr() | ast.Import() | ast.ImportFrom() | ast.Assert():
             return True
-        case ast.Expr(value=ast.Constant()):
+        case ast.Expr(value=ast.Constant()) | ast.keyword(arg="strict"):
             return True
         case ast.Expr(value=ast.Call(func=ast.Name(id=name))):
             return name in _TELLING

@@ -1,27 +1,33 @@
-"""Break a line, run the nearest tests, see whether one fails; many times over.
+"""Break a line, run the tests that reach it, see whether one fails; many times over.
 
-    python -m tests.mutation.run --count 150 --seed 1 --results mutants.jsonl
+    python -m tests.mutation.run --count 130 --seed 14
 
-It works on a copy of the tree. Each mutant is a line of JSON, written when it is decided, so a run
-that was stopped goes on. ``--only FILE:LINE`` takes mutants of one place, ``--retry`` those that
-are alive in the results, after tests were added. The heavy libraries are imported once; each mutant
-has a forked process.
+Everything lies in one folder, `build/mutation` unless `--folder` says otherwise: a copy of the
+tree, in which the lines are broken, and the results, a line of JSON for each mutant, written when
+it is decided, so that a run which was stopped goes on. Edits elsewhere change neither the draw nor
+a result. `--retry` tries again those that were alive, after tests were added; `--only FILE:LINE`
+takes the mutants of one place.
+
+A mutant costs its tests alone: the libraries are imported once, each mutant has a forked process.
+First come the two nearest test files, until a test fails; then eight more; and where it is still
+alive, what starts Ray in the nearest (`--light` leaves that out). A test that fails on the
+unchanged tree kills nothing: it is left out.
 """
 
 import argparse
+import contextlib
 import importlib
 import itertools
 import json
 import os
-import random
+import re
 import resource
 import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from tests.mutation.mutants import Mutant, mutants_of
@@ -30,15 +36,19 @@ from tests.mutation.nearest import TestMap
 ROOT = Path(__file__).parents[2]
 PACKAGES = ("k3dn", "synth", "pipelines", "tune")
 NEAREST, FURTHER = 2, 8
-HEAVY = ("ray", "s3", "browser", "demo", "slow")
-CPU_S, WALL_S = 200, 1500
-"""What the tests of a mutant may take; one that takes more hangs."""
-LOG = "pytest.log"
+LIGHT = ["-m", "not (ray or s3 or browser or demo or slow)"]
+HEAVY = ["-m", "ray or slow"]
+CPU_S, WALL_S = 300, 1500
+"""What the tests of one round may take; what takes more hangs."""
+MEMORY_BYTES = 8 << 30
+ALIVE = ("alive", "no test")
 _TIMES = itertools.count(1_000_000_000)
 _PRELOADED = (
-    "torch", "torch.export", "numpy", "scipy.ndimage", "cv2", "pyarrow", "pyarrow.parquet",
-    "pandas", "pydantic", "fsspec", "typer", "rich.console", "yaml", "hypothesis", "pytest",
-    "safetensors.torch", "skimage", "PIL.Image", "tifffile", "imagecodecs", "simplejpeg",
+    "torch", "torch.export", "torch._dynamo", "numpy", "scipy.ndimage", "scipy.stats", "cv2",
+    "pyarrow.parquet", "pandas", "pydantic", "fsspec", "typer", "rich.console", "yaml",
+    "hypothesis.extra.numpy", "pytest", "safetensors.torch", "skimage", "PIL.Image", "tifffile",
+    "imagecodecs", "simplejpeg", "h5py", "boto3", "albumentations", "mlflow", "mlflow.pyfunc",
+    "ray", "ray.data", "ray.train", "ray.tune",
 )  # fmt: skip
 
 
@@ -47,37 +57,39 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--count", type=int, default=150)
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--results", type=Path, default=Path("mutants.jsonl"))
+    parser.add_argument("--folder", type=Path, default=ROOT / "build" / "mutation")
     parser.add_argument("--only", help="FILE or FILE:LINE")
     parser.add_argument("--changes", type=Path, help="mutants of your own: [[FILE, OLD, NEW], ...]")
-    parser.add_argument("--tests", nargs="+", help="these test files, not the nearest ones")
+    parser.add_argument("--tests", nargs="+", help="these test files, whole")
     parser.add_argument("--list", action="store_true", help="print the mutants, try none")
-    parser.add_argument("--rounds", type=int, default=3, help="1: the nearest tests alone")
+    parser.add_argument("--light", action="store_true", help="no tests that start Ray")
     parser.add_argument("--retry", action="store_true", help="try the survivors again")
     options = parser.parse_args()
     drawn = _drawn(options)
     if options.list:
         for mutant in drawn:
-            print(
-                f"{mutant.module}:{mutant.line} {mutant.kind}\n  {mutant.before}\n  {mutant.after}"
-            )
+            print(f"{mutant.module}:{mutant.line} {mutant.kind}")
+            print(f"  {mutant.before}\n  {mutant.after}")
         return
-    results = _read(options.results)
+    _prepare()
+    bench = Bench(options.folder, options.tests, options.light)
+    for number, mutant in enumerate(drawn, 1):
+        known = bench.results.get(mutant.key)
+        if not known or (options.retry and known["status"] in ALIVE):
+            _say(number, len(drawn), mutant, bench.tried(mutant))
+    _summarise([bench.results[mutant.key] for mutant in drawn])
+
+
+def _prepare() -> None:
+    """Import what the tests need and what no mutant changes."""
+    os.environ["OMP_NUM_THREADS"] = os.environ["MKL_NUM_THREADS"] = "1"
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+    sys.dont_write_bytecode = False
+    from pipelines.environment import prepare_environment
+
+    prepare_environment()
     for name in _PRELOADED:
         importlib.import_module(name)
-    with tempfile.TemporaryDirectory(prefix="k3dn-mutants-") as folder:
-        copy = Path(folder, "tree")
-        _copy_tree(copy)
-        tests = TestMap(copy, PACKAGES)
-        for number, mutant in enumerate(drawn, 1):
-            known = results.get(mutant.key)
-            if known and not (options.retry and known["status"] == "alive"):
-                continue
-            results[mutant.key] = _tried(mutant, copy, tests, options)
-            with options.results.open("a") as file:
-                file.write(json.dumps(results[mutant.key]) + "\n")
-            _say(number, len(drawn), results[mutant.key])
-    _summarise([results[mutant.key] for mutant in drawn])
 
 
 def _drawn(options: argparse.Namespace) -> list[Mutant]:
@@ -94,10 +106,11 @@ def _drawn(options: argparse.Namespace) -> list[Mutant]:
         module, _, line = options.only.partition(":")
         places = [p for p in by_line if p[0] == module and line in ("", str(p[1]))]
         return [mutant for place in places for mutant in by_line[place] if mutant.is_valid()]
-    chance = random.Random(options.seed)
-    places = sorted(by_line)
-    chance.shuffle(places)
-    chosen = (chance.choice(by_line[place]) for place in places)
+    ranked = [
+        min((mutant.rank(options.seed), mutant.start, mutant) for mutant in line)
+        for line in by_line.values()
+    ]
+    chosen = (mutant for _, _, mutant in sorted(ranked, key=lambda row: row[0]))
     return list(itertools.islice(filter(Mutant.is_valid, chosen), options.count))
 
 
@@ -117,36 +130,131 @@ def _change(module: str, old: str, new: str) -> Mutant:
     )
 
 
-def _tried(
-    mutant: Mutant, copy: Path, tests: TestMap, options: argparse.Namespace
-) -> dict[str, object]:
-    near = options.tests or tests.nearest(Path(mutant.module))
-    light = ["-m", f"not ({' or '.join(HEAVY)})"]
-    rounds = [(light, near[:NEAREST]), (light, near[NEAREST : NEAREST + FURTHER])]
-    rounds.append((["-m", "ray"], near[:NEAREST]))
-    file = copy / mutant.module
-    original = file.read_text()
-    started_s, status, tried = time.monotonic(), "alive", []
-    _write(file, mutant.source)
-    try:
-        for chosen, files in rounds[: options.rounds]:
-            if not files:
-                continue
-            tried += files
-            status = _run(copy, [*chosen, *files])
+class Bench:
+    """A copy of the tree in which lines are broken, and what came of it.
+
+    folder: holds all of it; tests: these test files, whole, and no others; light: none that
+    start Ray.
+    """
+
+    def __init__(self, folder: Path, tests: list[str] | None, light: bool) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self._folder, self._tree, self._log = folder, folder / "tree", folder / "pytest.log"
+        self._given, self._light = tests, light
+        self._stored = folder / "results.jsonl"
+        self.results = _read(self._stored)
+        self._sound: set[str] = set()
+        self._left_out: list[str] = []
+        _copy_tree(self._tree)
+        self._tests = TestMap(self._tree, PACKAGES)
+
+    def tried(self, mutant: Mutant) -> dict[str, object]:
+        """Break the line, run the tests round by round until one fails, store what came of it."""
+        file = self._tree / mutant.module
+        original = file.read_text()
+        started_s, status, tried = time.monotonic(), "no test", []
+        for chosen, cpu_s in self._rounds(mutant):
+            tried.append(" ".join(chosen))
+            status = "unsound"
+            while status == "unsound":
+                _write(file, mutant.source)
+                try:
+                    status = self._run([*chosen, *self._left_out], cpu_s)
+                finally:
+                    _write(file, original)
+                if self._fails_anyway(status):
+                    status = "unsound"
             if status != "alive":
                 break
-    finally:
-        _write(file, original)
-    return {
-        "key": mutant.key,
-        "kind": mutant.kind,
-        "before": mutant.before,
-        "after": mutant.after,
-        "status": status if tried else "no test",
-        "tests": tried,
-        "seconds": round(time.monotonic() - started_s, 1),
-    }
+        result = {
+            "key": mutant.key,
+            "line": mutant.line,
+            "kind": mutant.kind,
+            "status": status[:160],
+            "rounds": tried,
+            "seconds": round(time.monotonic() - started_s, 1),
+        }
+        self.results[mutant.key] = result
+        with self._stored.open("a") as stored:
+            stored.write(json.dumps(result) + "\n")
+        return result
+
+    def _rounds(self, mutant: Mutant) -> Iterator[tuple[list[str], int]]:
+        """Arguments of pytest for each round, and the processor time that it may take."""
+        if self._given:
+            yield self._given, CPU_S
+            return
+        near = self._tests.nearest(Path(mutant.module))
+        for files in (near[:NEAREST], near[NEAREST : NEAREST + FURTHER]):
+            if files:
+                yield [*LIGHT, *files], CPU_S
+        if near and not self._light:
+            yield [*HEAVY, *near[:NEAREST]], CPU_S
+
+    def _fails_anyway(self, status: str) -> bool:
+        """Whether the test that failed fails on the unchanged tree, too: then it is left out."""
+        failed = re.match(r"killed by (?:FAILED|ERROR) (\S+?\.py::.*?)(?: - |$)", status)
+        if failed is None or failed[1] in self._sound:
+            return False
+        if self._run([failed[1]], CPU_S) == "alive":
+            self._sound.add(failed[1])
+            return False
+        print(f"    left out: {failed[1]} fails without a mutant", flush=True)
+        self._left_out.append(f"--deselect={failed[1]}")
+        return True
+
+    def _run(self, arguments: list[str], cpu_s: int) -> str:
+        """Run tests in a child; return killed (and by which test), hung or alive."""
+        import pytest
+
+        child = os.fork()
+        if child == 0:
+            self._in_child(arguments, cpu_s)
+        deadline_s = time.monotonic() + WALL_S
+        while time.monotonic() < deadline_s:
+            done, status = os.waitpid(child, os.WNOHANG)
+            if done:
+                _end_group(child)
+                code = os.waitstatus_to_exitcode(status)
+                if code in (0, 5):
+                    return "alive"
+                if code == pytest.ExitCode.USAGE_ERROR or code == -signal.SIGKILL:
+                    raise RuntimeError(f"pytest ended with {code}: {' '.join(arguments)}")
+                if code == -signal.SIGXCPU:
+                    return "hung"
+                return f"killed by {_failed(self._log)}"
+            time.sleep(0.05)
+        _end_group(child)
+        os.waitpid(child, 0)
+        return "hung"
+
+    def _in_child(self, chosen: list[str], cpu_s: int) -> None:
+        import pytest
+
+        os.setpgid(0, 0)
+        resource.setrlimit(resource.RLIMIT_CPU, (cpu_s, cpu_s))
+        resource.setrlimit(resource.RLIMIT_DATA, (MEMORY_BYTES, MEMORY_BYTES))
+        os.chdir(self._tree)
+        os.environ["PYTHONPATH"] = str(self._tree)
+        sys.path[:] = [str(self._tree), *(p for p in sys.path if p not in ("", str(ROOT)))]
+        for name in [name for name in sys.modules if name.split(".")[0] in ("tests", *PACKAGES)]:
+            del sys.modules[name]
+        importlib.invalidate_caches()
+        output = os.open(self._log, os.O_CREAT | os.O_TRUNC | os.O_WRONLY)
+        os.dup2(output, 1)
+        os.dup2(output, 2)
+        options = ["-x", "-q", "--timeout=0", "-p", "no:cacheprovider", "--durations=0"]
+        code = 1
+        try:
+            base = f"--basetemp={self._folder / 'tmp'}"
+            code = int(pytest.main([*options, *chosen, base]))
+            import k3dn
+
+            if not str(k3dn.__file__).startswith(str(self._tree)):
+                code = pytest.ExitCode.USAGE_ERROR
+        finally:
+            sys.stdout.flush()
+            os._exit(code)
 
 
 def _write(file: Path, text: str) -> None:
@@ -156,90 +264,33 @@ def _write(file: Path, text: str) -> None:
     os.utime(file, (then, then))
 
 
-def _run(copy: Path, arguments: list[str]) -> str:
-    """Run test files in a child; return killed (and by which test), hung or alive."""
-    import pytest
-
-    child = os.fork()
-    if child == 0:
-        _in_child(copy, arguments)
-    deadline_s = time.monotonic() + WALL_S
-    while time.monotonic() < deadline_s:
-        done, status = os.waitpid(child, os.WNOHANG)
-        if done:
-            _end_group(child)
-            code = os.waitstatus_to_exitcode(status)
-            if code in (0, 5):
-                return "alive"
-            if code == pytest.ExitCode.USAGE_ERROR:
-                raise RuntimeError(f"pytest refused: {' '.join(arguments)}")
-            if code < 0 and code != -signal.SIGXCPU:
-                raise RuntimeError(f"the tests of a mutant ended by signal {-code}")
-            return "hung" if code < 0 else f"killed by {_failed(copy / LOG)}"
-        time.sleep(0.05)
-    _end_group(child)
-    os.waitpid(child, 0)
-    return "hung"
-
-
 def _failed(log: Path) -> str:
     """The first test that failed, or else the last line."""
     lines = log.read_text(errors="replace").splitlines() or [""]
     named = [line for line in lines if line.startswith(("FAILED ", "ERROR "))]
-    return (named or lines[-1:])[0][:160]
+    return (named or lines[-1:])[0]
 
 
 def _end_group(child: int) -> None:
     """End what the tests of one mutant left running."""
-    try:
+    with contextlib.suppress(ProcessLookupError):
         os.killpg(child, signal.SIGKILL)
-    except ProcessLookupError:
-        return
-
-
-def _in_child(copy: Path, chosen: list[str]) -> None:
-    import pytest
-
-    os.setpgid(0, 0)
-    resource.setrlimit(resource.RLIMIT_CPU, (CPU_S, CPU_S))
-    os.chdir(copy)
-    os.environ["PYTHONPATH"] = str(copy)
-    sys.path[:] = [str(copy), *(p for p in sys.path if p not in ("", str(ROOT)))]
-    for name in [name for name in sys.modules if name.split(".")[0] in ("tests", *PACKAGES)]:
-        del sys.modules[name]
-    importlib.invalidate_caches()
-    output = os.open(copy / LOG, os.O_CREAT | os.O_TRUNC | os.O_WRONLY)
-    os.dup2(output, 1)
-    os.dup2(output, 2)
-    arguments = [
-        "-x",
-        "-q",
-        "--timeout=0",
-        "-p",
-        "no:cacheprovider",
-        "--durations=0",
-        "--no-header",
-    ]
-    code = 1
-    try:
-        code = int(pytest.main([*arguments, *chosen, f"--basetemp={copy.parent / 'tmp'}"]))
-        import k3dn
-
-        if not str(k3dn.__file__).startswith(str(copy)):
-            code = 99
-    finally:
-        sys.stdout.flush()
-        os._exit(code)
 
 
 def _copy_tree(copy: Path) -> None:
+    """Make ``copy`` the tree as it is now; what did not change keeps its compiled file."""
     listed = subprocess.run(
         ["git", "ls-files", "-co", "--exclude-standard"], cwd=ROOT, capture_output=True, check=True
     )
-    for name in listed.stdout.decode().splitlines():
-        if (ROOT / name).is_file():
-            (copy / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy(ROOT / name, copy / name)
+    names = {name for name in listed.stdout.decode().splitlines() if (ROOT / name).is_file()}
+    for old in copy.rglob("*.py"):
+        if str(old.relative_to(copy)) not in names:
+            old.unlink()
+    for name in names:
+        target, data = copy / name, (ROOT / name).read_bytes()
+        if not target.exists() or target.read_bytes() != data:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(ROOT / name, target)
 
 
 def _read(results: Path) -> dict[str, dict[str, object]]:
@@ -249,19 +300,17 @@ def _read(results: Path) -> dict[str, dict[str, object]]:
     return {row["key"]: row for row in rows}
 
 
-def _say(number: int, count: int, result: dict[str, object]) -> None:
-    print(f"{number}/{count} {result['seconds']:>6} s  {result['key']}", flush=True)
-    print(f"    {result['status']}", flush=True)
+def _say(number: int, count: int, mutant: Mutant, result: dict[str, object]) -> None:
+    print(f"{number}/{count} {result['seconds']:>6} s  {mutant.module}:{mutant.line}", flush=True)
+    print(f"    {mutant.before}\n    {mutant.after}\n    {result['status']}", flush=True)
 
 
 def _summarise(results: Iterable[dict[str, object]]) -> None:
     rows = list(results)
-    alive = [row for row in rows if row["status"] in ("alive", "no test")]
-    print(
-        f"\n{len(rows)} mutants, {len(alive)} alive ({100 * len(alive) / max(1, len(rows)):.1f}%)"
-    )
+    alive = [row for row in rows if row["status"] in ALIVE]
+    print(f"\n{len(rows)} mutants, {len(alive)} alive ({len(alive) / max(1, len(rows)):.1%})")
     for row in alive:
-        print(f"  {row['key']}\n    was {row['before']}")
+        print(f"  {row['key']}")
 
 
 if __name__ == "__main__":

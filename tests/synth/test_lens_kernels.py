@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from synth.lens import ApertureParameters, Chromatic, FrameWindow, Lens, LensKernels, pixel_shares
 from synth.psf import PSF_FAMILIES, load_measured_bank
-from synth.shot import ShotRanges
+from synth.shot_ranges import ShotRanges
 
 WINDOW = FrameWindow(frame_px=(300, 400), size_px=(300, 400))
 CORNER, MIDDLE, RIGHT, LEFT = (1.0, 1.0), (0.0, 0.0), (0.0, 1.0), (0.0, -1.0)

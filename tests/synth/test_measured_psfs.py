@@ -186,7 +186,7 @@ GOOD = np.ones((2, 2, 2, 5, 5))
         (io.BytesIO(b""), {}, "npy or .npz"),
         (io.BytesIO(npz(a=GOOD).getvalue()[:100]), {}, "npy or .npz"),
         (npz(a=GOOD, b=GOOD), {}, "a, b; none is named"),
-        (npz(a=GOOD), {"key": "c"}, "'c' is none of them"),
+        (npz(a=GOOD), {"key": "c"}, "'c' is not among them"),
         (npz(a=GOOD[0]), {}, r"holds no array \(rows, columns, 2, k, k\)"),
     ],
 )

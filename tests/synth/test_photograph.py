@@ -8,7 +8,8 @@ import pytest
 
 import synth
 from synth.scene import Scene
-from synth.shot import ShotRanges, draw_shot
+from synth.shot import draw_shot
+from synth.shot_ranges import ShotRanges
 
 NOTHING = ShotRanges(
     highlights=(1.0, 1.0),

@@ -224,6 +224,14 @@ def test_places_are_lawful_scenes(build, textured, monkeypatch):
     assert np.median(np.array(far) / near) > 2.0
 
 
+def test_skies_are_paler_towards_the_horizon():
+    """Blue stands out by more above than below, in the mean over what clouds leave of it."""
+    skies = np.mean([materials.sky(generator(seed, "sky"), 32) for seed in range(12)], axis=0)
+    assert (skies >= 0.0).all() and (skies <= 1.0).all()
+    blue = (skies[..., 2] / skies[..., 0]).mean(axis=1)
+    assert blue[:8].mean() > 1.1 * blue[-8:].mean()
+
+
 def test_the_same_stream_gives_the_same_place_whatever_was_made_before():
     def make(name):
         return place_scene(generator(3, name), scene_id="x", size=(40, 56), textures=photographs())

@@ -59,7 +59,7 @@ def test_ddd_syn_has_the_published_pictures():
     testing1 = names["testing1"]
     assert testing1.files.of(testing1.number(1001))["left"] == "NYU/testing1/dp/6001_l.png"
     assert testing1.pair_id(1001) == "testing1-6001"
-    with pytest.raises(ValueError, match="scene 1000 is none of 1001 to 1350"):
+    with pytest.raises(ValueError, match="must be from 1001 to 1350, got 1000"):
         names["testing"].number(1000)
 
 
@@ -109,7 +109,7 @@ def test_rdpd_kernels_are_the_published_ones_and_of_whole_radii():
         kernels(-7.0), published_butterworth(-7, 6, 2.5, 0.2)[:2], strict=True
     ):
         np.testing.assert_array_equal(kernel, published)
-    with pytest.raises(ValueError, match="whole radii"):
+    with pytest.raises(ValueError, match="must be a whole number"):
         kernels(1.5)
 
 

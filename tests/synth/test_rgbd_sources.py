@@ -130,7 +130,11 @@ def enlarged(data):
         (png(IMAGE), claiming((10**7, 10**7)), "s: depth is not a readable array"),
         (io.BytesIO(enlarged(png(IMAGE).read())), png(DEPTH_MM), "s: image: 99999 x 99999 pix"),
         (npy(IMAGE.astype(np.float32)), png(DEPTH_MM), r"s: the image must lie in \[0, 1\]"),
-        (npy(IMAGE.astype(np.int64)), png(DEPTH_MM), "s: a picture is uint8, uint16 or floats"),
+        (
+            npy(IMAGE.astype(np.int64)),
+            png(DEPTH_MM),
+            "s: a picture must be uint8, uint16 or float",
+        ),
         (io.BytesIO(jpeg(IMAGE)[:-200] + b"film" * 999), png(DEPTH_MM), "s: image: truncated"),
     ],
 )

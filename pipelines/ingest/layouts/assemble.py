@@ -167,7 +167,7 @@ class _Found:
             sizes = (left[1], right[1])
             if held is not None and held[0] != split:
                 if not scene_id.isdigit() or held[1] == sizes:
-                    reason = f"the same scene stands in the {held[0]} split"
+                    reason = f"the same scene is in the {held[0]} split"
                 else:  # numbering that restarts in each split, and other pictures
                     pair_id = scene_id = f"{split}/{key}"
         if reason is not None or left is None or right is None:

@@ -4,7 +4,7 @@ import os
 from collections.abc import Mapping
 from functools import partial
 from pathlib import PurePosixPath
-from typing import TYPE_CHECKING, BinaryIO
+from typing import BinaryIO
 
 from pipelines.errors import UserError
 from pipelines.storage import Location
@@ -14,9 +14,9 @@ from pipelines.synthesis.scene_sources.two_files import (
     image_and_depth,
     lonely_rejects,
 )
-
-if TYPE_CHECKING:
-    from synth import Scene
+from synth.choices import METRES_PER_UNIT
+from synth.scene import Scene
+from synth.sources.folder import pair_files, read_rgbd
 
 FOLDER = "folder"
 
@@ -30,8 +30,6 @@ def folder_scenes(
     An image without depth and depth without image are rejects. scene_of: `folder` takes the
     pictures below one sub-folder, where there are several, as of one scene; `picture` none.
     """
-    from synth.sources.folder import pair_files
-
     try:
         found, lonely = pair_files(sizes)
     except ValueError as error:
@@ -75,8 +73,6 @@ def _scenes_by_folder(ids: list[str]) -> dict[str, str]:
     return scenes
 
 
-def _decode(unit: SceneUnit, image: BinaryIO, depth: BinaryIO, *, depth_unit: str) -> "Scene":
-    from synth.sources.folder import METRES_PER_UNIT, read_rgbd
-
+def _decode(unit: SceneUnit, image: BinaryIO, depth: BinaryIO, *, depth_unit: str) -> Scene:
     step = depth_unit if depth_unit in METRES_PER_UNIT else float(depth_unit)
     return read_rgbd(image, depth, scene_id=unit.picture.picture_id, depth_unit=step)

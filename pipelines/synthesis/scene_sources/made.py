@@ -1,7 +1,6 @@
 """Scenes of our own, a new one for each pair, with photographs on their surfaces."""
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from pipelines.dataset.record import Source
 from pipelines.errors import UserError
@@ -10,9 +9,10 @@ from pipelines.storage import locate
 from pipelines.synthesis.config import PLACES
 from pipelines.synthesis.scene_sources.source import Picture, Scenes, SceneUnit
 from pipelines.synthesis.textures import TextureShelf
-
-if TYPE_CHECKING:
-    from synth import Scene
+from synth.randomness import generator
+from synth.scene import Scene
+from synth.sources.places import place_scene
+from synth.sources.procedural import procedural_scene
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -26,12 +26,8 @@ class MadeReader:
     """Height and width in pixels."""
     shelf: TextureShelf
 
-    def read(self, unit: SceneUnit) -> tuple["Scene", tuple[Source, ...]]:
+    def read(self, unit: SceneUnit) -> tuple[Scene, tuple[Source, ...]]:
         """See SceneReader."""
-        import synth
-        from synth.sources.places import place_scene
-        from synth.sources.procedural import procedural_scene
-
         pictures, sources = [], []
         for name in unit.textures:
             try:
@@ -45,7 +41,7 @@ class MadeReader:
                 ) from error
             pictures.append(picture)
             sources.append(source)
-        rng = synth.generator(self.seed, f"{unit.pair_id}/scene")
+        rng = generator(self.seed, f"{unit.pair_id}/scene")
         make = place_scene if self.kind == PLACES else procedural_scene
         scene = make(rng, scene_id=unit.scene_id, size=self.size, textures=pictures)
         return scene, tuple(sources)
@@ -67,7 +63,7 @@ def made_scenes(
     shelf = _shelf_of(textures)
     names = shelf.names() if textures != "none" else []
     if not names and textures != "none":
-        raise UserError(f"there are no pictures at {shelf.folder}; textures names their folder")
+        raise UserError(f"there are no pictures at {shelf.folder}; textures must name their folder")
     ids = [f"scene-{number:06d}" for number in range(pairs)]
     return Scenes(
         kind=kind,
@@ -84,6 +80,7 @@ def _shelf_of(textures: str) -> TextureShelf:
     folder = locate(textures)
     if not folder.exists():
         raise UserError(
-            f"there is nothing at {folder}; textures is skimage, none or a folder of photographs"
+            f"there is nothing at {folder}; textures must be skimage, none or a folder of "
+            "photographs"
         )
     return TextureShelf(folder=folder)

@@ -1,14 +1,12 @@
 """The one real RGB-D scene that comes with scikit-image."""
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from pipelines.dataset.record import Source
 from pipelines.synthesis.config import MOTORCYCLE
 from pipelines.synthesis.scene_sources.source import Picture, Scenes, SceneUnit
-
-if TYPE_CHECKING:
-    from synth import Scene
+from synth.scene import Scene
+from synth.sources.motorcycle import motorcycle_scene
 
 # The file is the package's: its version stands in the manifest.
 _SOURCE = Source(role="image", file="skimage:stereo_motorcycle", sha256="")
@@ -18,10 +16,8 @@ _SOURCE = Source(role="image", file="skimage:stereo_motorcycle", sha256="")
 class MotorcycleReader:
     """Reads it from the package."""
 
-    def read(self, unit: SceneUnit) -> tuple["Scene", tuple[Source, ...]]:
+    def read(self, unit: SceneUnit) -> tuple[Scene, tuple[Source, ...]]:
         """See SceneReader."""
-        from synth.sources.motorcycle import motorcycle_scene
-
         return motorcycle_scene(), self.sources(unit)
 
     def sources(self, unit: SceneUnit) -> tuple[Source, ...]:

@@ -2,7 +2,7 @@
 
 import io
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, BinaryIO, cast
+from typing import Any, BinaryIO, cast
 
 from pipelines.dataset.record import Source
 from pipelines.errors import UserError
@@ -10,10 +10,8 @@ from pipelines.making.plan import Reject
 from pipelines.making.shards import fault_of_input
 from pipelines.storage import Location
 from pipelines.synthesis.scene_sources.source import Picture, Scenes, SceneUnit, decoding
-
-if TYPE_CHECKING:
-    from synth import Scene
-    from synth.sources.nyu import NyuFile
+from synth.scene import Scene
+from synth.sources.nyu import NyuFile
 
 NYU = "nyu"
 _READ_AHEAD = 1 << 18  # bytes: small beside a picture, large beside the names of rooms
@@ -24,9 +22,9 @@ class NyuReader:
     """Reads pictures of the file; keeps it open, but travels without it."""
 
     file: Location
-    _opened: "NyuFile | None" = field(default=None, repr=False)
+    _opened: NyuFile | None = field(default=None, repr=False)
 
-    def read(self, unit: SceneUnit) -> tuple["Scene", tuple[Source, ...]]:
+    def read(self, unit: SceneUnit) -> tuple[Scene, tuple[Source, ...]]:
         """See SceneReader."""
         sources = self.sources(unit)
         with decoding(unit, sources):
@@ -44,10 +42,8 @@ class NyuReader:
             digest = ""
         return (Source(role="image", file=f"{self.file.name}#{number}", sha256=digest),)
 
-    def opened(self) -> "NyuFile":
+    def opened(self) -> NyuFile:
         """Open the file where it is not open yet. Raises ValueError if it is not such a file."""
-        from synth.sources.nyu import NyuFile
-
         if self._opened is None:
             file = self.file.open()
             if self.file.local_path() is None:  # HDF5 asks for a few bytes at a time

@@ -3,15 +3,14 @@
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 from pipelines.dataset.record import Source
 from pipelines.making.plan import Reject
 from pipelines.making.shards import BadInput
 from pipelines.storage import Location
-
-if TYPE_CHECKING:  # importing synth imports torch, which only the workers need
-    from synth import Scene
+from synth.scene import Scene
+from synth.sources.rgbd import BadDepth
 
 Files = tuple[tuple[str, str, int], ...]
 """(role, path below the source, bytes) of each file of a picture."""
@@ -56,7 +55,7 @@ class SceneUnit:
 class SceneReader(Protocol):
     """Reads or makes scenes. Picklable: it travels to the workers."""
 
-    def read(self, unit: SceneUnit) -> tuple["Scene", tuple[Source, ...]]:
+    def read(self, unit: SceneUnit) -> tuple[Scene, tuple[Source, ...]]:
         """Return the scene of a unit, a pure function of it and its files. Raises BadInput."""
         ...
 
@@ -84,8 +83,6 @@ class Scenes:
 @contextmanager
 def decoding(unit: SceneUnit, sources: tuple[Source, ...]) -> Iterator[None]:
     """Turn what `synth` says of unusable files into BadInput, which names the one at fault."""
-    from synth.sources.rgbd import BadDepth
-
     try:
         yield
     except ValueError as error:

@@ -1,7 +1,7 @@
 """SYNTHIA-SF: sequences SEQ1 to SEQ6 of a drive, their frames RGBLeft and DepthLeft."""
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, BinaryIO
+from typing import BinaryIO
 
 from pipelines.errors import UserError
 from pipelines.storage import Location
@@ -11,9 +11,8 @@ from pipelines.synthesis.scene_sources.two_files import (
     image_and_depth,
     lonely_rejects,
 )
-
-if TYPE_CHECKING:
-    from synth import Scene
+from synth.scene import Scene
+from synth.sources.synthia import SynthiaFrame, pair_frames, read_frame
 
 SYNTHIA = "synthia-sf"
 
@@ -24,8 +23,6 @@ def synthia_scenes(folder: Location, sizes: Mapping[str, int]) -> Scenes | None:
     A picture without depth and depth without a picture are rejects. Raises UserError where the
     folder holds two copies.
     """
-    from synth.sources.synthia import pair_frames
-
     try:
         frames, lonely = pair_frames(sizes)
     except ValueError as error:
@@ -50,8 +47,6 @@ def synthia_scenes(folder: Location, sizes: Mapping[str, int]) -> Scenes | None:
     )
 
 
-def _decode(unit: SceneUnit, image: BinaryIO, depth: BinaryIO) -> "Scene":
-    from synth.sources.synthia import SynthiaFrame, read_frame
-
+def _decode(unit: SceneUnit, image: BinaryIO, depth: BinaryIO) -> Scene:
     names = [path for _, path, _ in unit.picture.files]
     return read_frame(image, depth, SynthiaFrame(unit.picture.number, unit.picture.frame, *names))

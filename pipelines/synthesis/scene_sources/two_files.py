@@ -4,19 +4,17 @@ import hashlib
 import io
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, BinaryIO
+from typing import BinaryIO
 
 from pipelines.dataset.record import Source
 from pipelines.making.plan import Reject
 from pipelines.making.shards import BadInput, fault_of_input, file_source, reason_of
 from pipelines.storage import Location
 from pipelines.synthesis.scene_sources.source import Files, SceneUnit, decoding
+from synth.scene import Scene
+from synth.sources.rgbd import LonelyFile
 
-if TYPE_CHECKING:  # importing synth imports torch, which only the workers need
-    from synth import Scene
-    from synth.sources.rgbd import LonelyFile
-
-Decode = Callable[[SceneUnit, BinaryIO, BinaryIO], "Scene"]
+Decode = Callable[[SceneUnit, BinaryIO, BinaryIO], Scene]
 """A unit and its open image and depth to a scene. Picklable; raises ValueError."""
 
 
@@ -27,7 +25,7 @@ class TwoFileReader:
     folder: Location
     decode: Decode
 
-    def read(self, unit: SceneUnit) -> tuple["Scene", tuple[Source, ...]]:
+    def read(self, unit: SceneUnit) -> tuple[Scene, tuple[Source, ...]]:
         """See SceneReader."""
         files: list[BinaryIO] = []
         found: list[Source] = []
@@ -58,7 +56,7 @@ def image_and_depth(image: str, depth: str, sizes: Mapping[str, int]) -> Files:
     return ("image", image, sizes[image]), ("depth", depth, sizes[depth])
 
 
-def lonely_rejects(lonely: "Sequence[LonelyFile]") -> list[Reject]:
+def lonely_rejects(lonely: Sequence[LonelyFile]) -> list[Reject]:
     """Return the rejects for pictures without depth and depth without pictures."""
     return [
         Reject(

@@ -26,7 +26,7 @@ class LiveConfig:
     places: float = 0.5
     """Share of the made-up scenes that are places; the others are layered collages."""
     reuse: int = 16
-    """How many pairs in turn look at a scene that is made up, which takes longer than a pair."""
+    """How many pairs share a made-up scene, which takes longer to make than a pair."""
     recolour: float = 0.5
     """How strongly scenes of the pack change their light and colours, 0 to 1."""
     optics: LiveOpticsConfig = field(default_factory=LiveOpticsConfig)

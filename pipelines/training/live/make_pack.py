@@ -17,6 +17,11 @@ import numpy as np
 from pipelines.errors import UserError
 from pipelines.plain_keys import read_keys
 from pipelines.training.live.pack import PackedScene, pack_bytes
+from synth.pictures import decode
+from synth.sources.fit import fit_scene
+from synth.sources.folder import pair_files, read_rgbd
+from synth.sources.patterns import resize
+from synth.sources.textures import as_unit_float
 
 _PICTURES = (".png", ".jpg", ".jpeg", ".tif", ".tiff")
 
@@ -59,9 +64,6 @@ def make_pack(config: PackConfig) -> int:
 
 
 def _scenes(config: PackConfig) -> list[PackedScene]:
-    from synth.sources.fit import fit_scene
-    from synth.sources.folder import pair_files, read_rgbd
-
     if config.scenes is None:
         return []
     folder = _folder(config.scenes)
@@ -86,10 +88,6 @@ def _scenes(config: PackConfig) -> list[PackedScene]:
 
 
 def _photographs(config: PackConfig) -> list[PackedScene]:
-    from synth.pictures import decode
-    from synth.sources.patterns import resize
-    from synth.sources.textures import as_unit_float
-
     if config.photographs is None:
         return []
     folder = _folder(config.photographs)

@@ -77,7 +77,9 @@ def read_pack(data: bytes, *, where: str) -> Pack:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
             found = json.loads(archive.read(_INDEX))
             if found["pack"] != PACK_VERSION:
-                raise ValueError(f"it is of version {found['pack']}, read is {PACK_VERSION}")
+                raise ValueError(
+                    f"its version is {found['pack']}, this program reads {PACK_VERSION}"
+                )
             for number, entry in enumerate(found["pictures"]):
                 height, width, _ = entry["shape"]
                 raw = _decoded(archive.read(f"{number:05d}.image"), 3 * height * width)

@@ -12,7 +12,8 @@ from pipelines.training.live.config import LiveConfig
 from pipelines.training.live.pack import Pack, PackedScene
 from synth.randomness import generator
 from synth.scene import Scene
-from synth.shot import ShotParameters, ShotRanges, draw_shot
+from synth.shot import ShotParameters, draw_shot
+from synth.shot_ranges import ShotRanges
 from synth.sources.fit import fit_scene
 from synth.sources.places import place_scene
 from synth.sources.procedural import procedural_scene

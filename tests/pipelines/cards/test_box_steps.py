@@ -262,7 +262,7 @@ def test_weights_come_from_an_address_that_the_user_types(
         assert not user.exists() or list(user.iterdir()) == []
 
     url, digest = f"{server}/mine.safetensors", sha256(file)
-    refused("a digest over plain http is no proof; give sha256=", source=url)
+    refused("a digest over plain http proves nothing; give sha256=", source=url)
     assert _Shelf.asked == []
     wrong = "0" * 64
     refused(f"{url} has sha256 {digest}, not {wrong}", source=url, sha256=wrong)

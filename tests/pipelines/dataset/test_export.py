@@ -92,5 +92,5 @@ def test_nothing_to_export(tmp_path: Path) -> None:
         run(ExportConfig(root=root, dataset="synth", to=str(tmp_path), splits=["train", "val"]))
     with pytest.raises(ValueError, match="splits must be among train, val, test, got 'tests'"):
         ExportConfig(dataset="synth", to="x", splits=["tests"])
-    with pytest.raises(ValueError, match="splits names at least one"):
+    with pytest.raises(ValueError, match="splits must name at least one"):
         ExportConfig(dataset="synth", to="x", splits=[])

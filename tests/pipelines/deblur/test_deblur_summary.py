@@ -105,7 +105,7 @@ def test_precision_and_memory_reach_the_network(tmp_path: Path) -> None:
         assert np.abs(restored(precision=precision) - expected).max() <= 2
     assert np.abs(restored(precision="fp32") - expected).max() > 20  # bf16 is another answer
     # The whole process, pictures and libraries as well.
-    with pytest.raises(UserError, match=r"memory=128MiB is too little: .* give some \d+MiB"):
+    with pytest.raises(UserError, match=r"memory=128MiB is too little: .* give about \d+MiB"):
         restored(memory="128MiB")
 
 

@@ -104,9 +104,9 @@ def tar_of(*names: str, zeros: int = 0, packed: bool = False) -> bytes:
         ("a.zip", zip_of("l/a.png", "l/a.png"), "2 files of the name l/a.png"),
         ("a.tar", tar_of("l/a.png", "./l/a.png"), "2 files of the name l/a.png"),
         ("a.tgz", tar_of("a.png", zeros=64 << 20, packed=True), "more than 50 times its size"),
-        ("a.zip", b"PK no zip at all", "damaged or no archive"),
-        ("a.tar", b"no tar at all" * 100, "damaged or no archive"),
-        ("a.tar.gz", b"no gz at all" * 100, "damaged or no tgz"),
+        ("a.zip", b"PK no zip at all", "damaged, or not an archive"),
+        ("a.tar", b"no tar at all" * 100, "damaged, or not an archive"),
+        ("a.tar.gz", b"no gz at all" * 100, "damaged, or not a tgz"),
     ],
     # Not the bytes, which hold the time: both processes of a run must find the same names.
     ids=lambda value: value if isinstance(value, str) else str(len(value)),

@@ -111,7 +111,7 @@ def test_scenes_that_share_a_picture_keep_to_one_split() -> None:
     copied = {n.replace("test_", "val_"): 1 for n in files_of("rdpd") if n.startswith("test_")}
     found = find(files_of("rdpd") | copied)[1]
     assert {p.split for p in found.pairs} == {"train", "test"}
-    assert {r.reason for r in found.rejects} == {"the same scene stands in the test split"}
+    assert {r.reason for r in found.rejects} == {"the same scene is in the test split"}
 
 
 def test_two_layouts_below_one_source_are_a_question() -> None:

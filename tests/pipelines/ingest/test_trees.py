@@ -90,7 +90,7 @@ def test_numbering_that_begins_anew_in_each_split() -> None:
     assert [p.pair_id for p in find(other).pairs] == ["train/0001", "0001"]
     alike = find(names)
     assert [(p.pair_id, p.split) for p in alike.pairs] == [("0001", "test")]
-    assert "the same scene stands in the test split" in alike.rejects[0].reason
+    assert "the same scene is in the test split" in alike.rejects[0].reason
 
 
 def test_linked_folders_are_followed_and_loops_are_not(tmp_path: Path) -> None:

@@ -118,8 +118,21 @@ def test_a_second_frame_that_is_no_side_is_refused(kind: str) -> None:
     }
     if kind == "black":
         total = np.full_like(total, BLACK)
-    with pytest.raises(ValueError, match=r"no side of the first|other sizes|nothing to split"):
+    with pytest.raises(ValueError, match=r"not one view of the first|other sizes|nothing to split"):
         split_sum(total, seconds[kind], black_of_total=BLACK, black_of_side=BLACK, white=WHITE)
+
+
+@pytest.mark.parametrize("percent", [10, 19, 21, 50, 79, 81, 90])
+def test_a_view_has_a_fifth_to_four_fifths_of_the_light(percent: int) -> None:
+    total = np.full((8, 8), BLACK + 10_000)
+    side = np.full((8, 8), BLACK + 100 * percent)
+    blacks = {"black_of_total": BLACK, "black_of_side": BLACK}
+    if 20 <= percent <= 80:
+        views = split_sum(total, side, **blacks, white=WHITE)
+        assert (views.other == BLACK + 2 * (10_000 - 100 * percent)).all()
+    else:
+        with pytest.raises(ValueError, match=f"it has 0.{percent} of its light"):
+            split_sum(total, side, **blacks, white=WHITE)
 
 
 @pytest.mark.parametrize("second", ["left", "right"])

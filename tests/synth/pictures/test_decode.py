@@ -199,6 +199,35 @@ def test_linear_png_is_refused() -> None:
         read(png_with(b"cICP", b"\x09\x10\x00\x01"))
 
 
+SRGB_PRIMARIES = (31270, 32900, 64000, 33000, 30000, 60000, 15000, 6000)
+"""White, red, green and blue of IEC 61966-2-1 as x and y times 100000, as cHRM has them."""
+
+
+@pytest.mark.parametrize("place", range(8))
+@pytest.mark.parametrize(
+    ("off", "refused"), [(0, False), (900, False), (-900, False), (1100, True)]
+)
+def test_png_primaries_are_srgb_s_to_a_hundredth(place: int, off: int, refused: bool) -> None:
+    there = list(SRGB_PRIMARIES)
+    there[place] += off
+    data = png_with(b"cHRM", struct.pack(">8I", *there))
+    if refused:
+        with pytest.raises(ValueError, match="its primaries are not sRGB's"):
+            read(data)
+    else:
+        assert read(data).shape == (48, 64, 3)
+
+
+@pytest.mark.parametrize(("gamma", "refused"), [(45_000, False), (45_900, False), (46_000, True)])
+def test_png_gamma_is_srgb_s_or_refused(gamma: int, refused: bool) -> None:
+    data = png_with(b"gAMA", struct.pack(">I", gamma))
+    if refused:
+        with pytest.raises(ValueError, match=r"gamma 2\.2 .*not sRGB"):
+            read(data)
+    else:
+        assert read(data).shape == (48, 64, 3)
+
+
 @pytest.mark.parametrize("kind", ["PNG", "JPEG", "TIFF"])
 @pytest.mark.parametrize("orientation", range(1, 9))
 def test_one_rule_for_orientation(kind: str, orientation: int) -> None:

@@ -81,7 +81,7 @@ def test_what_cannot_be_carried_is_said(
     assert "left here" in capsys.readouterr().out
     with pytest.raises(UserError, match="there is no run other"):
         carry_out(OutConfig(name="other", root=config.root, to=str(tmp_path)))
-    with pytest.raises(UserError, match="holds no whole run"):
+    with pytest.raises(UserError, match="does not hold a complete run"):
         carry_in(InConfig(folder=str(tmp_path), root=config.root))
 
 
