@@ -12,7 +12,6 @@ import tifffile
 from PIL import Image
 
 from pipelines.cli import run_command_line
-from pipelines.deblur.notices import look
 from pipelines.deblur.result import DeblurResult
 from pipelines.errors import UnavailableError, UserError
 from pipelines.failures import explain_failure
@@ -131,15 +130,6 @@ def test_a_format_that_is_not_read_is_named(
     picture.save(tmp_path / "left", form)
     with pytest.raises(UserError, match=rf"it is .*{words}.*: save it as PNG or TIFF"):
         sharpen(tmp_path / "left", tmp_path / "left", tmp_path / "out.png")
-
-
-def test_black_views_are_no_exposure() -> None:
-    view, black = scene(0, 3, np.uint8), np.zeros((34, 46, 3), np.uint8)
-    one = black.copy()
-    one[0, 0] = 1
-    for views, told in (((view, black), "the right view is"), ((black, one), "both views are")):
-        (line,) = look(*views, ("a", "b")).lines
-        assert line.startswith(f"{told} black")
 
 
 @contextmanager
