@@ -23,6 +23,12 @@ _ADVICE = {
 """What follows from a finding for who wants the picture."""
 
 
+OTHER_PROFILE = (
+    "the views have other colour profiles, so equal numbers are other colours; save both with the "
+    "same settings"
+)
+
+
 @dataclass(frozen=True, slots=True)
 class Noticed:
     """The lines, and whether the views are to be turned so that parallax is horizontal."""
