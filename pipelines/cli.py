@@ -150,6 +150,8 @@ def parse_overrides(
                 raise UserError("-o needs the output's name behind it: -o NAME")
             found.append(("output", waiting.pop(0)))
             continue
+        if words and argument.startswith("-") and os.path.isfile(argument):  # noqa: PTH113 (never raises)
+            raise UserError(f"a file whose name begins with a dash is given as ./{argument}")
         key, equals, value = argument.removeprefix("--").partition("=")
         is_flag = argument.startswith("--")
         is_key = key.replace("-", "_").replace(".", "_").isidentifier()

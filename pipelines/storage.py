@@ -271,7 +271,8 @@ def locate(url: str) -> Location:
     location = Location(url)
     path = location.local_path()
     if path is not None:
-        return Location(str(Path(os.path.abspath(path.expanduser()))))  # noqa: PTH100 ('..' goes)
+        # os.path: '..' goes, and '~a', where nobody is called a, is a name as any other.
+        return Location(str(Path(os.path.abspath(os.path.expanduser(path)))))  # noqa: PTH100, PTH111
     import fsspec
 
     location = Location(url.rstrip("/"))

@@ -15,6 +15,11 @@ from pipelines.picture_keys import ANY_BOX
 from pipelines.storage import Location, locate
 
 _WILD = ("*", "?", "[")
+_NOT_READ = {
+    **dict.fromkeys((".heic", ".heif", ".hif"), "HEIC"),
+    **{".avif": "AVIF", ".jxl": "JPEG XL", ".jp2": "JPEG 2000"},
+}
+"""Pictures all the same (docs/deblur.md says why not)."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -132,6 +137,13 @@ def _in_folder(config: DeblurConfig, folder: Location) -> _Found:
     if config.right is not None:
         return _two_folders(config, folder, pictures)
     pairs, alone = _by_names(pictures)
+    alone |= {
+        path: f"{kind} is not read: save it as PNG or TIFF"
+        for path in files
+        if (kind := _NOT_READ.get(PurePosixPath(path).suffix.lower()))
+        and side_of(path) == "left"
+        and not _is_hidden(path)
+    }
     from pipelines.ingest.layouts import LAYOUTS, discover  # brings pyarrow: for folders alone
 
     raw = any(

@@ -4,13 +4,15 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
+from pipelines.content.likeness import small_grey
+from pipelines.content.picture import of_light
 from pipelines.content.views import look_at_views
 from pipelines.deblur.names import side_of
 
 _ADVICE = {
+    "constant": "; give the two views of one exposure",
     "equal": "; give the two views of one exposure",
     "different": "; give the two views of one exposure",
     "stereo": "; it comes out little changed, or with echoes",
@@ -19,8 +21,12 @@ _ADVICE = {
     "sharp": ": it is sharp already",
 }
 """What follows from a finding for who wants the picture."""
-_BLACK = 0.002
-"""Of white: a view whose mean is less shows nothing."""
+
+
+OTHER_PROFILE = (
+    "the views have other colour profiles, so equal numbers are other colours; save both with the "
+    "same settings"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,10 +40,11 @@ class Noticed:
 def look(left: NDArray[Any], right: NDArray[Any], names: tuple[str, str]) -> Noticed:
     """Look at two views, ``(H, W, 3)`` of one size and type, and at their files' names."""
     lines = [*_of_names(names)]
-    black = [side for side, view in (("left", left), ("right", right)) if _is_black(view)]
-    if black:
-        which = "both views are" if len(black) == 2 else f"the {black[0]} view is"
-        return Noticed((*lines, f"{which} black; give the two views of one exposure"))
+    views = {"left": left, "right": right}
+    light = [f for role, view in views.items() for f in of_light(role, view, small_grey(view))]
+    lines += [f.text + _ADVICE.get(f.kind, "") for f in light]
+    if any(f.fault for f in light):  # nothing is to be compared
+        return Noticed(tuple(lines))
     found = look_at_views(left, right)
     vertical = found.axis == "columns"
     lines += [f.text for f in found.findings if f.kind == "exposure"]
@@ -48,10 +55,6 @@ def look(left: NDArray[Any], right: NDArray[Any], names: tuple[str, str]) -> Not
         )
     lines += [f.text + _ADVICE[f.kind] for f in found.findings if f.kind != "exposure"]
     return Noticed(tuple(lines), vertical)
-
-
-def _is_black(view: NDArray[Any]) -> bool:
-    return float(view[:: max(1, len(view) // 256)].mean()) < _BLACK * np.iinfo(view.dtype).max
 
 
 def _of_names(names: tuple[str, str]) -> list[str]:

@@ -21,6 +21,8 @@ from pipelines.errors import UnavailableError, UserError
 from pipelines.storage import Location
 
 _UNFINISHED = ".tmp-"  # as in pipelines.storage: names that no listing shows
+_LONGEST_NAME = 255
+"""Bytes; file systems have no longer ones."""
 _SRGB_ONLY = "PNG's words on colour"
 
 
@@ -127,7 +129,7 @@ def _write_whole(output: Location, pixels: NDArray[Any], metadata: Metadata) -> 
             _write(local, pixels, metadata)
             output.write_bytes(local.read_bytes())
         return
-    unfinished = path.with_name(f".{path.name}{_UNFINISHED}{os.getpid()}-{secrets.token_hex(4)}")
+    unfinished = _hidden_beside(path)
     try:
         with unfinished.open("xb") as held:
             fcntl.flock(held, fcntl.LOCK_EX)  # let go of with its holder's life
@@ -136,6 +138,14 @@ def _write_whole(output: Location, pixels: NDArray[Any], metadata: Metadata) -> 
             unfinished.replace(path)
     finally:
         unfinished.unlink(missing_ok=True)
+
+
+def _hidden_beside(path: Path) -> Path:
+    """A name that no other writer takes, no longer than names may be where ``path`` may be one."""
+    end = f"{path.suffix}{_UNFINISHED}{os.getpid()}-{secrets.token_hex(4)}"
+    room = _LONGEST_NAME - 1 - len(os.fsencode(end))
+    stem = os.fsdecode(os.fsencode(path.stem)[:room])
+    return path.with_name(f".{stem}{end}")
 
 
 def remove_unfinished(folder: Path) -> None:

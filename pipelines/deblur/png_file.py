@@ -70,7 +70,7 @@ def encode_png(pixels: NDArray[Any], metadata: Metadata) -> list[bytes]:
     coded = imagecodecs.png_encode(
         np.ascontiguousarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels), level=_LEVEL
     )
-    if metadata.format == "png":
+    if metadata.format == "png" and metadata.own:  # a PGM has no header to go by
         header = dict(metadata.own)[b"IHDR"]
         same = header[8:10] == bytes([pixels.itemsize * 8, _COLOUR_TYPES[pixels.shape[2]]])
         kept = [

@@ -1,6 +1,7 @@
 """How far a run is, and how long it will take: a bar in a terminal, else a line now and then."""
 
 import sys
+import threading
 import time
 from types import TracebackType
 from typing import Any, Self
@@ -11,10 +12,16 @@ _LINE_EVERY_S = 15.0
 
 
 class Progress:
-    """Shows progress over pictures and, within each, over tiles; a context manager."""
+    """Shows progress over pictures and, within each, over tiles; a context manager.
+
+    Several threads may make a picture each.
+    """
 
     def __init__(self, pictures: int) -> None:
-        self._pictures, self._done = pictures, 0
+        self._pictures, self._begun, self._done = pictures, 0, 0
+        self._shares: dict[int, float] = {}
+        """Of the picture that each thread makes, so much is done."""
+        self._lock = threading.RLock()
         self._started_s = self._told_s = time.monotonic()
         self._bar: Any = None
 
@@ -38,29 +45,39 @@ class Progress:
 
     def say(self, line: str) -> None:
         """Print a line, above the bar where there is one."""
-        if self._bar is None:
-            say(line)
-        else:
-            self._bar.write(printable(line), file=sys.stderr)
+        with self._lock:
+            if self._bar is None:
+                say(line)
+            else:
+                self._bar.write(printable(line), file=sys.stderr)
 
     def begin(self, what: str, by: str) -> None:
         """A picture is begun."""
-        of = f" {self._done + 1} of {self._pictures}" if self._pictures > 1 else ""
-        if self._bar is not None:
-            self._bar.set_description(printable(f"{what}{of}"))
-        elif self._done == 0:
-            say(f"sharpening{of}: {what}, by {by}")
+        with self._lock:
+            self._begun += 1
+            self._shares[threading.get_ident()] = 0.0
+            number = self._done + len(self._shares)
+            of = f" {number} of {self._pictures}" if self._pictures > 1 else ""
+            if self._bar is not None:
+                self._bar.set_description(printable(f"{what}{of}"))
+            elif self._begun == 1:
+                say(f"sharpening{of}: {what}, by {by}")
 
     def tiles(self, done: int, total: int) -> None:
-        """So many tiles of the picture are done."""
-        self._show(self._done + done / total)
+        """So many tiles of this thread's picture are done."""
+        with self._lock:
+            self._shares[threading.get_ident()] = done / total
+            self._show()
 
     def end(self) -> None:
-        """The picture is done, or given up."""
-        self._done += 1
-        self._show(float(self._done))
+        """This thread's picture is done, given up, or was there already."""
+        with self._lock:
+            self._shares.pop(threading.get_ident(), None)
+            self._done += 1
+            self._show()
 
-    def _show(self, done: float) -> None:
+    def _show(self) -> None:
+        done = self._done + sum(self._shares.values())
         if self._bar is not None:
             self._bar.update(done - self._bar.n)
             return

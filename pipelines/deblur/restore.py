@@ -1,5 +1,6 @@
 """The network that sharpens: in this process for weights that name no code, else in its own."""
 
+import threading
 from collections.abc import Callable
 from contextlib import ExitStack
 from types import TracebackType
@@ -26,29 +27,40 @@ _GROWTH = 1.6
 that the allocator keeps (docs/performance.md)."""
 
 
+class Halted(BaseException):
+    """Raised in a thread whose picture nobody waits for any more."""
+
+
 class ModelUnusable(UserError):
     """There is no such model, or it takes no pictures of this kind."""
+
+
+def by_process(config: DeblurConfig) -> bool:
+    """Tell whether the model of a configuration answers in a process of its own."""
+    named = config.factory is not None and config.model != ANY_BOX
+    return config.model.startswith("models:/") or named
 
 
 class Sharpener:
     """Sharpens one picture after the other with the model of a configuration; a context manager.
 
-    Nothing is loaded before the first picture. Raises UserError for a model that is not there, or
-    does not fit the pictures.
+    Nothing is loaded before the first picture. device: such as ``cuda:1``; None: a GPU where there
+    is one. at_once: how many of them are at work in this process, which share its memory. Raises
+    UserError for a model that is not there, or does not fit the pictures.
     """
 
-    def __init__(self, config: DeblurConfig) -> None:
-        self._config = config
+    def __init__(
+        self, config: DeblurConfig, device: str | None = None, *, at_once: int = 1
+    ) -> None:
+        self._config, self._device, self._at_once = config, device, at_once
+        self._halt = threading.Event()
         self._open = ExitStack()
         self._restorers: dict[str, Any] = {}
         self._networks: dict[str, Any] = {}
         self._process: ModelProcess | None = None
         self._label = ""
-        reference = config.model
-        self._by_process = reference.startswith("models:/") or bool(
-            config.factory and reference != ANY_BOX
-        )
-        if config.factory and reference == ANY_BOX:
+        self._by_process = by_process(config)
+        if config.factory and config.model == ANY_BOX:
             raise UserError(f"factory={config.factory} is for a weights file: name it, model=FILE")
 
     def __enter__(self) -> Self:
@@ -80,7 +92,10 @@ class Sharpener:
         right: NDArray[Any] | None,
         told: Callable[[int, int], None] | None = None,
     ) -> NDArray[Any]:
-        """Return the sharp picture of two views, ``(H, W, 3)`` of 8 or 16 bit, or of one."""
+        """Return the sharp picture of two views, ``(H, W, 3)`` of 8 or 16 bit, or of one.
+
+        told: is called with the number of tiles done and of all. Raises Halted after ``halt``.
+        """
         settings = self._settings(left)
         if self._by_process:
             self._start_process()
@@ -91,8 +106,15 @@ class Sharpener:
         reference = self._reference(left, right)
         restorer, name = self._restorer(reference), self._name(reference)
         settings.pop("precision", None)
+
+        def after_a_tile(done: int, total: int) -> None:
+            if self._halt.is_set():
+                raise Halted
+            if told is not None:
+                told(done, total)
+
         try:
-            answer: NDArray[Any] = restorer(left, right, progress=told, **settings)
+            answer: NDArray[Any] = restorer(left, right, progress=after_a_tile, **settings)
             return answer
         except ValueError as error:
             raise UserError(f"{name}: {error}") from error
@@ -100,6 +122,10 @@ class Sharpener:
             raise UserError(
                 f"{name}: there is too little memory for a tile; give less, such as memory=1500MB"
             ) from error
+
+    def halt(self) -> None:
+        """From another thread: give up the picture that is being made, and make no other."""
+        self._halt.set()
 
     def network(self) -> Any:
         """The network in this process that was used last, None where another process has it."""
@@ -127,13 +153,21 @@ class Sharpener:
             )
         from k3dn import box
 
-        return BOX + box.choose(left.shape[0], left.shape[1], box.best_device())
+        return BOX + box.choose(left.shape[0], left.shape[1], self._where())
+
+    def _where(self) -> Any:
+        """The device, as torch has it."""
+        import torch
+
+        from k3dn import box
+
+        return box.best_device() if self._device is None else torch.device(self._device)
 
     def _restorer(self, reference: str) -> Any:
         if reference not in self._restorers:
-            from k3dn import Restorer, box
+            from k3dn import Restorer
 
-            network = load_network(reference, "").to(box.best_device())
+            network = load_network(reference, "").to(self._where())
             try:
                 restorer = Restorer(network, precision=self._config.precision)
             except ValueError as error:
@@ -169,10 +203,11 @@ class Sharpener:
         if self._by_process:
             taken = _PROCESS_MIB + 3 * picture
         else:
-            taken = psutil.Process().memory_info().rss / 2**20 + picture + _MARGIN_MIB
+            beside = self._at_once * picture + _MARGIN_MIB
+            taken = psutil.Process().memory_info().rss / 2**20 + beside
         if taken + 1 > whole:
             raise UserError(
                 f"memory={self._config.memory} is too little: pictures of this size and the model "
                 f"take {taken:.0f} MiB before the first tile; give about {taken * 1.5:.0f}MiB"
             )
-        return max(1, int((whole - taken) / _GROWTH))
+        return max(1, int((whole - taken) / self._at_once / _GROWTH))

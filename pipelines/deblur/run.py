@@ -2,23 +2,24 @@
 
 import errno
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, closing, contextmanager
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from pipelines.deblur import output as outputs
 from pipelines.deblur.config import DeblurConfig
+from pipelines.deblur.devices import devices_for, share_out
 from pipelines.deblur.jobs import Job, Work, find_work
-from pipelines.deblur.notices import Noticed, look
+from pipelines.deblur.notices import OTHER_PROFILE, Noticed, look
 from pipelines.deblur.photograph import Photograph, read_photograph
 from pipelines.deblur.progress import Progress
 from pipelines.deblur.restore import ModelUnusable, Sharpener
 from pipelines.deblur.result import DeblurResult, Failed, Seconds, Sharpened
 from pipelines.errors import UserError
-from pipelines.failures import Terminated
+from pipelines.failures import Terminated, explain_failure
 from pipelines.ray_job import refuse_lost_path
 from pipelines.storage import Location
 
@@ -26,6 +27,15 @@ if TYPE_CHECKING:
     from pipelines.deblur.show import Page
 
 _SMALLEST_PX = 16
+
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """A picture that was made."""
+
+    picture: Sharpened
+    begun_s: float
+    """From the start of the process to its sharpening."""
 
 
 def run(config: DeblurConfig) -> DeblurResult:
@@ -43,57 +53,78 @@ def run(config: DeblurConfig) -> DeblurResult:
     for job in work.jobs:
         inputs.refuse(job.output)
     _prepare_folder(work)
-    done: list[Sharpened] = []
-    failed = [Failed(path, reason) for path, reason in work.alone]
-    kept: list[str] = []
+    outcomes: dict[Job, Made | Failed | None] = {}
     page = None
     if config.show:
         from pipelines.deblur.show import Page  # brings torch before anything is looked at
 
         page = Page()
-    begun_s = None
     with (
-        _truth_when_stopped(work, done),
-        Sharpener(config) as sharpener,
+        _truth_when_stopped(work, outcomes),
+        ExitStack() as opened,
         Progress(len(work.jobs)) as progress,
     ):
-        for job in work.jobs:
-            if _is_kept(config, work, job):
-                kept.append(job.output.url)
-                progress.end()
-                continue
-            try:
-                made = sharpen(job, sharpener, progress, page)
-            except (UserError, OSError, ValueError) as error:
-                if work.folder is None or _stops_all(error):
-                    raise
-                failed.append(Failed(job.name, str(error)))
-                progress.say(f"{job.name}: {error}")
-            else:
-                begun_s = begun_s if begun_s is not None else made.begun_s
-                done.append(made.picture)
+        devices = devices_for(config, len(work.jobs))
+        sharpeners = [
+            opened.enter_context(Sharpener(config, device, at_once=len(devices)))
+            for device in devices
+        ]
+
+        def make(job: Job, sharpener: Sharpener) -> None:
+            outcomes[job] = _outcome(config, work, job, sharpener, progress, page)
             progress.end()
+
+        with closing(share_out(work.jobs, sharpeners, make)) as made:
+            for _ in made:
+                pass
+        pictures = _made(work, outcomes)
         where = None
-        if page is not None and done:
-            where = page.write(work, sharpener)
+        if page is not None and pictures:
+            where = page.write(work, sharpeners)
+    return _result(work, outcomes, where)
+
+
+def _outcome(
+    config: DeblurConfig,
+    work: Work,
+    job: Job,
+    sharpener: Sharpener,
+    progress: Progress,
+    page: "Page | None",
+) -> Made | Failed | None:
+    """Make one picture; None where it was there already. What stops all is raised."""
+    if _is_kept(config, work, job):
+        return None
+    try:
+        return sharpen(job, sharpener, progress, page)
+    except (UserError, OSError, ValueError) as error:
+        if work.folder is None or _stops_all(error):
+            raise
+        reason = explain_failure(error).message if isinstance(error, OSError) else str(error)
+        progress.say(f"{job.name}: {reason}")
+        return Failed(job.name, reason)
+
+
+def _made(work: Work, outcomes: Mapping[Job, Made | Failed | None]) -> list[Made]:
+    """The pictures that were made now, in the order of the work."""
+    return [made for job in work.jobs if isinstance(made := outcomes.get(job), Made)]
+
+
+def _result(
+    work: Work, outcomes: Mapping[Job, Made | Failed | None], page: str | None
+) -> DeblurResult:
+    made = _made(work, outcomes)
+    failed = [Failed(path, reason) for path, reason in work.alone]
+    failed += [found for job in work.jobs if isinstance(found := outcomes[job], Failed)]
     return DeblurResult(
-        pictures=tuple(done),
-        kept=tuple(kept),
+        pictures=tuple(one.picture for one in made),
+        kept=tuple(job.output.url for job in work.jobs if outcomes[job] is None),
         failed=tuple(failed),
         folder=None if work.folder is None else work.folder.url,
-        page=where,
-        begun_s=begun_s,
+        page=page,
+        begun_s=min((one.begun_s for one in made), default=None),
         exit_code=2 if failed else 0,
     )
-
-
-@dataclass(frozen=True, slots=True)
-class Made:
-    """A picture that was made."""
-
-    picture: Sharpened
-    begun_s: float
-    """From the start of the process to its sharpening."""
 
 
 def sharpen(job: Job, sharpener: Sharpener, progress: Progress, page: "Page | None") -> Made:
@@ -110,10 +141,12 @@ def sharpen(job: Job, sharpener: Sharpener, progress: Progress, page: "Page | No
     lost = outputs.lost_in(job.output.name, left.metadata)
     read_s = clock.lap()
     views = [left.colours, *([] if right is None else [right.colours])]
-    del right
     noticed = Noticed()
-    if job.right is not None:
+    if right is not None and job.right is not None:
         noticed = look(views[0], views[1], (job.left.name, job.right.name))
+        if left.metadata.icc != right.metadata.icc:
+            noticed = replace(noticed, lines=(OTHER_PROFILE, *noticed.lines))
+    del right
     for line in noticed.lines:
         progress.say(f"{job.name}: {line}")
     if lost:
@@ -195,11 +228,12 @@ def _stops_all(error: Exception) -> bool:
 
 
 @contextmanager
-def _truth_when_stopped(work: Work, done: list[Sharpened]) -> Iterator[None]:
+def _truth_when_stopped(work: Work, outcomes: Mapping[Job, Made | Failed | None]) -> Iterator[None]:
     """Say of a run that was interrupted what is there and what the same command would do."""
     try:
         yield
     except (KeyboardInterrupt, Terminated) as error:
+        done = _made(work, outcomes)
         if work.folder is None:
             text = (
                 f"stopped; nothing was written to {work.jobs[0].output}, and the same command "

@@ -2,7 +2,9 @@
 
 import os
 import sys
+import threading
 import webbrowser
+from collections.abc import Iterable
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -28,6 +30,7 @@ class Page:
     """Gathers what is shown while pictures are made."""
 
     def __init__(self) -> None:
+        self._lock = threading.Lock()
         self._pairs: list[Comparison] = []
         self._outputs: list[Place] = []
         self._views: list[NDArray[np.float32]] = []
@@ -47,7 +50,21 @@ class Page:
         sharp: NDArray[Any],
         noticed: Noticed,
     ) -> None:
-        """Take a picture for the page, made smaller. views: as they were given to the network."""
+        """Take a picture for the page, made smaller. views: as they were given to the network.
+
+        From any thread.
+        """
+        with self._lock:
+            self._add(job, left, views, sharp, noticed)
+
+    def _add(
+        self,
+        job: Job,
+        left: Photograph,
+        views: list[NDArray[Any]],
+        sharp: NDArray[Any],
+        noticed: Noticed,
+    ) -> None:
         if len(self._pairs) >= _MOST:
             return
         if not self._views:
@@ -70,7 +87,7 @@ class Page:
         )
         self._outputs.append(Place(job.name, str(job.output)))
 
-    def write(self, work: Work, sharpener: Sharpener) -> str:
+    def write(self, work: Work, sharpeners: Iterable[Sharpener]) -> str:
         """Write the page beside the pictures, open it where there is a screen; return its place."""
         where = _place(work)
         page = render_page(
@@ -79,7 +96,7 @@ class Page:
                 lead=f"{len(self._pairs)} of {len(work.jobs)} pictures. Colours are shown as if "
                 "they were sRGB; the files keep their profiles.",
                 own=self._pairs,
-                findings=self._findings(sharpener),
+                findings=self._findings(sharpeners),
                 places=self._outputs,
             )
         )
@@ -89,9 +106,10 @@ class Page:
             webbrowser.open(path.as_uri())
         return where.url
 
-    def _findings(self, sharpener: Sharpener) -> Findings | None:
+    def _findings(self, sharpeners: Iterable[Sharpener]) -> Findings | None:
         """What the network found in the first pair, made smaller to be looked at whole."""
-        network = sharpener.network()
+        networks = (sharpener.network() for sharpener in sharpeners)
+        network = next((network for network in networks if network is not None), None)
         if network is None:
             return None
         from k3dn import explain

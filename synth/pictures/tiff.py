@@ -75,9 +75,9 @@ def _check(page: Any, length: int, colour: bool) -> None:
         raise ValueError(f"a TIFF must be grey or RGB, got {samples} samples a pixel")
     kind = np.dtype(page.dtype) if page.dtype is not None else None
     bits = page.bitspersample
-    name = str(kind) if kind is not None else f"of {bits} bit"
+    name = str(kind)
     if kind is None or bits not in (8, 16, 32, 64) or kind.itemsize * 8 != bits:
-        raise ValueError(f"samples are {name}; 8 or 16 bit unsigned are expected")
+        raise ValueError(f"samples are of {bits} bit; 8 or 16 bit unsigned are expected")
     if colour and kind not in (np.uint8, np.uint16):
         raise ValueError(f"samples are {name}; 8 or 16 bit unsigned are expected")
     if kind.kind not in "uif":

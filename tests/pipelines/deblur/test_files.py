@@ -178,6 +178,18 @@ def test_what_a_format_cannot_hold_is_said(
     assert chunk in (tmp_path / "linear.png").read_bytes()
 
 
+def test_views_of_unlike_profiles_are_told(
+    tmp_path: Path, sharpen: Sharpen, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name, shift, keys in (("1_L", 0, {"icc_profile": wide_gamut()}), ("1_R", 1, {})):
+        Image.fromarray(scene(shift, 3, np.uint8)).save(tmp_path / f"{name}.png", **keys)
+    (made,) = sharpen(tmp_path / "1_L.png", None, tmp_path / "out.png", model="box:nano").pictures
+    assert len(made.notices) == 1 and "other colour profiles" in made.notices[0]
+    assert made.notices[0] in capsys.readouterr().err
+    (made,) = sharpen(tmp_path / "1_L.png", tmp_path / "1_L.png", tmp_path / "o2.png").pictures
+    assert not any("profile" in line for line in made.notices)
+
+
 @pytest.mark.parametrize("way", ["itself", "spelling", "symlink", "hard link", "folder link"])
 @pytest.mark.parametrize("view", ["left.png", "right.png"])
 def test_an_input_is_never_written_over(

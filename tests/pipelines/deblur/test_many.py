@@ -21,6 +21,7 @@ import k3dn
 from pipelines.cli import run_command_line
 from pipelines.deblur.names import right_names, side_of, without_side
 from pipelines.deblur.photograph import read_photograph
+from pipelines.deblur.progress import Progress
 from pipelines.deblur.result import DeblurResult
 from pipelines.errors import UserError
 from pipelines.storage import locate
@@ -181,6 +182,37 @@ def test_a_killed_batch_goes_on_and_all_are_whole(tmp_path: Path, mean: str) -> 
     assert all((out / name).read_bytes() == first for name in names)
 
 
+def test_a_folder_is_shared_out_to_devices(
+    tmp_path: Path, sharpen: Sharpen, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two at once make what one makes, listed in the same order."""
+    shots = tmp_path / "shots"
+    for number in range(7):
+        for side, shift in (("L", number % 3), ("R", 1)):
+            write(shots / f"{number}_{side}.png", shift=shift)
+    (shots / "3_R.png").write_bytes(b"no picture")
+    one = sharpen(shots, None, tmp_path / "one", devices=("cpu",))
+    meeting, restore = threading.Barrier(2), k3dn.Restorer.__call__
+
+    def together(self: k3dn.Restorer, *views: Any, **settings: Any) -> Any:
+        meeting.wait(timeout=60)  # six pictures: three times two at once, else it breaks
+        return restore(self, *views, **settings)
+
+    monkeypatch.setattr(k3dn.Restorer, "__call__", together)
+    two = sharpen(shots, None, tmp_path / "two", devices=("cpu", "cpu"), show=True)
+    assert made(two, tmp_path / "two") == made(one, tmp_path / "one")
+    assert [Path(p.output).name for p in two.pictures] == [f"{n}.png" for n in (0, 1, 2, 4, 5, 6)]
+    assert [failed.name for failed in two.failed] == ["3"] and two.exit_code == 2
+    for path in (tmp_path / "one").iterdir():
+        assert (tmp_path / "two" / path.name).read_bytes() == path.read_bytes()
+    with pytest.raises(UserError, match=r"devices=cuda:99: there is no such device; .* has cpu"):
+        sharpen(shots, None, tmp_path / "none", devices=("cuda:99",))
+    with pytest.raises(UserError, match="answers in a process of its own, on one"):
+        sharpen(shots, None, tmp_path / "none", devices=("cpu",), model="models:/k3dn@champion")
+    assert not (tmp_path / "none").exists()
+
+
+@pytest.mark.parametrize("devices", ["cpu", "cpu,cpu"])
 @pytest.mark.parametrize("many", [False, True])
 def test_who_stops_it_is_told_the_truth(
     tmp_path: Path,
@@ -188,18 +220,28 @@ def test_who_stops_it_is_told_the_truth(
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
     many: bool,
+    devices: str,
 ) -> None:
     shots, out = tmp_path / "shots", tmp_path / "out"
     for name in ("1_L.png", "1_R.png", "2_L.png", "2_R.png"):
         write(shots / name, size=(34, 46) if name[0] == "1" else (400, 600))
     words = [str(shots)] if many else [str(shots / "2_L.png"), str(shots / "2_R.png")]
     output = out if many else out / "2.png"
-    begun, restore = threading.Event(), k3dn.Restorer.__call__
+    begun, ended = threading.Event(), threading.Event()
+    restore, end = k3dn.Restorer.__call__, Progress.end
 
     def told(self: k3dn.Restorer, left: Any, *more: Any, **settings: Any) -> Any:
         if left.shape[:2] == (400, 600):
+            if many:  # of two at once, the small one first
+                ended.wait(timeout=60)
             begun.set()
         return restore(self, left, *more, **settings)
+
+    def told_end(self: Progress) -> None:
+        end(self)
+        ended.set()
+
+    monkeypatch.setattr(Progress, "end", told_end)
 
     monkeypatch.setattr(k3dn.Restorer, "__call__", told)
 
@@ -209,6 +251,7 @@ def test_who_stops_it_is_told_the_truth(
 
     # So many small tiles that it takes longer than anybody waits.
     arguments: list[Any] = ["deblur", *words, "-o", str(output), f"model={mean}", "tile_px=32"]
+    arguments.append(f"devices={devices}")
     thread = threading.Thread(target=stop)
     thread.start()
     code = run_command_line([*arguments, "precision=fp32", "halo_px=192"])

@@ -1,18 +1,19 @@
 """What a newcomer types: names and outputs of every kind, and what is said of mistakes."""
 
+import contextlib
 import os
 import resource
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import imagecodecs
 import numpy as np
 import pytest
 import tifffile
 from PIL import Image
 
 from pipelines.cli import run_command_line
-from pipelines.deblur.notices import look
 from pipelines.deblur.result import DeblurResult
 from pipelines.errors import UnavailableError, UserError
 from pipelines.failures import explain_failure
@@ -62,7 +63,11 @@ def test_a_left_view_alone_finds_its_right_one(tmp_path: Path, mean: str, sharpe
 
 
 @pytest.mark.parametrize(
-    "name", ["two words", "写真 ñ", "new\nline", "\udcff", "[a]*b?", "a=b", "50%", "'q\"$x;"]
+    "name",
+    [
+        *("two words", "写真 ñ", "new\nline", "\udcff", "[a]*b?", "a=b", "50%", "'q\"$x;"),
+        *("~nobody", "é" * 124),  # as long as a name may be
+    ],
 )
 def test_names_of_every_kind_go_through(
     tmp_path: Path,
@@ -96,6 +101,13 @@ def test_one_dash_is_no_help(tmp_path: Path, mean: str, capsys: pytest.CaptureFi
         out = tmp_path / f"hhh{number}.png"
         words = ["deblur", left, right, output.format(out), f"model={mean}"]
         assert run_command_line(words) == 0 and out.exists()
+    for name in ("--show_L.png", "-_L.png"):
+        with contextlib.chdir(tmp_path):
+            Path(name).write_bytes(Path(left).read_bytes())
+            assert run_command_line(["deblur", name, right]) == 2
+            assert f"dash is given as ./{name}" in capsys.readouterr().err
+            keys = ["-o", f"of{name}", f"model={mean}"]
+            assert run_command_line(["deblur", f"./{name}", right, *keys]) == 0
     for words, told in (
         ([left, right, "-show"], "cannot read '-show': keys take two dashes, --show"),
         ([left, right, "-o"], "-o needs the output's name"),
@@ -106,6 +118,20 @@ def test_one_dash_is_no_help(tmp_path: Path, mean: str, capsys: pytest.CaptureFi
         assert told in capsys.readouterr().err
     assert run_command_line([]) == 2
     assert capsys.readouterr().err == "", "the help is the answer"
+
+
+@pytest.mark.parametrize(("kind", "white"), [("u1", 255), (">u2", 65535), (">u2", 4095)])
+def test_a_pgm_becomes_a_png(tmp_path: Path, sharpen: Sharpen, kind: str, white: int) -> None:
+    views = []
+    for side, shift in (("L", 0), ("R", 1)):
+        grey = scene(shift, 1, np.uint16)[..., 0] // (65536 // (white + 1))
+        header = f"P5 {grey.shape[1]} {grey.shape[0]} {white}\n".encode()
+        (tmp_path / f"1_{side}.pgm").write_bytes(header + grey.astype(kind).tobytes())
+        views.append(grey.astype(float) * ((255 if white == 255 else 65535) / white))
+    sharpen(tmp_path / "1_L.pgm", tmp_path / "1_R.pgm", tmp_path / "out.png")
+    made = imagecodecs.imread(tmp_path / "out.png")
+    assert made.dtype == (np.uint8 if kind == "u1" else np.uint16)
+    assert np.abs(made - sum(views) / 2).max() <= 2
 
 
 def test_what_a_folder_without_pairs_is_told(tmp_path: Path, sharpen: Sharpen) -> None:
@@ -122,24 +148,43 @@ def test_what_a_folder_without_pairs_is_told(tmp_path: Path, sharpen: Sharpen) -
 
 
 @pytest.mark.parametrize(
-    ("form", "words"), [("GIF", "a GIF"), ("BMP", "a BMP"), ("AVIF", "AVIF"), ("JPEG2000", "2000")]
+    ("form", "words"),
+    [
+        *(("GIF", "a GIF"), ("BMP", "a BMP"), ("AVIF", "AVIF"), ("JPEG2000", "2000")),
+        *(("JXL", "JPEG XL"), ("HEIC", "HEIC")),
+    ],
 )
 def test_a_format_that_is_not_read_is_named(
     tmp_path: Path, sharpen: Sharpen, form: str, words: str
 ) -> None:
-    picture = Image.fromarray(scene(0, 3, np.uint8))
-    picture.save(tmp_path / "left", form)
+    pixels = scene(0, 3, np.uint8)
+    if form == "JXL":
+        (tmp_path / "left").write_bytes(imagecodecs.jpegxl_encode(pixels))
+    elif form == "HEIC":  # the head of one: nothing here writes more
+        (tmp_path / "left").write_bytes(b"\0\0\0\x18ftypheic\0\0\0\0mif1heic")
+    else:
+        Image.fromarray(pixels).save(tmp_path / "left", form)
     with pytest.raises(UserError, match=rf"it is .*{words}.*: save it as PNG or TIFF"):
         sharpen(tmp_path / "left", tmp_path / "left", tmp_path / "out.png")
 
 
-def test_black_views_are_no_exposure() -> None:
-    view, black = scene(0, 3, np.uint8), np.zeros((34, 46, 3), np.uint8)
-    one = black.copy()
-    one[0, 0] = 1
-    for views, told in (((view, black), "the right view is"), ((black, one), "both views are")):
-        (line,) = look(*views, ("a", "b")).lines
-        assert line.startswith(f"{told} black")
+def test_pictures_of_a_folder_that_are_not_read_are_listed(
+    tmp_path: Path, sharpen: Sharpen
+) -> None:
+    pair(tmp_path / "shots", "1_L.png", "1_R.png")
+    for name in ("2_L.heic", "2_R.heic", "3_L.JXL", "3_R.JXL", "portrait.heic", "1_L.xmp"):
+        (tmp_path / "shots" / name).write_bytes(b"")
+    result = sharpen(tmp_path / "shots", None, tmp_path / "out")
+    assert [Path(made.output).name for made in result.pictures] == ["1.png"]
+    assert {failed.name: failed.reason for failed in result.failed} == {
+        "2_L.heic": "HEIC is not read: save it as PNG or TIFF",
+        "3_L.JXL": "JPEG XL is not read: save it as PNG or TIFF",
+    }
+    for side in "LR":
+        (tmp_path / "shots" / f"1_{side}.png").unlink()
+    none = sharpen(tmp_path / "shots", None, tmp_path / "none")
+    assert none.pictures == () and none.exit_code == 2
+    assert all("is not read" in failed.reason for failed in none.failed)
 
 
 @contextmanager

@@ -126,7 +126,21 @@ def test_names_that_contradict_are_told() -> None:
 def test_little_to_see_says_nothing_of_parallax() -> None:
     small = scene(0, 3, np.uint8)
     assert look(small, scene(1, 3, np.uint8), NAMES).lines == ()
-    flat = np.full((300, 300, 3), 90, np.uint8)
-    other = flat.copy()
-    other[0] += 1
-    assert look(flat, other, NAMES).lines == ()
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_a_view_of_nothing_is_told_and_not_compared(dtype: type) -> None:
+    white = np.iinfo(dtype).max
+    view = scene(0, 3, dtype)
+    for level, word in ((0, "black"), (white, "white"), (white // 3, "of one value")):
+        nothing = np.full_like(view, level)
+        nothing[0, 0] ^= 1  # not equal to another one to the bit
+        (line,) = look(view, nothing, NAMES).lines
+        assert line.startswith(f"the right picture shows nothing: it is {word}"), line
+        assert line.endswith("give the two views of one exposure")
+        assert len(look(nothing, np.full_like(view, level), NAMES).lines) == 2
+    night = (view // 40).astype(dtype)
+    lines = look(night, night[:, ::-1].copy(), NAMES).lines
+    assert [line.partition(":")[0] for line in lines] == [
+        f"the {side} picture is nearly black" for side in ("left", "right")
+    ]
