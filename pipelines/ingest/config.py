@@ -15,7 +15,7 @@ class IngestConfig(StepConfig):
     """Turn a folder of real dual-pixel pairs into a dataset version."""
 
     source: str = field(metadata=BY_CONTENT)
-    """Folder or URL that holds the pictures."""
+    """Folder, archive (zip, tar, tgz) or URL that holds the pictures."""
     layout: str = by_content("auto")
     """How they lie in it: the name of a layout, or auto to find out."""
     left: str | None = by_content(None)

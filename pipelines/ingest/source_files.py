@@ -1,11 +1,12 @@
-"""The files of a source: a folder or a bucket. Picklable; each task opens it again."""
+"""The files of a source: a folder, a bucket or an archive. Picklable; each task opens it again."""
 
 import hashlib
 from dataclasses import dataclass
 
 from pipelines.dataset.record import Source
 from pipelines.errors import UserError
-from pipelines.making.shards import file_source
+from pipelines.ingest.archive import Archive, is_archive
+from pipelines.making.shards import fault_of_input, file_source
 from pipelines.storage import Location, locate
 
 _CHEAP_BYTES = 4 << 30  # local files: seconds
@@ -13,9 +14,11 @@ _CHEAP_BYTES = 4 << 30  # local files: seconds
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SourceFiles:
-    """A folder or bucket with pictures."""
+    """A folder, bucket or archive with pictures."""
 
     location: Location
+    archive: Archive | None = None
+    """The archive, where the location is one."""
 
     @property
     def url(self) -> str:
@@ -23,16 +26,30 @@ class SourceFiles:
         return self.location.url
 
     def walk(self) -> dict[str, int]:
-        """Return each file by its path, with its size in bytes; links are followed."""
+        """Return each file by its path, with its size in bytes; links are followed.
+
+        Raises UserError for an archive that cannot be trusted.
+        """
+        if self.archive is not None:
+            return self.archive.walk()
         return self.location.walk(follow_links=True)
 
     def read(self, path: str) -> bytes:
         """Return a file's content. Raises OSError."""
+        if self.archive is not None:
+            return self.archive.read(path)
         return self.location.child(path).read_bytes()
 
     def source(self, role: str, path: str) -> Source:
         """Return a file with its checksum, '' for one that is gone or cannot be read."""
-        return file_source(role, path, self.location.child(path))
+        if self.archive is None:
+            return file_source(role, path, self.location.child(path))
+        try:
+            return checked_source(role, path, self.archive.read(path))
+        except OSError as error:
+            if not fault_of_input(error):
+                raise
+            return Source(role=role, file=path, sha256="")
 
     def is_cheap(self, files: dict[str, int]) -> bool:
         """Tell whether all files can be read again without thinking twice."""
@@ -44,6 +61,9 @@ def open_source(url: str) -> SourceFiles:
     location = locate(url)
     if not location.exists():
         raise UserError(f"there is nothing at {url}; source names the folder with the pictures")
+    local = location.local_path()
+    if is_archive(url) and (local is None or local.is_file()):
+        return SourceFiles(location=location, archive=Archive(location))
     return SourceFiles(location=location)
 
 
