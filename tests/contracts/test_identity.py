@@ -175,6 +175,10 @@ TUNE = {
     "trials": Changed(3),
     "steps": Changed(9),
     "validations": Changed(2),
+    "space": Changed({"lr": "1e-4..1e-2 log"}),
+    "sampler": Changed("random"),
+    "retries": Changed(0),
+    "budget_s": Changed(60.0),
     "lambda_1": Changed([0.1, 2.0]),
     "num_kernels": Changed([16]),
     "metric": Changed("val_ssim"),
@@ -194,7 +198,7 @@ ASIDE = {
         "patience_s",
         "register", "pair_workers", "pair_device", "tf32", "val_precision", "on_nan",
     },
-    "tune": {*PLACE, "name", "max_concurrent"},
+    "tune": {*PLACE, "name", "max_concurrent", "retries", "budget_s"},
 }  # fmt: skip
 """What decides nothing, written down a second time: a declaration is a decision, and one that is
 made by mistake would lose a version its name."""
