@@ -52,7 +52,6 @@ EXAMPLES: Mapping[str, tuple[tuple[str, str], tuple[str, str]]] = MappingProxyTy
         ),
         "tune": (
             ("k3dn tune trials=8", "search lambda_1 and the number of kernels"),
-            ("k3dn tune train.datasets=dpd-blur train.model=tiny", "of another network and data"),
             ("k3dn tune space.lr='1e-4..1e-2 log' sampler=tpe trials=20", "another key, by TPE"),
         ),
         "recipe": (
