@@ -46,6 +46,9 @@ class TuneConfig(StepConfig):
     budget_s: float | None = aside(None)
     """Seconds that this command may take: then no trial is begun, and those that run end at their
     next validation. The same command goes on with the others."""
+    train_best: bool = aside(False)
+    """At the end train the best combination in full, as train says, and register it: it becomes
+    the challenger of train.register."""
     seed: int = by_content(0)
     """Seed of the draw of combinations; train.seed is the same for all of them."""
     train: TrainConfig = by_content_of(TrainConfig)

@@ -21,6 +21,7 @@ from tune.space import Axis, Choice, Combination, grid, space_of, train_keys
 SEARCHES = "_tune"
 _PLAN = "search.json"
 _RESULT = "result.json"
+PAGE = "index.html"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 _SET_BY_SEARCH = ("datasets", "seconds", "steps", "train_only")
 

@@ -17,7 +17,7 @@ from pipelines.tracking import Tracker
 from pipelines.training.config import TrainConfig
 from pipelines.training.plan import RUNS
 from pipelines.training.record import read_rows
-from tune.plan import SearchPlan
+from tune.plan import PAGE, SearchPlan
 from tune.records import TrialRecord
 from tune.space import shown
 
@@ -31,10 +31,15 @@ _METRICS_PER_CALL = 1000
 _SET_BY_SEARCH = ("name", "steps", "val_every", "register")
 
 
-def train_command(train: TrainConfig, trial: TrainConfig) -> str:
-    """Return the command that trains what ``trial`` tried as long as ``train`` says."""
+def full_training(train: TrainConfig, trial: TrainConfig) -> TrainConfig:
+    """Return the training of what ``trial`` tried, as long as ``train`` says, and registered."""
     kept = {key: getattr(train, key) for key in _SET_BY_SEARCH}
-    full = dataclasses.replace(trial, **kept)
+    return dataclasses.replace(trial, **kept)
+
+
+def train_command(train: TrainConfig, trial: TrainConfig) -> str:
+    """Return the command of ``full_training``."""
+    full = full_training(train, trial)
     keys = {"root": full.root, **dict(_changed(as_dict(full), as_dict(TrainConfig())))}
     return command("train", **keys)
 
@@ -113,8 +118,10 @@ def _log(
     with tempfile.TemporaryDirectory(prefix="k3dn-tune-") as folder:
         path = Path(folder, "trials.json")
         path.write_text(json.dumps([dataclasses.asdict(record) for record in records], indent=2))
+        page = Path(folder, PAGE)
+        page.write_bytes(plan.folder.child(PAGE).read_bytes())
         search.finish(
-            artifacts=[(path, "")],
+            artifacts=[(path, ""), (page, "")],
             tags={"k3dn.best_run": best.run}
             | {f"k3dn.best_{key}": shown(value) for key, value in best.combination.values.items()},
         )

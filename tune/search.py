@@ -13,12 +13,16 @@ from pipelines.environment import prepare_environment
 from pipelines.errors import UserError
 from pipelines.lease import lease
 from pipelines.mlflow_store import ensure_store, resolve_tracking_uri
+from pipelines.next_steps import command
 from pipelines.progress import say
+from pipelines.training import train
 from pipelines.training.config import TrainConfig
 from tune.config import TuneConfig
-from tune.plan import SearchPlan, claim, plan_search
+from tune.figures import figures_of
+from tune.page import SearchContent, search_page
+from tune.plan import PAGE, SearchPlan, claim, plan_search
 from tune.records import TrialRecord, best_trial
-from tune.report import log_search, train_command
+from tune.report import full_training, log_search, train_command
 from tune.space import grid, names_of, shown
 
 if TYPE_CHECKING:
@@ -46,6 +50,12 @@ class TuneResult:
     tracking_uri: str
     run_id: str
     """The search in MLflow; its trials are child runs."""
+    page: str
+    """The page with its tables and charts."""
+    model: str | None = None
+    """Name of the registered model, where the best was trained in full (train_best)."""
+    model_version: str | None = None
+    """Its new version, now the challenger."""
 
     def describe(self) -> str:
         """Return the trials as a table, the best marked, and where the result is."""
@@ -62,11 +72,17 @@ class TuneResult:
             lines.append(f"{mark:2}{' '.join(values)} {score}  {one.reason or one.status}")
         lines.append(f"MLflow run {self.run_id} at {self.tracking_uri}")
         lines.append(f"result at {self.result}")
+        lines.append(f"page at {self.page}")
+        if self.model_version:
+            lines.append(f"registered as models:/{self.model}/{self.model_version} (challenger)")
         return "\n".join(lines)
 
     def next_steps(self) -> list[str]:
-        """Return the command that trains the best combination in full."""
-        return [self.command]
+        """Return the command that trains the best in full, or judges it where that is done."""
+        if not self.model_version:
+            return [self.command]
+        uri = f"models:/{self.model}/{self.model_version}"
+        return [command("evaluate", model=uri), command("promote", name=self.model)]
 
 
 def run(config: TuneConfig) -> TuneResult:
@@ -109,7 +125,9 @@ def _run_owned(plan: SearchPlan, tracking_uri: str) -> TuneResult:
         raise UserError(
             f"search {plan.name}: every trial failed, the first with: {reason}"
         ) from None
-    command = train_command(config.train, plan.trial(best.combination))
+    train_it = train_command(config.train, plan.trial(best.combination))
+    page = plan.folder.child(PAGE)
+    page.write_bytes(search_page(_content(plan, ordered, best, wanted, train_it)).encode())
     run_id = log_search(plan, ordered, best, tracking_uri)
     result = TuneResult(
         search=plan.name,
@@ -117,12 +135,37 @@ def _run_owned(plan: SearchPlan, tracking_uri: str) -> TuneResult:
         metric=config.metric,
         best=best,
         trials=ordered,
-        command=command,
+        command=train_it,
         tracking_uri=tracking_uri,
         run_id=run_id,
+        page=page.url,
     )
     plan.result.write_bytes(json.dumps(asdict(result), indent=2).encode())
+    if config.train_best:
+        say("tune: now the best combination in full")
+        trained = train.run(full_training(config.train, plan.trial(best.combination)))
+        result = dataclasses.replace(
+            result, model=trained.model, model_version=trained.model_version
+        )
+        plan.result.write_bytes(json.dumps(asdict(result), indent=2).encode())
     return result
+
+
+def _content(
+    plan: SearchPlan, records: list[TrialRecord], best: TrialRecord, wanted: int, train_it: str
+) -> SearchContent:
+    return SearchContent(
+        name=plan.name,
+        metric=plan.config.metric,
+        space=plan.space,
+        sampler=plan.config.sampler,
+        steps=plan.config.steps,
+        wanted=wanted,
+        data=tuple(plan.base.datasets),
+        trials=tuple(figures_of(plan, records)),
+        best=best.combination.index,
+        command=train_it,
+    )
 
 
 def _search(plan: SearchPlan, records: dict[int, TrialRecord], wanted: int) -> bool:

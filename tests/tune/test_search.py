@@ -167,6 +167,39 @@ def test_mlflow_has_the_search_and_its_trials(search: Search) -> None:
         assert {point.step: point.value for point in curve} == pytest.approx(on_disk)
 
 
+def test_the_page_has_every_trial_and_is_in_mlflow(search: Search) -> None:
+    page = Path(search.result.page).read_text()
+    for one in search.result.trials:
+        assert f"; {one.combination}; {one.last.value:.2f} dB at step {one.last.step}" in page
+    # N=8 has more kernels than N=4, so the networks differ in what they cost.
+    assert "multiply-adds" in page and page.count("<td>—</td>") == 0
+    client = MlflowClient(tracking_uri=search.result.tracking_uri)
+    there = {file.path for file in client.list_artifacts(search.result.run_id)}
+    assert there == {"trials.json", "index.html"}
+
+
+def test_one_key_trains_the_best_in_full_and_registers_it(search: Search) -> None:
+    train = replace(search.config.train, steps=6, register="best")
+    config = replace(search.config, train=train, train_best=True)
+    result = run(config)
+    version = MlflowClient(tracking_uri=result.tracking_uri).get_model_version_by_alias(
+        "best", "challenger"
+    )
+    assert (result.model, result.model_version) == ("best", version.version)
+    assert result.trials == search.result.trials  # none of them was tried again
+    (written,) = [
+        config
+        for path in Path(search.config.root, "_runs").glob("*/plan.json")
+        if (config := json.loads(path.read_text())["config"])["register"] == "best"
+    ]
+    best = search.result.best.combination.values
+    assert (written["steps"], written["lambda_1"]) == (6, best["lambda_1"])
+    assert written["network"] == {"width": best["num_kernels"] // 4}
+    assert result.next_steps() == [
+        f"k3dn evaluate model=models:/best/{version.version}", "k3dn promote name=best",
+    ]  # fmt: skip
+
+
 def test_the_next_command_trains_the_best_in_full(search: Search) -> None:
     (line,) = search.result.next_steps()
     program, step, *arguments = shlex.split(line)
