@@ -36,8 +36,8 @@ EXAMPLES: Mapping[str, tuple[tuple[str, str], tuple[str, str]]] = MappingProxyTy
             ("k3dn datasets synth@v1 verify=true", "show one and check every file"),
         ),
         "compare": (
-            ("k3dn compare dpd-blur,synth", "a page that shows both"),
-            ("k3dn compare dpd-blur@v1,synth@v2 pairs=200", "with more pairs of each"),
+            ("k3dn compare dpd-blur,synth", "a page with both over each other"),
+            ("k3dn compare dpd-blur@v1,synth@v2 pairs=200", "more pairs of each"),
         ),
         "export": (
             ("k3dn export synth pictures", "all pairs as PNG files"),
@@ -52,10 +52,7 @@ EXAMPLES: Mapping[str, tuple[tuple[str, str], tuple[str, str]]] = MappingProxyTy
         ),
         "tune": (
             ("k3dn tune trials=8", "search lambda_1 and the number of kernels"),
-            (
-                "k3dn tune train.datasets=dpd-blur train.model=tiny",
-                "another network, other data",
-            ),
+            ("k3dn tune space.lr='1e-4..1e-2 log' sampler=tpe trials=20", "another key, by TPE"),
         ),
         "recipe": (
             ("k3dn recipe effort=0.1 bare=true", "try everything out on this machine"),
@@ -97,10 +94,10 @@ EXAMPLES: Mapping[str, tuple[tuple[str, str], tuple[str, str]]] = MappingProxyTy
             ("k3dn card mine.safetensors output=card.md", "of a weights file"),
         ),
         "deblur": (
-            ("k3dn deblur left.png right.png -o sharp.png", "with the weights in the box"),
+            ("k3dn deblur left.png right.png -o sharp.png", "by the weights in the box"),
             (
                 "k3dn deblur left.png right.png model=models:/k3dn@champion memory=4GB",
-                "with the champion, more memory and fewer tiles",
+                "by the champion, with more memory and fewer tiles",
             ),
         ),
         "app": (
@@ -112,7 +109,7 @@ EXAMPLES: Mapping[str, tuple[tuple[str, str], tuple[str, str]]] = MappingProxyTy
         ),
         "split": (
             ("k3dn split IMG_0001.CR2", "a Dual Pixel RAW file, views beside it"),
-            ("k3dn split 'DCIM/*.CR3' -o views", "all of a memory card, into a folder"),
+            ("k3dn split 'DCIM/*.CR3' -o views", "all of a card, into a folder"),
         ),
         "export-model": (
             ("k3dn export-model output=k3dn.onnx", "the champion, as ONNX"),
@@ -134,16 +131,16 @@ GROUPS: Mapping[str, Mapping[str, tuple[str, ...]]] = MappingProxyType(
         "train": {
             "Common": ("datasets", "model", "name", "steps", "batch_size", "lr", "start_from"),
             "Data": ("patch", "exchange_views", "recolour", "same_views", "noise", "seed"),
-            "Network": ("network", "train_only", "precision", "val_precision", "tf32"),
+            "Network": ("network", "train_only", "precision"),
             "Optimisation": (
-                *("seconds", "warmup_steps", "schedule", "step_at", "step_factor", "weight_decay"),
+                *("warmup_steps", "schedule", "step_at", "step_factor", "weight_decay"),
                 *("grad_clip", "ema", "lambda_1", "deblur_loss", "reblur_loss", "reblur_every"),
-                *("disparity_loss", "accumulate", "compile", "channels_last", "on_nan"),
+                *("disparity_loss", "accumulate", "compile", "channels_last"),
             ),
             "Cluster": (
                 *("num_workers", "use_gpu", "cpus_per_worker", "threads_per_worker"),
                 *("readers_per_worker", "cpus_per_reader", "max_failures", "patience_s"),
-                *("stop_grace_s", "pair_workers", "pair_device"),
+                "stop_grace_s",
             ),
             "Records": ("log_every", "checkpoint_every", "val_every", "max_val_pairs", "register"),
         },

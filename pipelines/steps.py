@@ -178,11 +178,12 @@ _ROWS = (
         _LEARN,
         "tune.config:TuneConfig",
         "tune.search:run",
-        "Search lambda_1 and the number of kernels over the training step.",
+        "Search lambda_1 and the number of kernels, or other keys of the training step.",
         (
-            "run {trials} trials of {steps} steps over lambda_1 {lambda_1} and N in {num_kernels}",
+            "run {trials} trials of {steps} steps, drawn by {sampler}",
             "write the best one under {root}/_tune",
         ),
+        looks="tune.plan:look",
     ),
     Step(
         "recipe",

@@ -27,8 +27,9 @@ class TrialRecord:
     """What it tried."""
     run: str
     """Its training run under <root>/_runs."""
-    status: Literal["finished", "stopped", "failed"]
-    """finished: all steps; stopped: worse than the others at a rung; failed: see ``reason``."""
+    status: Literal["finished", "stopped", "diverged", "failed"]
+    """finished: all steps; stopped: worse than the others at a rung, or the time was up; diverged:
+    its loss was not finite; failed: see ``reason``."""
     scores: tuple[Score, ...]
     """Every validation, in order of steps."""
     reason: str = ""
@@ -60,10 +61,11 @@ def best_trial(records: Sequence[TrialRecord]) -> TrialRecord:
     """Return the trial with the highest metric among those that trained longest.
 
     Scores of different lengths of training are not compared: a stopped trial was already
-    behind the others at its own length. Equal scores: the earlier trial.
+    behind the others at its own length, and one that diverged gives no weights. Equal scores: the
+    earlier trial.
     Raises ValueError when no trial has a score.
     """
-    scored = [record for record in records if record.scores]
+    scored = [one for one in records if one.scores and one.status in ("finished", "stopped")]
     if not scored:
         raise ValueError("no trial has a score")
     longest = max(record.last.step for record in scored)

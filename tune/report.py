@@ -17,18 +17,29 @@ from pipelines.tracking import Tracker
 from pipelines.training.config import TrainConfig
 from pipelines.training.plan import RUNS
 from pipelines.training.record import read_rows
-from tune.plan import SearchPlan
+from tune.plan import PAGE, SearchPlan
 from tune.records import TrialRecord
+from tune.space import shown
 
-_STATUS = {"finished": "FINISHED", "stopped": "KILLED", "failed": "FAILED"}
+_STATUS = {
+    "finished": "FINISHED",
+    "stopped": "KILLED",
+    "diverged": "FAILED",
+    "failed": "FAILED",
+}
 _METRICS_PER_CALL = 1000
 _SET_BY_SEARCH = ("name", "steps", "val_every", "register")
 
 
-def train_command(train: TrainConfig, trial: TrainConfig) -> str:
-    """Return the command that trains what ``trial`` tried as long as ``train`` says."""
+def full_training(train: TrainConfig, trial: TrainConfig) -> TrainConfig:
+    """Return the training of what ``trial`` tried, as long as ``train`` says, and registered."""
     kept = {key: getattr(train, key) for key in _SET_BY_SEARCH}
-    full = dataclasses.replace(trial, **kept)
+    return dataclasses.replace(trial, **kept)
+
+
+def train_command(train: TrainConfig, trial: TrainConfig) -> str:
+    """Return the command of ``full_training``."""
+    full = full_training(train, trial)
     keys = {"root": full.root, **dict(_changed(as_dict(full), as_dict(TrainConfig())))}
     return command("train", **keys)
 
@@ -80,11 +91,11 @@ def _log(
         tags={"k3dn.folder": folder_tag(plan.root, plan.folder), "k3dn.digest": plan.digest},
     )
     for record in records:
-        trial = plan.trials[record.combination.index]
+        trial = plan.trial(record.combination)
         child = Tracker(tracking_uri, key=_key(plan, record.run), name=record.run)
         child.open(
             parameters={k: value_text(v) for k, v in as_dict(trial).items()}
-            | {"num_kernels": record.combination.num_kernels},
+            | {key: shown(value) for key, value in record.combination.values.items()},
             tags={"mlflow.parentRunId": search.run_id, "k3dn.trial": record.status},
         )
         rows = read_rows(plan.root.child(RUNS, record.run))
@@ -107,13 +118,12 @@ def _log(
     with tempfile.TemporaryDirectory(prefix="k3dn-tune-") as folder:
         path = Path(folder, "trials.json")
         path.write_text(json.dumps([dataclasses.asdict(record) for record in records], indent=2))
+        page = Path(folder, PAGE)
+        page.write_bytes(plan.folder.child(PAGE).read_bytes())
         search.finish(
-            artifacts=[(path, "")],
-            tags={
-                "k3dn.best_run": best.run,
-                "k3dn.best_lambda_1": f"{best.combination.lambda_1:g}",
-                "k3dn.best_num_kernels": str(best.combination.num_kernels),
-            },
+            artifacts=[(path, ""), (page, "")],
+            tags={"k3dn.best_run": best.run}
+            | {f"k3dn.best_{key}": shown(value) for key, value in best.combination.values.items()},
         )
     return search.run_id
 

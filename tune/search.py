@@ -1,21 +1,29 @@
-"""The tune step: a search over lambda_1 and N with Ray Tune on the training step."""
+"""The tune step: a search over keys of train with Ray Tune on the training step."""
 
+import dataclasses
 import json
 import math
 import os
+import secrets
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from pipelines.cluster import ray_cluster
 from pipelines.environment import prepare_environment
 from pipelines.errors import UserError
+from pipelines.lease import lease
 from pipelines.mlflow_store import ensure_store, resolve_tracking_uri
+from pipelines.next_steps import command
 from pipelines.progress import say
+from pipelines.training import train
 from pipelines.training.config import TrainConfig
 from tune.config import TuneConfig
-from tune.plan import SearchPlan, claim, plan_search
+from tune.figures import figures_of
+from tune.page import SearchContent, search_page
+from tune.plan import PAGE, SearchPlan, claim, plan_search
 from tune.records import TrialRecord, best_trial
-from tune.report import log_search, train_command
+from tune.report import full_training, log_search, train_command
+from tune.space import grid, names_of, shown
 
 if TYPE_CHECKING:
     from pipelines.training.room import Layout
@@ -42,25 +50,39 @@ class TuneResult:
     tracking_uri: str
     run_id: str
     """The search in MLflow; its trials are child runs."""
+    page: str
+    """The page with its tables and charts."""
+    model: str | None = None
+    """Name of the registered model, where the best was trained in full (train_best)."""
+    model_version: str | None = None
+    """Its new version, now the challenger."""
 
     def describe(self) -> str:
         """Return the trials as a table, the best marked, and where the result is."""
-        lines = [f"{'':2}{'lambda_1':>9} {'N':>4} {'steps':>6} {self.metric:>10}"]
+        keys = list(self.best.combination.values)
+        names = [f"{name:>9}" for name in names_of(keys)]
+        lines = [f"{'':2}{' '.join(names)} {'steps':>6} {self.metric:>10}"]
         for one in self.trials:
             mark = "*" if one == self.best else ""
+            values = [
+                f"{shown(one.combination.values[key]):>{len(name)}}"
+                for key, name in zip(keys, names, strict=True)
+            ]
             score = f"{one.last.step:6} {one.last.value:10.3f}" if one.scores else f"{'':17}"
-            tail = one.reason or one.status
-            lines.append(
-                f"{mark:2}{one.combination.lambda_1:9g} {one.combination.num_kernels:4} "
-                f"{score}  {tail}"
-            )
+            lines.append(f"{mark:2}{' '.join(values)} {score}  {one.reason or one.status}")
         lines.append(f"MLflow run {self.run_id} at {self.tracking_uri}")
         lines.append(f"result at {self.result}")
+        lines.append(f"page at {self.page}")
+        if self.model_version:
+            lines.append(f"registered as models:/{self.model}/{self.model_version} (challenger)")
         return "\n".join(lines)
 
     def next_steps(self) -> list[str]:
-        """Return the command that trains the best combination in full."""
-        return [self.command]
+        """Return the command that trains the best in full, or judges it where that is done."""
+        if not self.model_version:
+            return [self.command]
+        uri = f"models:/{self.model}/{self.model_version}"
+        return [command("evaluate", model=uri), command("promote", name=self.model)]
 
 
 def run(config: TuneConfig) -> TuneResult:
@@ -73,23 +95,39 @@ def run(config: TuneConfig) -> TuneResult:
     tracking_uri = resolve_tracking_uri(config)
     ensure_store(tracking_uri)
     claim(plan)
-    say(f"tune: search {plan.name}, {len(plan.combinations)} trials, at {plan.folder}")
+    with lease(plan.folder.child("owner"), work=f"search {plan.name}", wait=True):
+        return _run_owned(plan, tracking_uri)
+
+
+def _run_owned(plan: SearchPlan, tracking_uri: str) -> TuneResult:
+    config = plan.config
+    wanted = config.trials
+    if config.sampler == "grid":
+        wanted = min(wanted, len(grid(plan.space)))
+    say(f"tune: search {plan.name}, {wanted} trials, at {plan.folder}")
     records = plan.records()
-    due = [one.index for one in plan.combinations if one.index not in records]
-    if due:
+    out_of_time = False
+    if len(records) < wanted:
         with ray_cluster(config.ray_address):
-            records |= _search(plan, due)
-    ordered = [records[one.index] for one in plan.combinations if one.index in records]
-    if len(ordered) < len(plan.combinations):
+            out_of_time = _search(plan, records, wanted)
+    ordered = [records[index] for index in sorted(records)]
+    if len(ordered) < wanted and not (out_of_time and ordered):
         raise UserError(
-            f"search {plan.name} was stopped after {len(ordered)} of {len(plan.combinations)} "
+            f"search {plan.name} was stopped after {len(ordered)} of {wanted} "
             "trials; the same command goes on with the others"
         )
-    if not any(record.scores for record in ordered):
-        reason = ordered[0].reason
-        raise UserError(f"search {plan.name}: every trial failed, the first with: {reason}")
-    best = best_trial(ordered)
-    command = train_command(config.train, plan.trials[best.combination.index])
+    if out_of_time:
+        say(f"tune: the time is up after {len(ordered)} of {wanted} trials")
+    try:
+        best = best_trial(ordered)
+    except ValueError:
+        reason = next(record.reason for record in ordered)
+        raise UserError(
+            f"search {plan.name}: every trial failed, the first with: {reason}"
+        ) from None
+    train_it = train_command(config.train, plan.trial(best.combination))
+    page = plan.folder.child(PAGE)
+    page.write_bytes(search_page(_content(plan, ordered, best, wanted, train_it)).encode())
     run_id = log_search(plan, ordered, best, tracking_uri)
     result = TuneResult(
         search=plan.name,
@@ -97,57 +135,102 @@ def run(config: TuneConfig) -> TuneResult:
         metric=config.metric,
         best=best,
         trials=ordered,
-        command=command,
+        command=train_it,
         tracking_uri=tracking_uri,
         run_id=run_id,
+        page=page.url,
     )
     plan.result.write_bytes(json.dumps(asdict(result), indent=2).encode())
+    if config.train_best:
+        say("tune: now the best combination in full")
+        trained = train.run(full_training(config.train, plan.trial(best.combination)))
+        result = dataclasses.replace(
+            result, model=trained.model, model_version=trained.model_version
+        )
+        plan.result.write_bytes(json.dumps(asdict(result), indent=2).encode())
     return result
 
 
-def _search(plan: SearchPlan, due: list[int]) -> dict[int, TrialRecord]:
-    """Try the combinations that are due; return a record of each that ended or failed."""
+def _content(
+    plan: SearchPlan, records: list[TrialRecord], best: TrialRecord, wanted: int, train_it: str
+) -> SearchContent:
+    return SearchContent(
+        name=plan.name,
+        metric=plan.config.metric,
+        space=plan.space,
+        sampler=plan.config.sampler,
+        steps=plan.config.steps,
+        wanted=wanted,
+        data=tuple(plan.base.datasets),
+        trials=tuple(figures_of(plan, records)),
+        best=best.combination.index,
+        command=train_it,
+    )
+
+
+def _search(plan: SearchPlan, records: dict[int, TrialRecord], wanted: int) -> bool:
+    """Try what is due, and add a record of each trial that ended or failed.
+
+    Returns whether the time budget was spent.
+    """
     # Without Ray Tune's own log files, tables and handling of Ctrl-C, which would go on after it.
     os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")
     os.environ.setdefault("TUNE_DISABLE_SIGINT_HANDLER", "1")
     os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")
     from ray import tune as ray_tune
-    from ray.tune.schedulers import ASHAScheduler
 
     from pipelines.training.room import layout_of
+    from tune.chooser import Chooser
+    from tune.halving import Rungs
     from tune.room import held_groups, wait_for_room
-    from tune.trial import RUNG, run_trial
-    from tune.watch import TrialWatch
+    from tune.scheduler import RungScheduler
+    from tune.trial import run_trial
+    from tune.watch import TrialWatch, scores_of
 
-    config, trials = plan.config, plan.trials
+    config = plan.config
+    layout = layout_of(_of_one_gpu(config.train))
 
     def trial(parameters: dict[str, Any]) -> None:
-        run_trial(trials[parameters["index"]], config.metric)
+        one = plan.combinations()[parameters["index"]]
+        training = dataclasses.replace(
+            plan.trial(one), num_workers=layout.workers, use_gpu=layout.use_gpu
+        )
+        run_trial(training, config.metric)
 
-    watch = TrialWatch(plan)
+    rungs = Rungs(config.val_every, config.steps, config.reduction_factor)
+    rungs.remember({index: scores_of(plan, one) for index, one in plan.combinations().items()})
+    chooser = Chooser(plan, records)
     before = held_groups()
     tuner = ray_tune.Tuner(
         ray_tune.with_resources(trial, {"CPU": TRIAL_CPUS}),
-        param_space={"index": ray_tune.grid_search(due)},
         tune_config=ray_tune.TuneConfig(
             metric=config.metric,
             mode="max",
-            max_concurrent_trials=config.max_concurrent
-            or _trials_at_a_time(config.train, layout_of(config.train)),
-            scheduler=ASHAScheduler(
-                time_attr=RUNG,
-                grace_period=config.val_every,
-                max_t=config.steps,
-                reduction_factor=config.reduction_factor,
-            ),
+            num_samples=wanted - len(records),
+            max_concurrent_trials=config.max_concurrent or _trials_at_a_time(config.train, layout),
+            search_alg=chooser,
+            scheduler=RungScheduler(rungs, chooser, config.metric),
         ),
         run_config=ray_tune.RunConfig(
-            name="ray", storage_path=plan.folder.url, callbacks=[watch], verbose=0
+            name=f"ray-{secrets.token_hex(4)}",  # what an earlier start left is not this one's
+            storage_path=plan.folder.url,
+            callbacks=[TrialWatch(plan, records)],
+            failure_config=ray_tune.FailureConfig(max_failures=config.retries),
+            verbose=0,
         ),
     )
     tuner.fit()
     wait_for_room(before)
-    return watch.records
+    return chooser.is_over
+
+
+def _of_one_gpu(train: TrainConfig) -> TrainConfig:
+    """Where it is left open, a trial takes one GPU where there are some: trials are many."""
+    import ray
+
+    gpus = 0 if train.use_gpu is False else ray.cluster_resources().get("GPU", 0)
+    alone = train.num_workers == "auto" and gpus >= 1
+    return dataclasses.replace(train, num_workers=1) if alone else train
 
 
 def _trials_at_a_time(train: TrainConfig, layout: "Layout") -> int:

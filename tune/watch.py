@@ -2,16 +2,19 @@
 
 import time
 from collections import defaultdict
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
 
 from ray import tune as ray_tune
 
 from pipelines.progress import say
+from pipelines.training.loop import read_outcome
 from pipelines.training.plan import RUNS
 from pipelines.training.record import read_rows
 from tune.plan import SearchPlan
-from tune.records import TrialRecord, merge_scores
+from tune.records import Score, TrialRecord, merge_scores
 from tune.room import remove_orphans
+from tune.space import Combination
 
 _LOOK_EVERY_S = 1.0
 
@@ -19,11 +22,11 @@ _LOOK_EVERY_S = 1.0
 class TrialWatch(ray_tune.Callback):
     """Writes a trial's record when it ends, so that a search that is cut off does not repeat it."""
 
-    def __init__(self, plan: SearchPlan) -> None:
-        self._plan = plan
+    def __init__(self, plan: SearchPlan, records: dict[int, TrialRecord]) -> None:
+        """records: of the trials that ended before, by number; those that end now are added."""
+        self._plan, self._records = plan, records
         self._reports: dict[int, list[dict[str, float]]] = defaultdict(list)
         self._looked_s = 0.0
-        self.records: dict[int, TrialRecord] = {}
 
     def on_step_end(self, iteration: int, trials: list[Any], **info: Any) -> None:
         """Give back the room of stopped trials, or there may be none for the next."""
@@ -40,39 +43,56 @@ class TrialWatch(ray_tune.Callback):
             return
         report = {"step": result["step"], metric: result[metric]}
         self._reports[index].append(report)
-        one = self._plan.combinations[index]
+        one = self._plan.combinations()[index]
         say(
-            f"trial {index + 1} of {len(self._plan.combinations)} "
-            f"(lambda_1={one.lambda_1:g}, N={one.num_kernels}): "
-            f"step {report['step']}, {metric} {report[metric]:.3f}"
+            f"trial {index + 1} of {self._plan.config.trials} ({one}): "
+            f"step {report['step']:g}, {metric} {report[metric]:.3f}"
         )
 
     def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        """Write the record of a trial that finished or that ASHA stopped."""
+        """Write the record of a trial that finished, that ASHA stopped, or that diverged."""
         record = self._record(trial.config["index"])
-        if record.scores:
+        if record.scores or record.status == "diverged":
             self._plan.record_of(record.combination).write_bytes(record.to_json().encode())
-        self.records[record.combination.index] = record
+        self._records[record.combination.index] = record
+        if record.status == "diverged":
+            say(f"trial {record.combination.index + 1} diverged: {record.reason}")
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """Remember why a trial failed; no record is written, so the next start tries it again."""
         index = trial.config["index"]
         lines = [line for line in str(trial.get_error() or "").splitlines() if line.strip()]
         reason = lines[-1].strip() if lines else "it died"
-        self.records[index] = self._record(index, reason=reason)
+        self._records[index] = self._record(index, reason=reason)
         say(f"trial {index + 1} failed: {reason}")
 
     def _record(self, index: int, reason: str = "") -> TrialRecord:
         # The run's own record too: the last report may not come through before a trial ends,
         # and an earlier start of the trial reported to a search that is gone.
-        metric, run = self._plan.config.metric, self._plan.trials[index].name or ""
-        rows = [row for row in read_rows(self._plan.root.child(RUNS, run)) if metric in row]
-        scores = merge_scores([*rows, *self._reports[index]], metric)
+        combination = self._plan.combinations()[index]
+        scores = scores_of(self._plan, combination, self._reports[index])
         whole = bool(scores) and scores[-1].step >= self._plan.config.steps
+        status: Literal["finished", "stopped", "diverged", "failed"]
+        status = "failed" if reason else "finished" if whole else "stopped"
+        outcome = read_outcome(self._plan.root.child(RUNS, self._run_of(combination)))
+        if outcome is not None and outcome.status == "diverged":
+            status, reason = "diverged", f"the loss is not finite after step {outcome.step}"
         return TrialRecord(
-            combination=self._plan.combinations[index],
-            run=run,
-            status="failed" if reason else "finished" if whole else "stopped",
+            combination=combination,
+            run=self._run_of(combination),
+            status=status,
             scores=scores,
             reason=reason,
         )
+
+    def _run_of(self, combination: Combination) -> str:
+        return self._plan.trial(combination).name or ""
+
+
+def scores_of(
+    plan: SearchPlan, combination: Combination, reports: Sequence[Mapping[str, float]] = ()
+) -> tuple[Score, ...]:
+    """Return what a trial has reached, by its run's own record and further reports."""
+    metric, run = plan.config.metric, plan.trial(combination).name or ""
+    rows = [row for row in read_rows(plan.root.child(RUNS, run)) if metric in row]
+    return merge_scores([*rows, *reports], metric)

@@ -1,7 +1,11 @@
 """One small real search: two trials, ASHA, Ray Train inside Ray Tune, MLflow, the next command."""
 
 import json
+import os
 import shlex
+import subprocess
+import sys
+import time
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -13,12 +17,20 @@ from ray.util import placement_group_table
 
 from pipelines.config_loader import load_config
 from pipelines.errors import UserError
+from pipelines.storage import locate
 from pipelines.training.config import TrainConfig
+from pipelines.training.context import ProcessContext
+from pipelines.training.live.config import LiveConfig
+from pipelines.training.loader import local_batches
+from pipelines.training.loop import fit
+from pipelines.training.plan import plan_run
+from pipelines.training.record import read_rows
+from tests.pipelines.training.conftest import NETWORKS
 from tests.pipelines.training.versions import make_pair, write_version
 from tune.config import TuneConfig
-from tune.plan import plan_search
+from tune.plan import look, plan_search
 from tune.search import TuneResult, run
-from tune.space import plan
+from tune.space import Choice, Range, draw, space_of
 
 STEPS, VALIDATIONS = 8, 4
 LAMBDAS = [1e-3, 1e3]
@@ -88,12 +100,14 @@ def search(ray_cluster: None, tmp_path_factory: pytest.TempPathFactory) -> Searc
 
 
 def test_trials_are_the_plan(search: Search) -> None:
-    expected = plan(trials=2, lambda_1=LAMBDAS, num_kernels=[4, 8], seed=SEED)
-    assert tuple(one.combination for one in search.result.trials) == expected
+    space = space_of(search.config)
+    expected = [draw(space, search.config, index) for index in range(2)]
+    assert [one.combination for one in search.result.trials] == expected
     for one in search.result.trials:
         written = json.loads(Path(search.config.root, "_runs", one.run, "plan.json").read_text())
-        assert written["config"]["lambda_1"] == one.combination.lambda_1
-        assert written["config"]["network"] == {"width": one.combination.num_kernels // 4}
+        assert written["config"]["lambda_1"] == one.combination.values["lambda_1"]
+        width = one.combination.values["num_kernels"] // 4
+        assert written["config"]["network"] == {"width": width}
         assert written["config"]["register"] is None
 
 
@@ -153,17 +167,50 @@ def test_mlflow_has_the_search_and_its_trials(search: Search) -> None:
         assert {point.step: point.value for point in curve} == pytest.approx(on_disk)
 
 
+def test_the_page_has_every_trial_and_is_in_mlflow(search: Search) -> None:
+    page = Path(search.result.page).read_text()
+    for one in search.result.trials:
+        assert f"; {one.combination}; {one.last.value:.2f} dB at step {one.last.step}" in page
+    # N=8 has more kernels than N=4, so the networks differ in what they cost.
+    assert "multiply-adds" in page and page.count("<td>—</td>") == 0
+    client = MlflowClient(tracking_uri=search.result.tracking_uri)
+    there = {file.path for file in client.list_artifacts(search.result.run_id)}
+    assert there == {"trials.json", "index.html"}
+
+
+def test_one_key_trains_the_best_in_full_and_registers_it(search: Search) -> None:
+    train = replace(search.config.train, steps=6, register="best")
+    config = replace(search.config, train=train, train_best=True)
+    result = run(config)
+    version = MlflowClient(tracking_uri=result.tracking_uri).get_model_version_by_alias(
+        "best", "challenger"
+    )
+    assert (result.model, result.model_version) == ("best", version.version)
+    assert result.trials == search.result.trials  # none of them was tried again
+    (written,) = [
+        config
+        for path in Path(search.config.root, "_runs").glob("*/plan.json")
+        if (config := json.loads(path.read_text())["config"])["register"] == "best"
+    ]
+    best = search.result.best.combination.values
+    assert (written["steps"], written["lambda_1"]) == (6, best["lambda_1"])
+    assert written["network"] == {"width": best["num_kernels"] // 4}
+    assert result.next_steps() == [
+        f"k3dn evaluate model=models:/best/{version.version}", "k3dn promote name=best",
+    ]  # fmt: skip
+
+
 def test_the_next_command_trains_the_best_in_full(search: Search) -> None:
     (line,) = search.result.next_steps()
     program, step, *arguments = shlex.split(line)
     assert (program, step) == ("k3dn", "train")
     overrides = [tuple(word.split("=", 1)) for word in arguments]
     config = load_config(TrainConfig, "train", overrides=overrides).config  # type: ignore[arg-type]
-    best = search.result.best.combination
+    best = search.result.best.combination.values
     assert config == replace(
         search.config.train,
-        lambda_1=best.lambda_1,
-        network={"width": best.width},
+        lambda_1=best["lambda_1"],
+        network={"width": best["num_kernels"] // 4},
         datasets=["bright@v1*2"],
     )
 
@@ -219,6 +266,68 @@ def test_what_cannot_be_searched_is_refused_before_ray(tmp_path: Path) -> None:
         run(replace(config, train=replace(config.train, datasets=["nothing"])))
 
 
+def test_any_key_of_train_is_searched(tmp_path: Path) -> None:
+    _brighter_views(tmp_path)
+    space = {"lr": "1e-4..1e-2 log", "network": {"width": [4, 8]}, "batch_size": "1..4"}
+    search = plan_search(_config(tmp_path, space=space, sampler="random", trials=5))
+    trials = []
+    for index in range(5):
+        combination = draw(search.space, search.config, index)
+        assert combination is not None
+        trials.append(search.trial(combination))
+        assert trials[-1].lr == combination.values["lr"]
+        assert trials[-1].network == {"width": combination.values["network.width"]}
+    assert {one.name for one in trials} == {f"{search.name}-{n:02d}" for n in range(5)}
+    assert all(1e-4 <= one.lr <= 1e-2 and 1 <= one.batch_size <= 4 for one in trials)
+    assert trials[0].datasets == ["bright@v1*2"] and trials[0].register is None
+    lines = look(search.config)
+    assert lines[0] == "lr: numbers from 0.0001 to 0.01, logarithmic"
+    assert lines[1:3] == ["network.width: one of 4, 8", "batch_size: whole numbers from 1 to 4"]
+    # Rungs after 2 and 4 of 8 steps: 5 x (2 + 2/2 + 4/4).
+    assert "5 trials, at most 40 steps of 1 pairs in all, about 20 where" in lines[3]
+
+
+def test_typed_values(tmp_path: Path) -> None:
+    """Text from the command line is read as the key of train is."""
+    space = plan_search(
+        _config(_with_data(tmp_path), space={"lr": "1e-3,1", "weight_decay": "0..1"})
+    ).space
+    assert space["lr"] == Choice((1e-3, 1.0))
+    assert space["weight_decay"] == Range(0.0, 1.0, log=False, whole=False)
+
+
+def _with_data(root: Path) -> Path:
+    _brighter_views(root)
+    return root
+
+
+@pytest.mark.parametrize(
+    ("space", "words"),
+    [
+        ({"lrr": [1.0]}, "did you mean 'lr'"),
+        ({"lr": "fast..slow"}, "LOW..HIGH"),
+        ({"lr": "0..1.5 log"}, "above 0"),
+        ({"batch_size": "1.5..4"}, "batch_size"),
+        ({"deblur_loss": ["l1", "l3"]}, "deblur_loss"),
+        ({"num_workers": [1, 2]}, "num_workers decides nothing"),
+        ({"steps": [1, 2]}, "steps decides nothing of a result, or the search sets it"),
+        ({"num_kernels": [18]}, "multiples of 4"),
+        ({"ema": [0.5, 1.5]}, "ema"),
+    ],
+)
+def test_a_space_that_train_does_not_have_is_one_line(
+    tmp_path: Path, space: dict[str, object], words: str
+) -> None:
+    with pytest.raises(UserError, match=words) as caught:
+        run(_config(tmp_path, space=space))
+    assert "\n" not in str(caught.value)
+
+
+def test_a_grid_of_a_range_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="grid takes values"):
+        run(_config(tmp_path, sampler="grid"))
+
+
 @pytest.mark.parametrize(
     ("key", "value"),
     [
@@ -230,8 +339,67 @@ def test_what_cannot_be_searched_is_refused_before_ray(tmp_path: Path) -> None:
         ("validations", 9),
         ("reduction_factor", 1),
         ("max_concurrent", 0),
+        ("retries", -1),
+        ("budget_s", 0.0),
     ],
 )
 def test_a_wrong_value_names_its_key(key: str, value: object, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=key):
         _config(tmp_path, **{key: value})
+
+
+@pytest.mark.usefixtures("own_ray")
+def test_a_killed_search_repeats_nothing_and_its_rungs_stay(tmp_path: Path) -> None:
+    """The first trial stands at its sixth step, behind two rungs and two checkpoints, when all is
+    killed; the second is held against what the first had reached before."""
+    _brighter_views(tmp_path)
+    gate = tmp_path / "gate"
+    keys = {
+        "root": tmp_path, "name": "killed", "trials": 2, "steps": STEPS, "validations": VALIDATIONS,
+        "space.lr": "[3e-3,1e-6]", "sampler": "grid", "max_concurrent": 1,
+        "train.model": f"{NETWORKS}:gated", "train.network.gate": gate, "train.network.at": 6,
+        "train.datasets": "bright*2", "train.batch_size": 1, "train.patch": 32,
+        "train.warmup_steps": 0, "train.num_workers": 1, "train.max_val_pairs": 1,
+        "train.checkpoint_every": 2,
+    }  # fmt: skip
+    command = [sys.executable, "-m", "pipelines", "tune", "--json"]
+    command += [f"{key}={value}" for key, value in keys.items()]
+    environment = {**os.environ, "PYTHONPATH": str(Path.cwd()), "RAY_AUTH_MODE": "disabled"}
+    log = tmp_path / "log"
+    with log.open("w") as file:
+        driver = subprocess.Popen(command, env=environment, stdout=file, stderr=file)
+        while not (waiting := list(tmp_path.glob("gate.*"))):
+            assert driver.poll() is None, log.read_text()
+            time.sleep(0.05)  # poll of another process
+        driver.kill()
+        driver.wait()
+    # Its workers find out that it is gone by themselves.
+    while any(Path("/proc", path.suffix[1:]).exists() for path in waiting):
+        time.sleep(0.05)
+    gate.touch()
+    again = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert again.returncode == 0, again.stderr
+    result = json.loads(again.stdout)
+    runs = [locate(str(tmp_path)).child("_runs", f"killed-{n:02d}") for n in range(2)]
+    starts = [
+        [row["step"] for row in read_rows(run) if row.get("event") == "start"] for run in runs
+    ]
+    assert starts == [[0, 4], [0]]
+
+    alone = []  # what the trials come to undisturbed, and without Ray
+    for trial, run_ in zip(result["trials"], runs, strict=True):
+        written = json.loads(run_.child("plan.json").read_bytes())["config"]
+        assert written["lr"] == trial["combination"]["values"]["lr"]
+        config = TrainConfig(**{**written, "name": f"alone-{run_.name}", "live": LiveConfig()})
+        plan = plan_run(config)
+        fit(plan, ProcessContext(), local_batches)
+        rows = [row for row in read_rows(plan.folder) if "val_psnr" in row]
+        alone.append({row["step"]: row["val_psnr"] for row in rows})
+    first, second = (
+        {score["step"]: score["value"] for score in trial["scores"]} for trial in result["trials"]
+    )
+    assert first == pytest.approx(alone[0], abs=1e-3)
+    assert alone[1][2] < alone[0][2], "the second trial was meant to be worse"
+    assert [trial["status"] for trial in result["trials"]] == ["finished", "stopped"]
+    assert min(second) == 2 and max(second) < STEPS
+    assert second == pytest.approx({step: alone[1][step] for step in second}, abs=1e-3)

