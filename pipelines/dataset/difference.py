@@ -2,15 +2,16 @@
 
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipelines.dataset.record import PAIR_SCHEMA, SPLITS
-from pipelines.dataset.version import DatasetVersion, ShardInfo
+from pipelines.dataset.images import decode_image
+from pipelines.dataset.record import IN_STRIPS, PAIR_SCHEMA, SPLITS, decode_coc
+from pipelines.dataset.shard import ShardInfo
+from pipelines.dataset.version import DatasetVersion
 
 _SHOWN = 3
 """Names that are listed of each kind."""
@@ -65,13 +66,14 @@ class _Row(NamedTuple):
 
 
 def difference(first: DatasetVersion, second: DatasetVersion) -> Difference:
-    """Compare two versions pair by pair; pictures are compared as they are stored.
+    """Compare two versions pair by pair; pictures of one schema are compared as they are stored.
 
     A shard that both have is not read.
     """
     columns = [name for name in PAIR_SCHEMA.names if name not in _NAMES]
     shared = _checksums(first) & _checksums(second)
-    rows = [dict(_rows(version, columns, shared)) for version in (first, second)]
+    decoded = first.manifest["schema"] != second.manifest["schema"]
+    rows = [dict(_rows(version, columns, shared, decoded=decoded)) for version in (first, second)]
     both = sorted(rows[0].keys() & rows[1].keys())
     changed = {
         name: [
@@ -112,27 +114,39 @@ def _checksums(version: DatasetVersion) -> set[str]:
 
 
 def _rows(
-    version: DatasetVersion, columns: list[str], left_out: set[str]
+    version: DatasetVersion, columns: list[str], left_out: set[str], *, decoded: bool
 ) -> Iterator[tuple[str, _Row]]:
     for split in SPLITS:
         for shard in version.shards(split):
             if shard.sha256 not in left_out:
-                yield from _rows_of(shard, split, columns)
+                yield from _rows_of(shard, split, columns, decoded=decoded)
 
 
-def _rows_of(shard: ShardInfo, split: str, columns: list[str]) -> Iterator[tuple[str, _Row]]:
+def _rows_of(
+    shard: ShardInfo, split: str, columns: list[str], *, decoded: bool
+) -> Iterator[tuple[str, _Row]]:
     with shard.location.open() as file:
         pages = pq.ParquetFile(file, page_checksum_verification=True)
         for group in range(pages.num_row_groups):
             table = pages.read_row_group(group, columns=["pair_id", *columns])
             names = table["pair_id"].to_pylist()
-            for index, name in enumerate(names):
-                yield name, _Row(split, tuple(_digest(table[c], index) for c in columns))
+            for row, name in zip(table.to_pylist(), names, strict=True):
+                values = (_decoded(row, c) if decoded else row[c] for c in columns)
+                yield name, _Row(split, tuple(map(_digest, values)))
 
 
-def _digest(column: pa.ChunkedArray, index: int) -> bytes:
-    value = column[index]
-    data = value.as_py()
+def _decoded(row: Mapping[str, Any], column: str) -> Any:
+    """A value in a form that does not depend on how it is encoded."""
+    data = row[column]
+    if data is None or column not in IN_STRIPS:
+        return data
+    if column == "coc":
+        size = {"height": row["height"], "width": row["width"]}
+        return decode_coc(data, **size, where=row["pair_id"]).tobytes()
+    return decode_image(data, where=f"{row['pair_id']}, {column}").tobytes()
+
+
+def _digest(data: Any) -> bytes:
     if not isinstance(data, bytes):
         data = json.dumps(data, sort_keys=True).encode()
     return hashlib.blake2b(data, digest_size=16).digest()

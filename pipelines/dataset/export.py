@@ -16,7 +16,8 @@ from pipelines.cluster import ray_cluster
 from pipelines.dataset.config import ExportConfig
 from pipelines.dataset.images import encode_image
 from pipelines.dataset.record import Pair, decode_pair
-from pipelines.dataset.version import ShardInfo, open_version, read_row
+from pipelines.dataset.shard import ShardInfo, read_row
+from pipelines.dataset.version import open_version
 from pipelines.errors import UserError
 from pipelines.progress import progress
 from pipelines.ray_tasks import each_on_ray

@@ -1,7 +1,6 @@
 """Lossless images, 8 or 16 bit, from and to bytes.
 
-Two encodings. PNG is what people exchange. *Packed* is what the shards hold: zstd over row
-differences, no larger than PNG and about five times as fast to read (figures in docs/data.md).
+Two encodings. PNG is what people exchange. *Packed* is what the shards hold (`packed.py`).
 ``decode_image`` reads both, and the JPEG and TIFF files that cameras and converters write, which
 `pictures` decodes.
 """
@@ -13,14 +12,10 @@ from typing import Any, Literal, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from synth.pictures import MAX_PIXELS, decode
+from pipelines.dataset.packed import MAGICS, pack, unpack
+from pipelines.dataset.packed import Pixels as Pixels
+from synth.pictures import decode
 from synth.pictures.picture import MIRRORED
-
-Pixels = NDArray[np.uint8] | NDArray[np.uint16]
-
-_PACKED = b"K3DP"
-_PACKED_HEADER = struct.Struct("<4sIIBBxx")  # magic, height, width, channels, bits
-_ZSTD_LEVEL = 3
 
 
 def decode_image(data: bytes, *, where: str) -> Pixels:
@@ -31,8 +26,8 @@ def decode_image(data: bytes, *, where: str) -> Pixels:
     Raises ValueError with the reason: empty, truncated or damaged data, no image format that is
     known, another sample type than 8 or 16 bit, other colours than sRGB, too many pixels.
     """
-    if data[:4] == _PACKED:
-        return _unpack(data, where)
+    if data[:4] in MAGICS:
+        return unpack(data, where)
     return _three_channels(decode(data, where=where).upright)
 
 
@@ -44,8 +39,8 @@ def decode_as_sensor(data: bytes, *, where: str) -> tuple[Pixels, int]:
     a pair stay as they are stored. Raises ValueError as decode_image, and for a mirrored picture,
     which is none that a sensor saw.
     """
-    if data[:4] == _PACKED:
-        return _unpack(data, where), 1
+    if data[:4] in MAGICS:
+        return unpack(data, where), 1
     picture = decode(data, where=where)
     if picture.orientation in MIRRORED:
         raise ValueError(
@@ -73,7 +68,7 @@ def encode_image(image: Pixels, encoding: Literal["png", "packed"] = "png") -> b
     if 0 in image.shape:
         raise ValueError(f"an image must have at least one pixel, got {image.shape}")
     if encoding == "packed":
-        return _pack(image)
+        return pack(image).data
     try:
         import cv2
     except ImportError:  # training needs no OpenCV, and its pictures no small file
@@ -107,52 +102,3 @@ def as_16_bit(picture: Pixels) -> NDArray[np.uint16]:
     if picture.dtype == np.uint8:
         return picture.astype(np.uint16) * np.uint16(257)
     return picture.astype(np.uint16, copy=False)
-
-
-def _pack(image: Pixels) -> bytes:
-    import pyarrow as pa
-
-    difference = image.copy()
-    difference[1:] -= image[:-1]  # wraps around, and back again on reading
-    if image.dtype == np.uint16:
-        # Low and high bytes apart: the high ones are nearly all equal and cost nothing then.
-        low, high = (difference & 0xFF).astype(np.uint8), (difference >> 8).astype(np.uint8)
-        raw = low.tobytes() + high.tobytes()
-    else:
-        raw = difference.tobytes()
-    header = _PACKED_HEADER.pack(_PACKED, *image.shape, bit_depth_of(image))
-    compressed = pa.Codec("zstd", compression_level=_ZSTD_LEVEL).compress(raw, asbytes=True)
-    return header + bytes(compressed)
-
-
-def _unpack(data: bytes, where: str) -> Pixels:
-    import pyarrow as pa
-
-    try:
-        _, height, width, channels, bits = _PACKED_HEADER.unpack_from(data)
-        samples = height * width * channels
-        if channels != 3 or bits not in (8, 16) or not 0 < samples <= 3 * MAX_PIXELS:
-            raise ValueError("its header makes no sense")
-        body = memoryview(data)[_PACKED_HEADER.size :]
-        raw = pa.Codec("zstd").decompress(body, decompressed_size=samples * bits // 8)
-        planes = np.frombuffer(raw, np.uint8)
-        if planes.size != samples * bits // 8:
-            raise ValueError("it is too short")
-    except (OSError, ValueError, struct.error) as error:
-        raise ValueError(f"{where}: damaged packed image ({error})") from error
-    shape = (height, width, channels)
-    if bits == 8:
-        return _running_sum(planes.reshape(shape))
-    wide = planes[samples:].astype(np.uint16)
-    wide <<= 8
-    wide |= planes[:samples]
-    return _running_sum(wide.reshape(shape))
-
-
-def _running_sum(difference: Pixels) -> Pixels:
-    # Row by row stays in the cache and vectorises: twice as fast as np.add.accumulate.
-    image = np.empty_like(difference)
-    image[0] = difference[0]
-    for row in range(1, len(image)):
-        np.add(difference[row], image[row - 1], out=image[row])
-    return image

@@ -9,14 +9,17 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from pipelines.dataset.images import Pixels, bit_depth_of, decode_image, encode_image
+from pipelines.dataset.images import Pixels, bit_depth_of, decode_image
 from pipelines.dataset.names import escaped
+from pipelines.dataset.packed import Packed, pack, pack_map
 
 SPLITS = ("train", "val", "test")
 COLUMNS = ("left", "right", "target")
 """What training reads of a row."""
+PICTURES = ("left", "right", "target", "combined")
+IN_STRIPS = (*PICTURES, "coc")
+"""Columns that can be read in part."""
 
-_ZSTD_LEVEL = 3
 _SOURCE = pa.struct([("role", pa.string()), ("file", pa.string()), ("sha256", pa.string())])
 _PROVENANCE = pa.struct(
     [
@@ -137,23 +140,30 @@ class Pair:
 
 def encode_pair(pair: Pair) -> dict[str, Any]:
     """Return a pair as a row of PAIR_SCHEMA. The same pair gives the same bytes."""
+    return encode_in_strips(pair)[0]
+
+
+def encode_in_strips(pair: Pair) -> tuple[dict[str, Any], dict[str, Packed]]:
+    """Return a pair as a row of PAIR_SCHEMA, and its columns of IN_STRIPS that are not null."""
     height, width, _ = pair.left.shape
     origin = pair.provenance
-    return {
+    packed = {
+        name: pack(picture) for name in PICTURES if (picture := getattr(pair, name)) is not None
+    }
+    if pair.coc is not None:
+        packed["coc"] = pack_map(pair.coc)
+    row = {
         "pair_id": escaped(pair.pair_id),
         "scene_id": escaped(pair.scene_id),
         "dataset": pair.dataset,
         "split": pair.split,
-        "left": encode_image(pair.left, "packed"),
-        "right": encode_image(pair.right, "packed"),
-        "target": None if pair.target is None else encode_image(pair.target, "packed"),
-        "combined": None if pair.combined is None else encode_image(pair.combined, "packed"),
+        **dict.fromkeys(IN_STRIPS),
+        **{name: value.data for name, value in packed.items()},
         "height": height,
         "width": width,
         "bit_depth": bit_depth_of(pair.left),
         "y": pair.y,
         "x": pair.x,
-        "coc": None if pair.coc is None else _encode_coc(pair.coc),
         "provenance": {
             "sources": [
                 {"role": s.role, "file": escaped(s.file), "sha256": s.sha256}
@@ -167,6 +177,7 @@ def encode_pair(pair: Pair) -> dict[str, Any]:
             "seed": origin.seed,
         },
     }
+    return row, packed
 
 
 def decode_pair(row: Mapping[str, Any]) -> Pair:
@@ -214,11 +225,6 @@ def decode_coc(data: bytes, *, height: int, width: int, where: str) -> NDArray[n
         return np.frombuffer(raw, "<f2").astype(np.float16).reshape(height, width)
     except (OSError, ValueError) as error:
         raise ValueError(f"{where}: damaged coc ({error})") from error
-
-
-def _encode_coc(coc: NDArray[np.float16]) -> bytes:
-    raw = np.ascontiguousarray(coc, dtype="<f2").tobytes()
-    return bytes(pa.Codec("zstd", compression_level=_ZSTD_LEVEL).compress(raw, asbytes=True))
 
 
 def _size(picture: Pixels) -> str:

@@ -6,32 +6,25 @@ A version exists when its ``_manifest.json`` does, and is never changed after th
 import difflib
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import pyarrow.parquet as pq
 
 from pipelines.dataset.record import Pair, decode_pair
+from pipelines.dataset.shard import ShardInfo, read_row
 from pipelines.errors import UserError
 from pipelines.storage import Location
 
 MANIFEST = "_manifest.json"
 LATEST = "_latest.json"
 PREVIEW = "preview.png"
-SCHEMA_VERSION = "k3dn.dataset/1"
+SCHEMA_VERSION = "k3dn.dataset/2"
+"""What is written."""
+READ_SCHEMAS = ("k3dn.dataset/1", SCHEMA_VERSION)
+"""What is read: in 1 pictures are not in strips, so that a patch costs a whole picture."""
 _NAME = re.compile(r"[a-z0-9][a-z0-9.-]*")
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class ShardInfo:
-    """One shard as the manifest names it."""
-
-    location: Location
-    split: str
-    rows: int
-    bytes: int
-    sha256: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -114,16 +107,6 @@ class DatasetVersion:
         return found
 
 
-def read_row(shard: ShardInfo, row: int, columns: Iterable[str] | None = None) -> dict[str, Any]:
-    """Return one row of a shard, undecoded. A row is a row group: only its bytes are read."""
-    with shard.location.open() as file:
-        table = pq.ParquetFile(file, page_checksum_verification=True).read_row_group(
-            row, columns=None if columns is None else list(columns)
-        )
-    rows: list[dict[str, Any]] = table.to_pylist()
-    return rows[0]
-
-
 def open_version(root: Location, reference: str) -> DatasetVersion:
     """Open ``name``, ``name@version`` or ``name@latest`` below ``root``.
 
@@ -160,9 +143,10 @@ def read_manifest(version: Location) -> dict[str, Any] | None:
         schema = manifest["schema"]
     except (ValueError, KeyError, TypeError) as error:
         raise UserError(f"{location}: not a manifest ({error}); make another version") from error
-    if schema != SCHEMA_VERSION:
+    if schema not in READ_SCHEMAS:
         raise UserError(
-            f"{location}: its schema is '{schema}', this program reads '{SCHEMA_VERSION}'; "
+            f"{location}: its schema is '{schema}', this program reads "
+            f"{' and '.join(READ_SCHEMAS)}; "
             "make the version again, or use the program that made it"
         )
     return dict(manifest)

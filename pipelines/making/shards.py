@@ -15,14 +15,14 @@ from typing import Any, Protocol
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipelines.dataset.record import PAIR_SCHEMA, Pair, Source, encode_pair
+from pipelines.dataset.record import Pair, Source
+from pipelines.dataset.shard import ShardWriter
 from pipelines.making.plan import PlanItem, Reject, digest_of
 from pipelines.storage import Location
 
 _STATE_KEY = b"k3dn.shard"
 _THE_MACHINE = (errno.ENOSPC, errno.EDQUOT, errno.EMFILE, errno.ENFILE, errno.ENOMEM)
 _THE_NETWORK = (ConnectionError, TimeoutError)
-_STATISTICS = ["pair_id", "scene_id", "dataset", "split", "height", "width", "bit_depth"]
 PLAN = "_plan.json"
 """Names the plan and the code that make a version: the last run to start owns an unfinished one."""
 Claim = Mapping[str, str]
@@ -164,19 +164,11 @@ def _make_shard(
     notes: list[Mapping[str, Any]] = []
     all_sources: list[tuple[Source, ...]] = []
     rows = 0
-    with pq.ParquetWriter(
-        sink,
-        PAIR_SCHEMA,
-        compression="none",  # pictures are compressed already
-        use_dictionary=False,
-        write_statistics=_STATISTICS,  # else the footer would hold whole pictures as extremes
-        write_page_checksum=True,
-    ) as writer:
+    with ShardWriter(sink) as writer:
         for unit in item.units:
             try:
                 pair = producer(unit)
                 note = producer.note(pair)
-                row = encode_pair(pair)
             except BadInput as error:
                 rejects.append(
                     Reject(
@@ -192,8 +184,7 @@ def _make_shard(
             all_sources.append(pair.provenance.sources)
             if note is not None:
                 notes.append(note)
-            # One row a group: a reader that wants one pair fetches one pair.
-            writer.write_table(pa.Table.from_pylist([row], schema=PAIR_SCHEMA), row_group_size=1)
+            writer.write(pair)
             rows += 1
         sources = _sources_digest(all_sources)
         state = {
@@ -205,7 +196,7 @@ def _make_shard(
         }
         if notes:
             state["notes"] = notes
-        writer.add_key_value_metadata({_STATE_KEY: json.dumps(state, sort_keys=True).encode()})
+        writer.add_metadata(_STATE_KEY, json.dumps(state, sort_keys=True).encode())
     return sink.getvalue(), rows, tuple(rejects), sources, tuple(notes)
 
 

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipelines.dataset.images import Pixels
+from pipelines.dataset.packed import Region
 from pipelines.environment import prepare_environment
 
 
@@ -66,20 +67,36 @@ class Augmentation:
             albumentations.ToGray(p=recolour / 2),
             albumentations.ChannelShuffle(p=recolour / (2 - recolour)),
         ]
+        crop = albumentations.RandomCrop(
+            patch_px, patch_px, pad_if_needed=True, border_mode=cv2.BORDER_REPLICATE, p=1.0
+        )
+        self._crop = albumentations.ReplayCompose([crop])
         self._pipeline = albumentations.ReplayCompose(
             [
-                albumentations.RandomCrop(
-                    patch_px,
-                    patch_px,
-                    pad_if_needed=True,
-                    border_mode=cv2.BORDER_REPLICATE,
-                    p=1.0,
-                ),
+                crop,
                 albumentations.HorizontalFlip(p=0.5),
                 albumentations.VerticalFlip(p=0.5),
                 *(colours if recolour else ()),
             ],
             additional_targets={"right": "image", "target": "image"},
+        )
+
+    def region(self, height: int, width: int, *, seed: int) -> Region:
+        """Return the part of a picture that ``__call__`` looks at: of it alone it makes the same.
+
+        The crop is the first to be drawn, and draws the same numbers whatever the size; of a
+        picture of the patch's size it takes all.
+        """
+        self._crop.set_random_state(np.random.default_rng(seed), random.Random(seed))
+        nothing = np.broadcast_to(np.uint8(0), (height, width, 1))
+        drawn = self._crop(image=nothing)["replay"]["transforms"][0]["params"]
+        left, top, right, bottom = drawn["crop_coords"]
+        pad = drawn["pad_params"] or {"pad_top": 0, "pad_left": 0}
+        return Region(
+            max(top - pad["pad_top"], 0),
+            min(bottom - pad["pad_top"], height),
+            max(left - pad["pad_left"], 0),
+            min(right - pad["pad_left"], width),
         )
 
     def __call__(

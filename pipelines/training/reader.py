@@ -3,7 +3,6 @@
 What it returns for a step depends on the plan, the step and the slice alone.
 """
 
-from collections import OrderedDict
 from collections.abc import Mapping
 from typing import Any
 
@@ -12,7 +11,8 @@ from numpy.typing import NDArray
 
 from pipelines.dataset.images import Pixels, as_16_bit, decode_image
 from pipelines.dataset.record import COLUMNS, decode_coc
-from pipelines.dataset.version import DatasetVersion, open_version, read_row
+from pipelines.dataset.shard import index_of, read_row
+from pipelines.dataset.version import DatasetVersion, open_version
 from pipelines.errors import UserError
 from pipelines.failures import one_line
 from pipelines.training.augment import Augmentation, Patch
@@ -20,7 +20,8 @@ from pipelines.training.order import Sample, SampleOrder, seed_of, step_samples
 from pipelines.training.plan import RunPlan
 
 CACHE_BYTES = 256 << 20
-"""Decoded pictures that a reader keeps: small sets are decoded once, not once an epoch."""
+"""Decoded pictures that a reader keeps: small sets are decoded once, not once an epoch. Of
+others it keeps the first that come: each has its turn once an epoch, none is better to keep."""
 
 Columns = dict[str, NDArray[Any]]
 
@@ -51,7 +52,7 @@ class SampleReader:
         )
         self._with_coc = with_coc
         self._versions = [open_version(plan.root, source.reference) for source in plan.sources]
-        self._cache: OrderedDict[tuple[int, int], tuple[str, Patch]] = OrderedDict()
+        self._cache: dict[tuple[int, int], tuple[str, Patch]] = {}
         self._cached_bytes = 0
 
     def __call__(self, batch: Mapping[str, NDArray[np.int64]]) -> Columns:
@@ -64,9 +65,9 @@ class SampleReader:
             due = step_samples(int(step), config.batch_size, self._rank, self._world_size)
             for index in due:
                 sample = self._order.sample(index)
-                pair_id, whole = self._pair(sample)
                 seed = seed_of(config.seed, "augment", index)
-                patch = self._augment(*whole, seed=seed)
+                pair_id, pair = self._pair(sample, seed)
+                patch = self._augment(*pair, seed=seed)
                 indices.append(index)
                 pair_ids.append(f"{self._plan.sources[sample.source].reference}/{pair_id}")
                 pictures.append(
@@ -81,22 +82,43 @@ class SampleReader:
         }
         return columns | ({"coc": np.stack(radii)} if self._with_coc else {})
 
-    def _pair(self, sample: Sample) -> tuple[str, Patch]:
+    def _pair(self, sample: Sample, seed: int) -> tuple[str, Patch]:
+        """The pair of a sample, or the part of it that the seed's patch is cut from."""
         key = (sample.source, sample.row)
         if key in self._cache:
-            self._cache.move_to_end(key)
             return self._cache[key]
         version = self._versions[sample.source]
+        keep = self._cached_bytes < CACHE_BYTES
         try:
+            if not keep:
+                return self._part(version, sample.row, seed)
             pair = read_training_pair(version, sample.row, with_coc=self._with_coc)
         except ValueError as error:  # through Ray Data's wrappings only a UserError keeps its words
             raise UserError(f"{version.reference}: {one_line(str(error))}") from error
         self._cache[key] = pair
-        self._cached_bytes += _bytes_of(pair)
-        while self._cached_bytes > CACHE_BYTES and len(self._cache) > 1:
-            _, oldest = self._cache.popitem(last=False)
-            self._cached_bytes -= _bytes_of(oldest)
+        self._cached_bytes += sum(part.nbytes for part in pair[1] if part is not None)
         return pair
+
+    def _part(self, version: DatasetVersion, row: int, seed: int) -> tuple[str, Patch]:
+        shard, row_in_shard = version.locate_row("train", row)
+        index = index_of(shard)
+        if index is None:
+            return read_training_pair(version, row, with_coc=self._with_coc)
+        pair_id = index.pair_id(row_in_shard)
+        where = f"{version.reference}/{pair_id}"
+        region = self._augment.region(*index.size(row_in_shard), seed=seed)
+        columns = (*COLUMNS, *(("coc",) if self._with_coc else ()))
+        try:
+            found = index.read(shard.location, row_in_shard, columns, region)
+        except ValueError as error:
+            raise ValueError(f"{where}, {error}") from error
+        left, right, target = (found[column] for column in COLUMNS)
+        if target is None:
+            raise ValueError(_no_target(where))
+        coc = found.get("coc")
+        if self._with_coc and coc is None:
+            coc = np.full(left.shape[:2], np.nan, np.float16)
+        return pair_id, Patch(left, right, target, coc)
 
 
 def read_training_pair(
@@ -113,10 +135,7 @@ def read_training_pair(
     pair_id = str(record["pair_id"])
     where = f"{version.reference}/{pair_id}"
     if record["target"] is None:
-        raise ValueError(
-            f"{where} has no target picture and cannot train a network; "
-            "leave the dataset out of datasets=..."
-        )
+        raise ValueError(_no_target(where))
     left, right, target = (
         decode_image(record[column], where=f"{where}, {column}") for column in COLUMNS
     )
@@ -130,5 +149,8 @@ def read_training_pair(
     return pair_id, Patch(left, right, target, coc)
 
 
-def _bytes_of(pair: tuple[str, Patch]) -> int:
-    return sum(part.nbytes for part in pair[1] if part is not None)
+def _no_target(where: str) -> str:
+    return (
+        f"{where} has no target picture and cannot train a network; "
+        "leave the dataset out of datasets=..."
+    )

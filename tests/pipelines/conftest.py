@@ -11,12 +11,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 
 import k3dn
-from pipelines.dataset.record import PAIR_SCHEMA, Pair, encode_pair
+from pipelines.dataset.record import Pair
+from pipelines.dataset.shard import ShardWriter
 from pipelines.dataset.version import MANIFEST, SCHEMA_VERSION, set_latest
 from pipelines.mlflow_store import ensure_store
 from pipelines.registry.registry import register
@@ -113,8 +112,9 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> str:
 def write_version(root: str, name: str, version: str, pairs: list[Pair]) -> None:
     """Write a dataset version of one shard, as the pair record says."""
     stream = io.BytesIO()
-    table = pa.Table.from_pylist([encode_pair(pair) for pair in pairs], schema=PAIR_SCHEMA)
-    pq.write_table(table, stream, row_group_size=1, use_dictionary=False, compression="none")
+    with ShardWriter(stream) as writer:
+        for pair in pairs:
+            writer.write(pair)
     data = stream.getvalue()
     location = locate(root).child(name, version)
     shard = "split=test/00000.parquet"

@@ -13,7 +13,8 @@ import numpy as np
 import pytest
 
 from pipelines.dataset.images import encode_image
-from pipelines.dataset.version import open_version, read_row
+from pipelines.dataset.shard import read_row
+from pipelines.dataset.version import open_version
 from pipelines.errors import UserError
 from pipelines.ingest.config import IngestConfig
 from pipelines.ingest.ingest import make as ingest

@@ -1,5 +1,6 @@
 """Two versions compared pair by pair, of pairs whose differences are known."""
 
+import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -9,12 +10,14 @@ import pytest
 from pipelines.dataset.catalog import run
 from pipelines.dataset.config import DatasetsConfig
 from pipelines.dataset.difference import Difference, difference
-from pipelines.dataset.version import open_version
+from pipelines.dataset.version import MANIFEST, open_version
 from pipelines.making.plan import make_plan
 from pipelines.making.publish import publish
-from pipelines.storage import Location
+from pipelines.storage import Location, locate
 from tests.pipelines.dataset.makers import NoisePairs, NoiseUnit
+from tests.pipelines.dataset.test_shard import write_schema_1
 from tests.pipelines.making.test_publish import memory
+from tests.pipelines.training.versions import make_pair, write_version
 
 
 def make_version(
@@ -102,3 +105,23 @@ def test_the_step_says_it(tmp_path: Path) -> None:
     assert [entry["version"] for entry in result.versions] == ["v1", "v2"]
     with pytest.raises(ValueError, match=r"give name=\.\.\. with it"):
         DatasetsConfig(against="noise")
+
+
+def test_the_same_pictures_in_another_encoding_are_of_equal_content(tmp_path: Path) -> None:
+    root = locate(str(tmp_path))
+    pairs = [make_pair("noise", "train", n, with_coc=True) for n in range(3)]
+    write_version(str(tmp_path), "noise", "v1", pairs)
+    other = make_pair("noise", "train", 9)
+    pairs[2] = replace(pairs[2], target=other.target)
+    write_version(str(tmp_path), "noise", "v2", pairs)
+    version = root.child("noise", "v1")
+    manifest = json.loads(version.child(MANIFEST).read_bytes())
+    shard = version.child(manifest["shards"][0]["name"])
+    before = [make_pair("noise", "train", n, with_coc=True) for n in range(3)]
+    write_schema_1(shard, *before)
+    manifest |= {"schema": "k3dn.dataset/1", "config": {}}
+    version.child(MANIFEST).write_bytes(json.dumps(manifest).encode())
+    second = root.child("noise", "v2", MANIFEST)
+    second.write_bytes(json.dumps(json.loads(second.read_bytes()) | {"config": {}}).encode())
+    found = compare(root)
+    assert (found.same, found.changed) == (2, {"train-02": ["target"]})

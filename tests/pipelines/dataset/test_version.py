@@ -6,12 +6,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from pipelines.dataset.shard import read_row
 from pipelines.dataset.version import (
     MANIFEST,
     natural_order,
     open_version,
     published_versions,
-    read_row,
     set_latest,
 )
 from pipelines.errors import UserError

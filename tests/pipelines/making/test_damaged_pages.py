@@ -6,7 +6,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from pipelines.dataset.version import ShardInfo, read_row
+from pipelines.dataset.shard import ShardInfo, read_row
 from pipelines.making.shards import PLAN, write_shard
 from pipelines.storage import Location, locate
 from tests.pipelines.dataset.makers import NoisePairs, noise_plan

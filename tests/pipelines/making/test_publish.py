@@ -249,7 +249,7 @@ def test_manifest_holds_what_the_design_asks_for(tmp_path: Path) -> None:
     root = memory(tmp_path)
     make(root)
     manifest = open_version(root, "noise").manifest
-    assert manifest["schema"] == "k3dn.dataset/1"
+    assert manifest["schema"] == "k3dn.dataset/2"
     assert manifest["rows"] == {"train": 10, "val": 0, "test": 2}
     assert manifest["bytes"] == sum(shard["bytes"] for shard in manifest["shards"])
     assert manifest["config"] == {"setting": 0}

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from pipelines.dataset.images import as_16_bit
 from pipelines.dataset.version import open_version
@@ -56,7 +58,7 @@ def test_samples_are_cut_from_the_pair_they_name(small: Small) -> None:
 def test_the_radius_comes_with_its_patch_where_it_is_known_and_only_when_asked_for(
     small: Small,
 ) -> None:
-    config = small(datasets=["known", "soft"], batch_size=6, exchange_views=0.5)
+    config = small(datasets=["known", "soft"], batch_size=12, exchange_views=0.5)
     write_version(
         config.root,
         "known",
@@ -65,7 +67,7 @@ def test_the_radius_comes_with_its_patch_where_it_is_known_and_only_when_asked_f
     )
     plan = plan_run(config)
     batch = next(local_batches(plan, 0, 1, 0, 1))
-    assert batch.coc is not None and batch.coc.shape == (6, 1, 32, 32)
+    assert batch.coc is not None and batch.coc.shape == (12, 1, 32, 32)
     signs = set()
     for name, target, coc in zip(batch.pair_id, as_float(batch.target), batch.coc, strict=True):
         if name.startswith("soft"):
@@ -123,6 +125,62 @@ def test_a_full_cache_changes_nothing(small: Small, monkeypatch: pytest.MonkeyPa
     evicting = SampleReader(plan, 0, 1)
     assert np.array_equal(evicting({"step": steps})["pictures"], kept["pictures"])
     assert len(evicting._cache) == 1
+
+
+@settings(max_examples=12, deadline=None)
+@given(
+    size=st.tuples(st.integers(1, 150), st.integers(1, 150)),
+    bits=st.sampled_from([8, 16]),
+    patch=st.sampled_from([16, 32, 64]),
+    grey=st.booleans(),
+    seed=st.integers(0, 2**16),
+    old=st.booleans(),
+)
+def test_a_patch_that_is_read_alone_is_the_one_that_is_cut_from_the_whole(
+    tmp_path_factory: pytest.TempPathFactory,
+    size: tuple[int, int],
+    bits: int,
+    patch: int,
+    grey: bool,
+    seed: int,
+    old: bool,
+) -> None:
+    """Whatever its place, its flips, what continues a small picture, and the version's schema."""
+    root = str(tmp_path_factory.mktemp("root"))
+    pairs = [make_pair("p", "train", n, size=size, bits=bits, with_coc=n > 0) for n in range(2)]
+    for pair in pairs if grey else ():
+        for picture in (pair.left, pair.right, pair.target):
+            assert picture is not None
+            picture[..., 1:] = picture[..., :1]
+    write_version(root, "p", "v1", pairs)
+    config = TrainConfig(
+        root=root, datasets=["p"], model="nano", patch=patch, seed=seed, batch_size=6,
+        exchange_views=0.5, recolour=0.5, same_views=0.2, noise=0.1,
+    )  # fmt: skip
+    steps = {"step": np.array([0, 1])}
+    whole = SampleReader(plan_run(config), 0, 1, with_coc=True)(steps)
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(reader_module, "CACHE_BYTES", 0)
+        if old:
+            patched.setattr(reader_module, "index_of", lambda _: None)
+        else:
+            patched.delattr(reader_module, "read_training_pair")
+        parts = SampleReader(plan_run(config), 0, 1, with_coc=True)(steps)
+    for column in whole:
+        assert np.array_equal(whole[column], parts[column], equal_nan=column == "coc"), column
+
+
+def test_a_damaged_strip_is_named(small: Small, monkeypatch: pytest.MonkeyPatch) -> None:
+    config = small(datasets=["real"])
+    version = open_version(locate(config.root), "real")
+    location = version.shards("train")[0].location
+    data = bytearray(location.read_bytes())
+    for place in range(100, len(data) * 3 // 4, 50):
+        data[place] ^= 1
+    location.write_bytes(bytes(data))
+    monkeypatch.setattr(reader_module, "CACHE_BYTES", 0)
+    with pytest.raises(UserError, match=r"real@v1.*train-0\d, left: damaged"):
+        SampleReader(plan_run(config), 0, 1)({"step": np.array([0])})
 
 
 def test_a_pair_without_a_target_is_named(tmp_path: Path) -> None:

@@ -5,10 +5,9 @@ import io
 import json
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 
-from pipelines.dataset.record import PAIR_SCHEMA, Pair, encode_pair
+from pipelines.dataset.record import Pair
+from pipelines.dataset.shard import ShardWriter
 from pipelines.dataset.version import MANIFEST, SCHEMA_VERSION, set_latest
 from pipelines.storage import locate
 
@@ -47,12 +46,13 @@ def write_version(root: str, name: str, version: str, pairs: list[Pair], per_sha
     location = locate(root).child(name, version)
     entries = []
     for split in ("train", "val", "test"):
-        rows = [encode_pair(pair) for pair in pairs if pair.split == split]
+        rows = [pair for pair in pairs if pair.split == split]
         for start in range(0, len(rows), per_shard):
             part = rows[start : start + per_shard]
             stream = io.BytesIO()
-            table = pa.Table.from_pylist(part, schema=PAIR_SCHEMA)
-            pq.write_table(table, stream, row_group_size=1, write_page_checksum=True)
+            with ShardWriter(stream) as writer:
+                for pair in part:
+                    writer.write(pair)
             data, shard = stream.getvalue(), f"split={split}/{start // per_shard:05d}.parquet"
             location.child(shard).write_bytes(data)
             entries.append(
