@@ -76,7 +76,7 @@ def scale_of(name: str, axis: Axis) -> Scale:
 def number_on(axis: Axis, value: object) -> float:
     """Return what a scale of the axis takes for a value of a trial."""
     if isinstance(axis, Choice):
-        return axis.values.index(value) + 0.5  # type: ignore[arg-type]
+        return axis.values.index(value) + 0.5
     return float(value)  # type: ignore[arg-type]
 
 

@@ -50,9 +50,8 @@ class DemoData:
         return [*self.synthetic_test(), *([self.real] if self.real else [])]
 
 
-def make_data(config: DemoConfig) -> DemoData:
-    """Make what is not there yet. Raises UserError for samples that are not what they should be."""
-    samples = _samples(config)
+def make_data(config: DemoConfig, samples: Path | None) -> DemoData:
+    """Make what is not there yet. samples: a folder that `samples_of` has found, or none."""
     base = SynthConfig(
         **config.place(),
         pairs=config.procedural_pairs,
@@ -98,7 +97,8 @@ def _synthesize(config: SynthConfig) -> str:
     return f"{made.dataset}@{made.version}"
 
 
-def _samples(config: DemoConfig) -> Path | None:
+def samples_of(config: DemoConfig) -> Path | None:
+    """Return the folder of samples. Raises UserError for one that is not what it should be."""
     named = config.samples or os.environ.get("K3DN_SAMPLES")
     if not named:
         return None

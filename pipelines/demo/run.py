@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from pipelines.cluster import ray_cluster
 from pipelines.demo.config import DemoConfig
-from pipelines.demo.data import DemoData, make_data
+from pipelines.demo.data import DemoData, make_data, samples_of
 from pipelines.demo.show import Shown, show
 from pipelines.errors import GateRefused
 from pipelines.evaluation import evaluate, promote
@@ -69,9 +69,10 @@ def run(config: DemoConfig) -> DemoResult:
     """
     if config.page:
         refuse_lost_path("page", config.page)
+    samples = samples_of(config)
     with ray_cluster(config.ray_address):
         say("demo 1/5: data")
-        data = make_data(config)
+        data = make_data(config, samples)
         say("demo 2/5: training")
         trained = train.run(_training(config, data))
         say("demo 3/5: evaluation")

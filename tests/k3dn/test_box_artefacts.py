@@ -4,6 +4,7 @@ The pairs are made here, by a convolution in linear light: each view of a point 
 light of a disc that falls off to the other side, so that the views' centroids lie 0.38 radii apart.
 """
 
+from collections.abc import Callable
 from functools import cache
 
 import numpy as np
@@ -55,7 +56,18 @@ def kernel(radius: float, side: int) -> Picture:
     return light / light.sum()
 
 
-def blurred(picture: Picture, radius: float) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+def kernel_beside_the_middle(radius: float, side: int) -> Picture:
+    """As at the right of a Pixel 4's field: the left view a crescent, the right a whole disc."""
+    reach = int(np.ceil(abs(radius))) + 1
+    y, x = np.mgrid[-reach : reach + 1, -reach : reach + 1].astype(float)
+    disc = np.clip(abs(radius) + 0.5 - np.hypot(x, y), 0.0, 1.0)
+    light = disc if side == 1 else disc * np.exp(-2.0 * x / radius)
+    return light / light.sum()
+
+
+def blurred(
+    picture: Picture, radius: float, kernel: Callable[[float, int], Picture] = kernel
+) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
     pad = 32
     light = np.pad(picture**GAMMA, ((pad, pad), (pad, pad), (0, 0)), "reflect")
     views = []
@@ -103,6 +115,17 @@ def test_weak_and_strong_blur_of_both_signs_gains_everywhere(name: str, radius: 
                 signed,
                 gain,
             )
+
+
+@pytest.mark.parametrize("name", PACKED)
+@pytest.mark.parametrize("radius", [2.0, 5.0])
+def test_views_that_are_unlike_at_the_sides_of_the_field_gain(name: str, radius: float) -> None:
+    for of in ("astronaut", "coffee", "fur", "print"):
+        picture = photograph(of)
+        for signed in (radius, -radius):
+            views = blurred(picture, signed, kernel_beside_the_middle)
+            gain = psnr(restored(name, *views), picture) - psnr(mean_of(*views), picture)
+            assert gain > (0.5 if radius < 5.0 else 2.0), (of, signed, gain)
 
 
 @pytest.mark.parametrize("name", PACKED)
