@@ -212,10 +212,23 @@ def run_step(
             # Libraries print to stdout as they please; it is kept for the result.
             with contextlib.redirect_stdout(sys.stderr):
                 result = step.run_function()(loaded.config)
-            _print_result(result, loaded.config, as_json)
+            with _readers_may_go():
+                _print_result(result, loaded.config, as_json)
             return int(getattr(result, "exit_code", 0))  # doctor has one
         except (Exception, KeyboardInterrupt, Terminated) as error:
             return _report(step.name, error, verbose)
+
+
+@contextlib.contextmanager
+def _readers_may_go() -> Any:
+    """Print a result to who may have read enough (``| head``): the work is done all the same."""
+    try:
+        yield
+        sys.stdout.flush()
+    except BrokenPipeError:
+        nothing = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nothing, sys.stdout.fileno())  # what waits to be written would fail at the end
+        os.close(nothing)
 
 
 def _print_result(result: Any, config: StepConfig, as_json: bool) -> None:

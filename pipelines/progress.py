@@ -3,7 +3,7 @@
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Sized
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, TypeVar
 
 T = TypeVar("T")
@@ -13,8 +13,12 @@ _SOON_S = 2.0
 
 
 def say(message: str) -> None:
-    """Print one line for a human to stderr; stdout is kept for results."""
-    print(printable(message), file=sys.stderr, flush=True)
+    """Print one line for a human to stderr; stdout is kept for results.
+
+    Nobody may read it any more (``2>&1 | head``): the work goes on.
+    """
+    with suppress(BrokenPipeError):
+        print(printable(message), file=sys.stderr, flush=True)
 
 
 def printable(text: str) -> str:

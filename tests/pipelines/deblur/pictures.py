@@ -160,3 +160,11 @@ def kinds() -> Iterator[Kind]:
             )
             lossless = {"lossless": True, "exact": True}
             yield Kind(f"webpl-{channels}-{turn}", ".webp", channels, np.uint8, lossless, turn)
+    zipped = {"compression": "zlib"}
+    for turn in (2, 4, 5, 7):  # the others are above, but for TIFF's and WebP's
+        yield Kind(f"turn-{turn}", ".png", 3, np.uint16, {}, turn)
+    for turn in (2, 3, 4, 5, 7, 8):
+        yield Kind(f"turn-tif-{turn}", ".tif", 3, np.uint16, zipped, turn)
+        yield Kind(f"turn-webp-{turn}", ".webp", 3, np.uint8, {"quality": 95}, turn)
+        if turn != 8:
+            yield Kind(f"turn-jpg-{turn}", ".jpg", 3, np.uint8, {"quality": 95}, turn)

@@ -80,14 +80,16 @@ def every_kind() -> list[Kind]:
 def test_files_of_every_kind_keep_what_they_say(
     tmp_path: Path, every_kind: list[Kind], sharpen: Sharpen
 ) -> None:
-    """One folder, more than two hundred files; the sharp picture of each is known to the value."""
+    """One folder, more than 300 files; the sharp picture of each is known to the value."""
     source = tmp_path / "shots"
     source.mkdir()
     for kind in every_kind:
         for side, shift in (("L", 0), ("R", 1)):
             pixels = scene(shift, kind.channels, kind.dtype)
             (source / f"{kind.name}_{side}{kind.suffix}").write_bytes(kind.write(pixels))
-    assert len(list(source.iterdir())) > 200
+    assert len(list(source.iterdir())) > 300
+    for suffix in (".png", ".tif", ".jpg", ".webp"):
+        assert {kind.orientation for kind in every_kind if kind.suffix == suffix} == {*range(1, 9)}
     before = {path.name: path.read_bytes() for path in source.iterdir()}
     result = sharpen(source, None, tmp_path / "out")
     assert result.failed == () and len(result.pictures) == len(every_kind)

@@ -151,6 +151,22 @@ def whole_run(shots: Path, out: Path, mean: str) -> subprocess.Popen[bytes]:
     )
 
 
+@pytest.mark.parametrize("closed", ["2>&-", "0<&- 1>&- 2>&-", "2>&1 | true"])
+def test_nobody_has_to_read_what_is_printed(tmp_path: Path, mean: str, closed: str) -> None:
+    for side, shift in (("L", 0), ("R", 1)):
+        write(tmp_path / f"1_{side}.png", shift=shift)
+    words = f"'{tmp_path}/1_L.png' '{tmp_path}/1_R.png' -o '{tmp_path}/out.png' model='{mean}'"
+    command = f"'{sys.executable}' -m pipelines deblur {words} {closed}"
+    script = f"set -o pipefail; {command}"
+    done = subprocess.run(
+        ["bash", "-c", script], cwd=REPOSITORY, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "out.png").exists()
+    if closed == "2>&-":  # stdout is for results
+        assert done.stdout.startswith("sharpened by mean.safetensors")
+
+
 def test_a_killed_batch_goes_on_and_all_are_whole(tmp_path: Path, mean: str) -> None:
     """SIGKILL at random moments of the work, then once more; K3DN_KILLS=10 for a longer run."""
     shots, out = tmp_path / "shots", tmp_path / "out"
