@@ -70,6 +70,8 @@ def scale_of(name: str, axis: Axis) -> Scale:
     if isinstance(axis, Choice):
         names = tuple(shown(value) for value in axis.values)
         return Scale(name, 0.0, float(len(names)), names=names)
+    if axis.low == axis.high:
+        return scale_over(name, [float(axis.low)], log=axis.log)
     return Scale(name, float(axis.low), float(axis.high), log=axis.log)
 
 

@@ -128,6 +128,10 @@ def test_a_scale_is_even_where_its_axis_is() -> None:
     assert [round(log.place(v), 6) for v in (0.01, 0.1, 1.0)] == [0.0, 0.5, 1.0]
     assert {text: round(place, 6) for place, text in log.marks()}["0.1"] == 0.5
     assert scale_of("N", SPACE["num_kernels"]).marks()[0] == (0.125, "16")
+    point = scale_of("lambda_1", Range(0.3, 0.3, log=True, whole=False))
+    assert point.place(0.3) == pytest.approx(0.5) and point.marks()
+    narrow = scale_of("lr", Range(0.3, 0.4, log=True, whole=False))
+    assert all(0 <= place <= 1 for place, _ in narrow.marks()) and len(narrow.marks()) > 1
     assert Scale("x", 0.0, 10.0).marks()[-1] == (1.0, "10")
 
 
