@@ -52,7 +52,7 @@ class DemoData:
 
 def make_data(config: DemoConfig) -> DemoData:
     """Make what is not there yet. Raises UserError for samples that are not what they should be."""
-    samples = _samples(config)
+    samples = samples_folder(config)
     base = SynthConfig(
         **config.place(),
         pairs=config.procedural_pairs,
@@ -98,7 +98,8 @@ def _synthesize(config: SynthConfig) -> str:
     return f"{made.dataset}@{made.version}"
 
 
-def _samples(config: DemoConfig) -> Path | None:
+def samples_folder(config: DemoConfig) -> Path | None:
+    """Return the folder of the samples, if there are some. Raises UserError for another folder."""
     named = config.samples or os.environ.get("K3DN_SAMPLES")
     if not named:
         return None

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from pipelines.cluster import ray_cluster
 from pipelines.demo.config import DemoConfig
-from pipelines.demo.data import DemoData, make_data
+from pipelines.demo.data import DemoData, make_data, samples_folder
 from pipelines.demo.show import Shown, show
 from pipelines.errors import GateRefused
 from pipelines.evaluation import evaluate, promote
@@ -69,6 +69,7 @@ def run(config: DemoConfig) -> DemoResult:
     """
     if config.page:
         refuse_lost_path("page", config.page)
+    samples_folder(config)  # a wrong one is told at once, not after Ray has started
     with ray_cluster(config.ray_address):
         say("demo 1/5: data")
         data = make_data(config)

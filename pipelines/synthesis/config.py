@@ -184,7 +184,7 @@ class SynthConfig(StepConfig):
             raise ValueError(f"device must be cpu or cuda, got '{self.device}'")
         if self.preset is not None and self.preset not in PRESETS:
             raise ValueError(f"preset must be one of {', '.join(PRESETS)}, got '{self.preset}'")
-        if self.preset in PUBLISHED_PRESETS:
+        if self.preset is not None and self.preset in PUBLISHED_PRESETS:
             self._check_published(self.preset)
         elif self.preset == CAMERA:
             self._check_camera()
