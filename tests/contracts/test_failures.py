@@ -12,6 +12,7 @@ import botocore.exceptions
 import pytest
 import requests
 
+from pipelines.cli import run_command_line
 from pipelines.errors import BusyError, GateRefused, UnavailableError, UserError
 from pipelines.failures import Terminated, explain_failure
 
@@ -29,6 +30,17 @@ def _raised(error: BaseException, cause: BaseException | None = None) -> BaseExc
 def test_a_users_mistake_keeps_its_words() -> None:
     failure = explain_failure(UserError("no folder /nope; check source"))
     assert (failure.message, failure.exit_code) == ("no folder /nope; check source", 2)
+
+
+def test_samples_that_are_no_samples_are_told_before_anything_starts(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root = tmp_path / "data"
+    assert run_command_line(["demo", f"root={root}", f"samples={tmp_path}"]) == 2
+    said = capsys.readouterr().err
+    assert "has no folder dpd-blur-mini" in said.splitlines()[-1]
+    assert "Traceback" not in said
+    assert not root.exists()
 
 
 def test_a_refusal_of_the_gate_has_its_own_code() -> None:

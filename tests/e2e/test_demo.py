@@ -51,9 +51,7 @@ def _kill_once_training(root: Path) -> None:
             except subprocess.TimeoutExpired:
                 pass
             else:
-                raise AssertionError(
-                    f"the demo ended before it was killed: {process.communicate()}"
-                )
+                raise AssertionError(f"the demo was not to end: {process.communicate()}")
             if any(root.glob("_runs/*/metrics/*.jsonl")):
                 return
         raise AssertionError("the demo never came to its training")
@@ -85,11 +83,3 @@ def test_killed_in_training_and_run_again_it_ends_with_a_page(root: Path) -> Non
     again = _result(root)
     assert again["rows"] == result["rows"]
     assert again["run"] == result["run"]
-
-
-def test_samples_that_are_no_samples_are_one_line(tmp_path: Path) -> None:
-    process = _start(tmp_path / "data", f"samples={tmp_path}")
-    _, err = process.communicate()
-    assert process.returncode == 2, err
-    assert "has no folder dpd-blur-mini" in err.splitlines()[-1]
-    assert "Traceback" not in err

@@ -17,6 +17,7 @@ unchanged tree kills nothing: it is left out.
 import argparse
 import contextlib
 import importlib
+import importlib.util
 import itertools
 import json
 import os
@@ -42,6 +43,8 @@ CPU_S, WALL_S = 300, 1500
 """What the tests of one round may take; what takes more hangs."""
 MEMORY_BYTES = 8 << 30
 ALIVE = ("alive", "no test")
+_NEVER_RAN = 70
+"""Exit code of a child whose tests did not run; 1, of tests that failed, kills a mutant."""
 _TIMES = itertools.count(1_000_000_000)
 _PRELOADED = (
     "torch", "torch.export", "torch._dynamo", "numpy", "scipy.ndimage", "scipy.stats", "cv2",
@@ -138,6 +141,7 @@ class Bench:
     """
 
     def __init__(self, folder: Path, tests: list[str] | None, light: bool) -> None:
+        folder = folder.resolve()
         folder.mkdir(parents=True, exist_ok=True)
         self._folder, self._tree, self._log = folder, folder / "tree", folder / "pytest.log"
         self._given, self._light = tests, light
@@ -218,7 +222,7 @@ class Bench:
                 code = os.waitstatus_to_exitcode(status)
                 if code in (0, 5):
                     return "alive"
-                if code == pytest.ExitCode.USAGE_ERROR or code == -signal.SIGKILL:
+                if code in (_NEVER_RAN, pytest.ExitCode.USAGE_ERROR, -signal.SIGKILL):
                     raise RuntimeError(f"pytest ended with {code}: {' '.join(arguments)}")
                 if code == -signal.SIGXCPU:
                     return "hung"
@@ -229,29 +233,30 @@ class Bench:
         return "hung"
 
     def _in_child(self, chosen: list[str], cpu_s: int) -> None:
+        """Run pytest and end this process, whatever happens."""
         import pytest
 
-        os.setpgid(0, 0)
-        resource.setrlimit(resource.RLIMIT_CPU, (cpu_s, cpu_s))
-        resource.setrlimit(resource.RLIMIT_DATA, (MEMORY_BYTES, MEMORY_BYTES))
-        os.chdir(self._tree)
-        os.environ["PYTHONPATH"] = str(self._tree)
-        sys.path[:] = [str(self._tree), *(p for p in sys.path if p not in ("", str(ROOT)))]
-        for name in [name for name in sys.modules if name.split(".")[0] in ("tests", *PACKAGES)]:
-            del sys.modules[name]
-        importlib.invalidate_caches()
-        output = os.open(self._log, os.O_CREAT | os.O_TRUNC | os.O_WRONLY)
-        os.dup2(output, 1)
-        os.dup2(output, 2)
-        options = ["-x", "-q", "--timeout=0", "-p", "no:cacheprovider", "--durations=0"]
-        code = 1
+        code = _NEVER_RAN
         try:
+            os.setpgid(0, 0)
+            resource.setrlimit(resource.RLIMIT_CPU, (cpu_s, cpu_s))
+            resource.setrlimit(resource.RLIMIT_DATA, (MEMORY_BYTES, MEMORY_BYTES))
+            output = os.open(self._log, os.O_CREAT | os.O_TRUNC | os.O_WRONLY)
+            os.dup2(output, 1)
+            os.dup2(output, 2)
+            os.chdir(self._tree)
+            os.environ["PYTHONPATH"] = str(self._tree)
+            sys.path[:] = [str(self._tree), *(p for p in sys.path if p not in ("", str(ROOT)))]
+            for name in list(sys.modules):
+                if name.split(".")[0] in ("tests", *PACKAGES):
+                    del sys.modules[name]
+            importlib.invalidate_caches()
+            options = ["-x", "-q", "--timeout=0", "-p", "no:cacheprovider", "--durations=0"]
             base = f"--basetemp={self._folder / 'tmp'}"
             code = int(pytest.main([*options, *chosen, base]))
-            import k3dn
-
-            if not str(k3dn.__file__).startswith(str(self._tree)):
-                code = pytest.ExitCode.USAGE_ERROR
+            own = importlib.util.find_spec("k3dn")
+            if own is None or not str(own.origin).startswith(str(self._tree)):
+                code = _NEVER_RAN
         finally:
             sys.stdout.flush()
             os._exit(code)
