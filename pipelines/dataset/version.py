@@ -3,7 +3,10 @@
 A version exists when its ``_manifest.json`` does, and is never changed after that.
 """
 
+import bisect
 import difflib
+import functools
+import itertools
 import json
 import re
 from collections.abc import Mapping
@@ -46,23 +49,36 @@ class DatasetVersion:
         """sha256 (hex) of the content: names, splits, rows and checksums of all shards."""
         return str(self.manifest["digest"])
 
+    @functools.cached_property
+    def _catalogue(self) -> dict[str, tuple[list[Mapping[str, Any]], list[int]]]:
+        """By split the entries of shards that hold rows, and how many rows the first n hold."""
+        entries: dict[str, list[Mapping[str, Any]]] = {}
+        for entry in self.manifest["shards"]:
+            if entry["rows"] > 0:
+                entries.setdefault(entry["split"], []).append(entry)
+        return {
+            split: (found, list(itertools.accumulate((e["rows"] for e in found), initial=0)))
+            for split, found in entries.items()
+        }
+
     def shards(self, split: str) -> tuple[ShardInfo, ...]:
         """Return the shards of a split that hold rows, in order."""
-        return tuple(
-            ShardInfo(
-                location=self.location.child(shard["name"]),
-                split=shard["split"],
-                rows=shard["rows"],
-                bytes=shard["bytes"],
-                sha256=shard["sha256"],
-            )
-            for shard in self.manifest["shards"]
-            if shard["split"] == split and shard["rows"] > 0
+        entries, _ = self._catalogue.get(split, ([], [0]))
+        return tuple(self._shard(entry) for entry in entries)
+
+    def _shard(self, entry: Mapping[str, Any]) -> ShardInfo:
+        return ShardInfo(
+            location=self.location.child(entry["name"]),
+            split=entry["split"],
+            rows=entry["rows"],
+            bytes=entry["bytes"],
+            sha256=entry["sha256"],
         )
 
     def rows(self, split: str) -> int:
         """Return the number of pairs in a split."""
-        return sum(shard.rows for shard in self.shards(split))
+        _, before = self._catalogue.get(split, ([], [0]))
+        return before[-1]
 
     def pair_ids(self, split: str) -> list[str]:
         """Return the pair_ids of a split, in order."""
@@ -85,12 +101,11 @@ class DatasetVersion:
         """Return the shard, and the row in it, of a split's pair. Raises IndexError."""
         if index < 0:
             raise IndexError(index)
-        row = index
-        for shard in self.shards(split):
-            if row < shard.rows:
-                return shard, row
-            row -= shard.rows
-        raise IndexError(f"{self.reference} has {self.rows(split)} {split} pairs, not {index + 1}")
+        entries, before = self._catalogue.get(split, ([], [0]))
+        if index >= before[-1]:
+            raise IndexError(f"{self.reference} has {before[-1]} {split} pairs, not {index + 1}")
+        number = bisect.bisect_right(before, index) - 1
+        return self._shard(entries[number]), index - before[number]
 
     def problems(self) -> list[str]:
         """Check every file that the manifest names; return what is wrong, one line each."""

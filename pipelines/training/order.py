@@ -4,12 +4,20 @@ Everything here is a pure function of (seed, dataset versions, batch size): posi
 global sequence is the same sample whoever reads it, so a position is all that resuming takes.
 """
 
+import bisect
 import hashlib
-from collections.abc import Sequence
+import itertools
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+
+SORTED_AT_MOST = 1 << 20
+"""Samples of an epoch whose order is drawn as a whole; of a longer one each place is computed."""
+ORDER = 2
+"""Version of the order, in a run's record. In 1, which was recorded by nothing, long epochs were
+drawn as a whole, too; short ones are the same in both."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -52,22 +60,71 @@ class SampleOrder:
         self.epoch_length = sum(source.rows * source.repeat for source in self._sources)
         if self.epoch_length == 0:
             raise ValueError("there are no samples to order")
-        owner = [(s, r) for s, source in enumerate(sources) for r in range(source.rows)]
-        repeats = [source.repeat for source in sources for _ in range(source.rows)]
-        self._units = np.repeat(np.array(owner, np.int64), repeats, axis=0)
+        shares = (source.rows * source.repeat for source in self._sources)
+        self._starts = list(itertools.accumulate(shares, initial=0))
         self._content = "\n".join(f"{s.reference} {s.digest} *{s.repeat}" for s in sources)
         self._epoch = -1
-        self._permutation = np.empty(0, np.int64)
+        self._place: Callable[[int], int] = int
 
     def sample(self, index: int) -> Sample:
         """Return the sample at a position of the sequence."""
         epoch, place = divmod(index, self.epoch_length)
         if epoch != self._epoch:
             name = f"{self._seed}\n{epoch}\n{self._content}"
-            self._permutation = permutation(name, self.epoch_length)
+            self._place = permuted(name, self.epoch_length)
             self._epoch = epoch
-        source, row = self._units[self._permutation[place]]
-        return Sample(index, int(source), int(row))
+        taken = self._place(place)
+        source = bisect.bisect_right(self._starts, taken) - 1
+        row = (taken - self._starts[source]) // self._sources[source].repeat
+        return Sample(index, source, row)
+
+
+def permuted(name: str, length: int) -> Callable[[int], int]:
+    """Return a permutation of ``range(length)`` that depends on nothing but the name."""
+    if length > SORTED_AT_MOST:
+        return KeyedBijection(name, length)
+    drawn = permutation(name, length)
+    return lambda place: int(drawn[place])
+
+
+class KeyedBijection:
+    """A permutation of ``range(length)`` of which each place is computed by itself.
+
+    A Feistel network of eight rounds (Luby and Rackoff 1988) permutes the next power of four; what
+    falls outside ``range(length)`` is permuted again until it lies inside (Black and Rogaway 2002,
+    cycle walking: less than four times on average). The round function is the finalizer of
+    SplitMix64 under keys from the name's sha256. For long ranges: of a short one it cannot make
+    every permutation.
+    """
+
+    def __init__(self, name: str, length: int) -> None:
+        self._length = length
+        self._half_bits = max(1, -(-(length - 1).bit_length() // 2))
+        stream = b"".join(
+            hashlib.sha256(f"{name}\n{number}".encode()).digest() for number in range(2)
+        )
+        self._keys = [int.from_bytes(stream[n : n + 8], "little") for n in range(0, 64, 8)]
+
+    def __call__(self, place: int) -> int:
+        """Return what stands at a place. Raises IndexError outside of the range."""
+        if not 0 <= place < self._length:
+            raise IndexError(place)
+        bits = self._half_bits
+        mask = (1 << bits) - 1
+        while True:
+            left, right = place >> bits, place & mask
+            for key in self._keys:
+                left, right = right, left ^ (_mixed(right ^ key) & mask)
+            place = left << bits | right
+            if place < self._length:
+                return place
+
+
+def _mixed(value: int) -> int:
+    """The finalizer of SplitMix64, of 64 bits."""
+    value = ((value ^ value >> 30) * 0xBF58476D1CE4E5B9) & 0xFFFFFFFFFFFFFFFF
+    value = ((value ^ value >> 27) * 0x94D049BB133111EB) & 0xFFFFFFFFFFFFFFFF
+    return value ^ value >> 31
 
 
 def permutation(name: str, length: int) -> NDArray[np.int64]:

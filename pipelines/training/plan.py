@@ -11,7 +11,7 @@ from pipelines.config import as_dict
 from pipelines.errors import UserError
 from pipelines.storage import Location, locate
 from pipelines.training.config import NOT_IN_DIGEST, TrainConfig
-from pipelines.training.order import Source
+from pipelines.training.order import ORDER, SORTED_AT_MOST, Source
 
 RUNS = "_runs"
 LIVE = "synth://"
@@ -125,10 +125,12 @@ def steps_of(config: TrainConfig) -> int | None:
 def claim(plan: RunPlan) -> None:
     """Write down what the run is, or check that it is what was written down before.
 
-    Raises UserError where another configuration already has this name.
+    Raises UserError where another configuration already has this name, and where the run goes on
+    in another order of samples than it began.
     """
     record = {
         "digest": plan.digest,
+        "order": ORDER,
         "config": as_dict(plan.config),
         "datasets": [asdict(source) for source in plan.sources],
     }
@@ -137,6 +139,13 @@ def claim(plan: RunPlan) -> None:
         return
     before = json.loads(location.read_bytes())
     if before["digest"] == plan.digest:
+        epoch = sum(source.rows * source.repeat for source in plan.sources)
+        if before.get("order", 1) != ORDER and epoch > SORTED_AT_MOST:
+            raise UserError(
+                f"run {plan.name!r} at {plan.folder} was started by another version of this "
+                f"program, which takes the {epoch} samples of an epoch in another order; go on "
+                "with that version, or give another name=..."
+            )
         return
     changed = [
         f"{key}={before['config'].get(key)!r}"

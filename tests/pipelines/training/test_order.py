@@ -2,11 +2,14 @@
 
 from collections import Counter
 
+import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipelines.training.order import (
+    SORTED_AT_MOST,
+    KeyedBijection,
     Sample,
     SampleOrder,
     Source,
@@ -80,3 +83,50 @@ def test_the_order_is_the_same_for_ever() -> None:
 def test_nothing_to_order_is_refused() -> None:
     with pytest.raises(ValueError, match="no samples"):
         SampleOrder([source("a", 0)], 0)
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.integers(1, 300), st.integers(0, 999))
+def test_each_place_of_a_keyed_bijection_is_taken_once(length: int, key: int) -> None:
+    bijection = KeyedBijection(f"key {key}", length)
+    assert sorted(map(bijection, range(length))) == list(range(length))
+    for outside in (-1, length):
+        with pytest.raises(IndexError):
+            bijection(outside)
+
+
+def test_a_keyed_bijection_is_uniform() -> None:
+    """Chi-squared over keys: where a place goes, and where two neighbours go together."""
+    length, keys = 1000, 2000
+    places = np.array(
+        [[bijection(p) for p in (0, 1, 500, 999)] for bijection in
+         (KeyedBijection(f"key {n}", length) for n in range(keys))]
+    )  # fmt: skip
+    bins = places * 10 // length
+    for column in range(4):
+        assert _chi_squared(np.bincount(bins[:, column], minlength=10)) < 33.7  # 0.9999, 9 degrees
+    for other in range(1, 4):
+        together = np.bincount(bins[:, 0] * 10 + bins[:, other], minlength=100)
+        assert _chi_squared(together) < 157.5  # 0.9998, 99 degrees
+
+
+def test_a_long_epoch_is_mixed_and_in_no_memory() -> None:
+    rows = 10_000_000
+    order = SampleOrder([source("a", rows // 2), source("b", rows // 4, repeat=2)], 3)
+    seen = [order.sample(index) for index in range(2000)]
+    assert len({(s.source, s.row) for s in seen}) > 1990
+    assert _chi_squared(np.bincount([s.source for s in seen], minlength=2)) < 15.1  # 0.9999
+    halves = [s.row * 2 // (rows // 2) for s in seen if s.source == 0]
+    assert _chi_squared(np.bincount(halves, minlength=2)) < 15.1
+    assert seen[7] == SampleOrder(order._sources, 3).sample(7)
+    assert seen != [order.sample(rows + index) for index in range(2000)], "another epoch"
+
+
+def test_a_long_order_is_the_same_for_ever() -> None:
+    places = map(KeyedBijection("0\n0\nname", SORTED_AT_MOST + 1), range(4))
+    assert list(places) == [182196, 476096, 265866, 469102]
+
+
+def _chi_squared(counts: np.ndarray) -> float:
+    expected = counts.sum() / len(counts)
+    return float(((counts - expected) ** 2 / expected).sum())

@@ -1,5 +1,6 @@
 """What a run is: its data resolved, its name and digest, and who may go on with it."""
 
+import json
 import math
 from collections.abc import Callable
 from dataclasses import replace
@@ -7,9 +8,10 @@ from dataclasses import replace
 import pytest
 
 from pipelines.errors import UserError
+from pipelines.training import plan as plan_module
 from pipelines.training.config import TrainConfig
 from pipelines.training.live.config import LiveConfig
-from pipelines.training.plan import claim, plan_run
+from pipelines.training.plan import PLAN, claim, plan_run
 from tests.pipelines.training.versions import make_pair, write_version
 
 Small = Callable[..., TrainConfig]
@@ -135,3 +137,18 @@ def test_a_dataset_without_training_pairs_is_refused(small: Small) -> None:
 def test_ranges_are_checked(small: Small, changes: dict, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         small(**changes)
+
+
+def test_a_long_run_of_an_older_order_is_not_gone_on_with(
+    small: Small, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan = plan_run(small())
+    claim(plan)
+    record = plan.folder.child(PLAN)
+    before = json.loads(record.read_bytes())
+    del before["order"]
+    record.write_bytes(json.dumps(before).encode())
+    claim(plan)  # short epochs are the same in both
+    monkeypatch.setattr(plan_module, "SORTED_AT_MOST", 10)
+    with pytest.raises(UserError, match=r"takes the 11 samples of an epoch in another order"):
+        claim(plan)
