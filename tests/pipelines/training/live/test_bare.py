@@ -179,7 +179,7 @@ def test_keys_are_read_without_pydantic() -> None:
     for word, told in (
         ("stesp=3", "did you mean steps"),
         ("live.mad=1", "did you mean live.made"),
-        ("steps=many", "steps is int"),
+        ("steps=many", "steps must be int"),
         ("compile=1", "compile must be true or false"),
         ("precision=fp8", "one of fp32, bf16"),
         ("live.made=2", r"live.made must be in \[0, 1\]"),
