@@ -145,7 +145,7 @@ def test_no_placement_group_is_left(search: Search) -> None:
 def test_result_file_is_the_result(search: Search) -> None:
     written = json.loads(Path(search.result.result).read_text())
     assert written == json.loads(json.dumps(asdict(search.result)))
-    assert search.result.describe().endswith(search.result.result)
+    assert search.result.result in search.result.describe().splitlines()[-2]
 
 
 def test_mlflow_has_the_search_and_its_trials(search: Search) -> None:
@@ -171,8 +171,9 @@ def test_the_page_has_every_trial_and_is_in_mlflow(search: Search) -> None:
     page = Path(search.result.page).read_text()
     for one in search.result.trials:
         assert f"; {one.combination}; {one.last.value:.2f} dB at step {one.last.step}" in page
-    # N=8 has more kernels than N=4, so the networks differ in what they cost.
-    assert "multiply-adds" in page and page.count("<td>—</td>") == 0
+    # What each network costs is known.
+    assert "multiply-adds" in page
+    assert page.count(" M</td>") == page.count(" G</td>") == len(search.result.trials)
     client = MlflowClient(tracking_uri=search.result.tracking_uri)
     there = {file.path for file in client.list_artifacts(search.result.run_id)}
     assert there == {"trials.json", "index.html"}
@@ -185,7 +186,7 @@ def test_one_key_trains_the_best_in_full_and_registers_it(search: Search) -> Non
     version = MlflowClient(tracking_uri=result.tracking_uri).get_model_version_by_alias(
         "best", "challenger"
     )
-    assert (result.model, result.model_version) == ("best", version.version)
+    assert (result.model, result.model_version) == ("best", str(version.version))
     assert result.trials == search.result.trials  # none of them was tried again
     (written,) = [
         config

@@ -293,7 +293,7 @@ def test_a_file_is_installed_by_the_digest_beside_it(
     capsys.readouterr()
     assert run_command_line(["weights"]) == 0
     listed = capsys.readouterr().out
-    assert "box:nano" in listed and "box:other" in listed and "nobody has said" in listed
+    assert "box:nano" in listed and "box:other" in listed and "no purpose was stated" in listed
     assert run_command_line(["weights", "install", str(file.with_name("no.safetensors"))]) == 2
     assert run_command_line(["weights", "install"]) == 2
     assert "k3dn weights install FILE" in capsys.readouterr().err

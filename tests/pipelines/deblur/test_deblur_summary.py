@@ -188,7 +188,7 @@ def test_an_evil_weights_file_is_one_line_and_runs_nothing(
     words = {
         "code": "whose code does not run",
         "NaN": "holds NaN",
-        "cut": "may have been cut, copy it again",
+        "cut": "may have been cut off, copy it again",
     }
     assert words.get(kind, "is for 'subprocess:check_output', not for factory=") in line
     assert str(path) in line and "Traceback" not in printed

@@ -46,7 +46,7 @@ def test_a_folder_as_output_takes_the_picture_under_its_name(
     }
     wanted = ("there/IMG_1.png", "not/yet/IMG_1.png", "shots.2024/IMG_1.png", "bare.png")
     assert found == {Path(name) for name in wanted}
-    with pytest.raises(UserError, match="/dev/null is no file"):
+    with pytest.raises(UserError, match="/dev/null is not a file"):
         sharpen(left, right, "/dev/null")
 
 
