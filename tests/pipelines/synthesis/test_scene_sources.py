@@ -494,7 +494,7 @@ def test_what_preset_camera_does_not_take(keys: dict[str, Any], words: str) -> N
 
 
 def test_what_no_lens_and_no_sensor_has() -> None:
-    with pytest.raises(ValueError, match=r"optics\.cat_eye is one number, or the least and"):
+    with pytest.raises(ValueError, match=r"optics\.cat_eye must be one number, or the least and"):
         OpticsConfig(cat_eye=[0.5, 0.2])
     with pytest.raises(ValueError, match=r"sensor\.jpeg_share must be from 0 to 1, got 2"):
         SensorConfig(jpeg_share=2.0)
