@@ -498,7 +498,7 @@ def test_what_no_lens_and_no_sensor_has() -> None:
         OpticsConfig(cat_eye=[0.5, 0.2])
     with pytest.raises(ValueError, match=r"sensor\.jpeg_share must be from 0 to 1, got 2"):
         SensorConfig(jpeg_share=2.0)
-    with pytest.raises(ValueError, match=r"target\.blur is one number"):
+    with pytest.raises(ValueError, match=r"target\.blur must be one number"):
         TargetConfig(blur=[])
 
 
