@@ -2,19 +2,18 @@
 
 import math
 import re
-import shutil
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from tests.page_in_a_browser import looks_at
 from tune.charts import Scale, scale_of
 from tune.figures import TrialFigures, seconds_of
 from tune.page import SearchContent, search_page
 from tune.records import Score, TrialRecord
 from tune.space import Choice, Combination, Range
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 SPACE = {
     "lambda_1": Range(0.01, 1.0, log=True, whole=False),
     "num_kernels": Choice((16, 24, 32, 48)),
@@ -146,36 +145,11 @@ def test_seconds_are_those_of_steps_however_often_it_stopped() -> None:
 
 def test_the_page_in_a_browser(content: SearchContent, tmp_path: Path) -> None:
     """Nothing scrolls sideways, marks have colours, nothing is asked of a network."""
-    sync_api = pytest.importorskip("playwright.sync_api")
-    if CHROMIUM is None:
-        pytest.skip("no chromium on this machine: the page is not looked at")
     path = tmp_path / "index.html"
     path.write_text(search_page(content))
-    with sync_api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(
-            executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"]
-        )
-        for width, scheme in ((390, "dark"), (1200, "light")):
-            context = browser.new_context(
-                viewport={"width": width, "height": 800}, color_scheme=scheme
+    for opened in looks_at(path):
+        for marks in (".plot .line", ".parallel .trial", ".plot .hollow", ".parallel .upright"):
+            colours = opened.evaluate(
+                f"[...document.querySelectorAll('{marks}')].map(e => getComputedStyle(e).stroke)"
             )
-            opened = context.new_page()
-            troubles: list[str] = []
-            opened.on("pageerror", lambda error, seen=troubles: seen.append(str(error)))
-            opened.on(
-                "request",
-                lambda request, seen=troubles: (
-                    None if request.url.startswith(("data:", "file:")) else seen.append(request.url)
-                ),
-            )
-            opened.goto(path.as_uri())
-            assert opened.evaluate("document.documentElement.scrollWidth") <= width
-            for marks in (".plot .line", ".parallel .trial", ".plot .hollow", ".parallel .upright"):
-                colours = opened.evaluate(
-                    f"[...document.querySelectorAll('{marks}')]"
-                    ".map(e => getComputedStyle(e).stroke)"
-                )
-                assert colours and "none" not in colours, marks
-            assert troubles == []
-            context.close()
-        browser.close()
+            assert colours and "none" not in colours, marks

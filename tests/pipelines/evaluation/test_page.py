@@ -2,7 +2,6 @@
 
 import math
 import re
-import shutil
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -17,8 +16,8 @@ from pipelines.evaluation.regions import regions
 from pipelines.evaluation.summary import MethodFigures, figures_of
 from pipelines.evaluation.tables import latex, markdown, text_table
 from pipelines.scores import INPUT, Cost, PairScore, quality
+from tests.page_in_a_browser import looks_at
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 SHAPE = (48, 64, 3)
 PLACE_OF = """
 i => [i.offsetLeft, i.offsetTop, i.offsetWidth].map(
@@ -169,46 +168,22 @@ def test_the_page_has_every_section_and_escapes_names(page: str) -> None:
 
 def test_the_page_in_a_browser(page: str, tmp_path: Path) -> None:
     """Nothing scrolls sideways, everything loads, nothing is asked of a network."""
-    sync_api = pytest.importorskip("playwright.sync_api")
-    if CHROMIUM is None:
-        pytest.skip("no chromium on this machine: the page is not looked at")
     path = tmp_path / "index.html"
     path.write_text(page)
-    with sync_api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(
-            executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"]
+    for opened in looks_at(path):
+        sizes = opened.evaluate("[...document.images].map(i => i.complete && i.naturalWidth)")
+        assert len(sizes) >= 10 and all(sizes)
+        colours = opened.evaluate(
+            "[...document.querySelectorAll('.plot .line')].map(e => getComputedStyle(e).stroke)"
         )
-        for width, scheme in ((390, "dark"), (1200, "light")):
-            context = browser.new_context(
-                viewport={"width": width, "height": 800}, color_scheme=scheme
-            )
-            opened = context.new_page()
-            troubles: list[str] = []
-            opened.on("pageerror", lambda error, seen=troubles: seen.append(str(error)))
-            opened.on(
-                "request",
-                lambda request, seen=troubles: (
-                    None if request.url.startswith(("data:", "file:")) else seen.append(request.url)
-                ),
-            )
-            opened.goto(path.as_uri())
-            assert opened.evaluate("document.documentElement.scrollWidth") <= width
-            sizes = opened.evaluate("[...document.images].map(i => i.complete && i.naturalWidth)")
-            assert len(sizes) >= 10 and all(sizes)
-            colours = opened.evaluate(
-                "[...document.querySelectorAll('.plot .line')].map(e => getComputedStyle(e).stroke)"
-            )
-            assert len(set(colours)) >= 3 and "none" not in colours
-            shown_at = f"[...document.querySelectorAll('.same-place img')].map({PLACE_OF})"
-            before = opened.evaluate(shown_at)
-            assert len(before) == 4 and len(set(before)) == 1
-            opened.locator(".same-place").focus()
-            for key in ("+", "ArrowUp", "ArrowLeft"):
-                opened.keyboard.press(key)
-            after = opened.evaluate(shown_at)
-            assert len(set(after)) == 1 and after != before  # all of them, together
-            opened.locator(".stage input").first.focus()
-            opened.keyboard.press("End")
-            assert troubles == []
-            context.close()
-        browser.close()
+        assert len(set(colours)) >= 3 and "none" not in colours
+        shown_at = f"[...document.querySelectorAll('.same-place img')].map({PLACE_OF})"
+        before = opened.evaluate(shown_at)
+        assert len(before) == 4 and len(set(before)) == 1
+        opened.locator(".same-place").focus()
+        for key in ("+", "ArrowUp", "ArrowLeft"):
+            opened.keyboard.press(key)
+        after = opened.evaluate(shown_at)
+        assert len(set(after)) == 1 and after != before  # all of them, together
+        opened.locator(".stage input").first.focus()
+        opened.keyboard.press("End")
