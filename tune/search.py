@@ -121,9 +121,8 @@ def _run_owned(plan: SearchPlan, tracking_uri: str) -> TuneResult:
     try:
         best = best_trial(ordered)
     except ValueError:
-        reason = next(record.reason for record in ordered)
         raise UserError(
-            f"search {plan.name}: every trial failed, the first with: {reason}"
+            f"search {plan.name}: every trial failed, the first with: {ordered[0].reason}"
         ) from None
     train_it = train_command(config.train, plan.trial(best.combination))
     page = plan.folder.child(PAGE)

@@ -32,7 +32,7 @@ _KEPT_FOOTERS, _KEPT_INDEXES = 16, 1024
 """Of shards that were read last, in a process. An index takes some kilobytes, a footer 50 times
 that."""
 _TAIL_BYTES = 64 << 10
-"""What is asked for of a shard's end: most footers are shorter, a longer one is a second request"""
+"""Asked for of a shard's end: most footers are shorter, a longer one costs a second request."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -199,7 +199,7 @@ def _end(chunk: Any) -> int:
 
 @functools.lru_cache(_KEPT_INDEXES)
 def index_of(shard: ShardInfo) -> ShardIndex | None:
-    """Return the index of a shard, None for one of schema 1. Raises ValueError for a damaged one"""
+    """Return the index of a shard, None for schema 1. Raises ValueError for a damaged one."""
     footer = _footer(shard)
     found = (footer.metadata or {}).get(_INDEX_KEY)
     if found is None:

@@ -55,37 +55,27 @@ class Page:
         From any thread.
         """
         with self._lock:
-            self._add(job, left, views, sharp, noticed)
-
-    def _add(
-        self,
-        job: Job,
-        left: Photograph,
-        views: list[NDArray[Any]],
-        sharp: NDArray[Any],
-        noticed: Noticed,
-    ) -> None:
-        if len(self._pairs) >= _MOST:
-            return
-        if not self._views:
-            self._views = [
-                np.asarray(fit(view, _FOUND_PX) / np.float32(255), np.float32) for view in views
-            ]
-            self._turn, self._turned = left.orientation, noticed.vertical
-        small = np.stack([fit(view, ZOOM_PX) for view in views])
-        blurred = np.rint(small.mean(axis=0, dtype=np.float32)).astype(np.uint8)
-        if noticed.vertical:
-            blurred = np.rot90(blurred, -1)
-        self._pairs.append(
-            Comparison(
-                title=job.name,
-                input=upright(blurred, left.orientation),
-                output=upright(fit(np.ascontiguousarray(sharp), ZOOM_PX), left.orientation),
-                note="; ".join(noticed.lines),
-                zoom=True,
+            if len(self._pairs) >= _MOST:
+                return
+            if not self._views:
+                self._views = [
+                    np.asarray(fit(view, _FOUND_PX) / np.float32(255), np.float32) for view in views
+                ]
+                self._turn, self._turned = left.orientation, noticed.vertical
+            small = np.stack([fit(view, ZOOM_PX) for view in views])
+            blurred = np.rint(small.mean(axis=0, dtype=np.float32)).astype(np.uint8)
+            if noticed.vertical:
+                blurred = np.rot90(blurred, -1)
+            self._pairs.append(
+                Comparison(
+                    title=job.name,
+                    input=upright(blurred, left.orientation),
+                    output=upright(fit(np.ascontiguousarray(sharp), ZOOM_PX), left.orientation),
+                    note="; ".join(noticed.lines),
+                    zoom=True,
+                )
             )
-        )
-        self._outputs.append(Place(job.name, str(job.output)))
+            self._outputs.append(Place(job.name, str(job.output)))
 
     def write(self, work: Work, sharpeners: Iterable[Sharpener]) -> str:
         """Write the page beside the pictures, open it where there is a screen; return its place."""
