@@ -29,6 +29,7 @@ from tests.pipelines.training.conftest import NETWORKS
 from tests.pipelines.training.versions import make_pair, write_version
 from tune.config import TuneConfig
 from tune.plan import look, plan_search
+from tune.records import TrialRecord
 from tune.search import TuneResult, run
 from tune.space import Choice, Range, draw, space_of
 
@@ -45,11 +46,16 @@ class Search:
     result: TuneResult
 
     def scores_on_disk(self, run_name: str) -> dict[int, float]:
-        """The metric by step as the training run itself wrote it down."""
+        """The metric by step as the training run itself wrote it down; rows are written every two
+        seconds, so a trial that is stopped just after a report takes that row with it."""
         rows = []
         for part in sorted(Path(self.config.root, "_runs", run_name, "metrics").iterdir()):
             rows += [json.loads(line) for line in part.read_text().splitlines()]
         return {row["step"]: row["val_psnr"] for row in rows if "val_psnr" in row}
+
+
+def scores_by_step(trial: TrialRecord) -> dict[int, float]:
+    return {score.step: score.value for score in trial.scores}
 
 
 def _brighter_views(root: Path) -> None:
@@ -113,12 +119,14 @@ def test_trials_are_the_plan(search: Search) -> None:
 
 def test_scores_are_what_the_training_runs_wrote(search: Search) -> None:
     for one in search.result.trials:
-        on_disk = search.scores_on_disk(one.run)
-        assert {score.step: score.value for score in one.scores} == on_disk
+        on_disk, scores = search.scores_on_disk(one.run), scores_by_step(one)
+        assert on_disk == {step: scores[step] for step in on_disk}
+        if one.status == "finished":
+            assert sorted(on_disk) == sorted(scores)
 
 
 def test_asha_stops_the_worse_trial_at_the_rung_where_it_is_behind(search: Search) -> None:
-    first, second = (search.scores_on_disk(one.run) for one in search.result.trials)
+    first, second = map(scores_by_step, search.result.trials)
     every = STEPS // VALIDATIONS
     assert search.result.trials[0].status == "finished"
     assert sorted(first) == [every, 2 * every, 3 * every, STEPS]
@@ -131,7 +139,7 @@ def test_asha_stops_the_worse_trial_at_the_rung_where_it_is_behind(search: Searc
 
 
 def test_best_is_the_highest_metric_of_the_longest_trained(search: Search) -> None:
-    last = {one.run: max(search.scores_on_disk(one.run).items()) for one in search.result.trials}
+    last = {one.run: max(scores_by_step(one).items()) for one in search.result.trials}
     longest = max(step for step, _ in last.values())
     by_score = {value: name for name, (step, value) in last.items() if step == longest}
     assert search.result.best.run == by_score[max(by_score)]
@@ -161,10 +169,11 @@ def test_mlflow_has_the_search_and_its_trials(search: Search) -> None:
     statuses = {child.info.run_name: child.info.status for child in children}
     ended = {"finished": "FINISHED", "stopped": "KILLED"}
     assert statuses == {one.run: ended[one.status] for one in search.result.trials}
+    scores = {one.run: scores_by_step(one) for one in search.result.trials}
     for child in children:
         curve = client.get_metric_history(child.info.run_id, "val_psnr")
-        on_disk = search.scores_on_disk(child.info.run_name)
-        assert {point.step: point.value for point in curve} == pytest.approx(on_disk)
+        of_child = scores[child.info.run_name]
+        assert {point.step: point.value for point in curve} == pytest.approx(of_child)
 
 
 def test_the_page_has_every_trial_and_is_in_mlflow(search: Search) -> None:
