@@ -394,7 +394,8 @@ def test_a_killed_search_repeats_nothing_and_its_rungs_stay(tmp_path: Path) -> N
     starts = [
         [row["step"] for row in read_rows(run) if row.get("event") == "start"] for run in runs
     ]
-    assert starts == [[0, 4], [0]]
+    assert starts[0] == [0, 4]
+    assert starts[1] in ([0], [])  # the second may take that row with it when it is stopped
 
     alone = []  # what the trials come to undisturbed, and without Ray
     for trial, run_ in zip(result["trials"], runs, strict=True):
