@@ -159,26 +159,26 @@ def _in_folder(config: DeblurConfig, folder: Location) -> _Found:
         and side_of(path) == "left"
         and not _is_hidden(path)
     }
-    from pipelines.ingest.layouts import LAYOUTS, discover  # brings pyarrow: for folders alone
+    from pipelines.ingest.layouts import LAYOUTS, find_views  # brings pyarrow: for folders alone
 
-    raw = any(
-        layout.refusal and place is not None and place.role == "target"
+    with_targets = [
+        layout
         for layout in LAYOUTS.values()
         for path in pictures
         if (place := layout.place(PurePosixPath(path).parts[:-1], PurePosixPath(path).stem))
-    )
-    if pairs and not raw and 2 * len(pairs) == len(pictures):
+        and place.role == "target"
+    ]
+    raw = any(layout.refusal for layout in with_targets)
+    if pairs and not with_targets and 2 * len(pairs) == len(pictures):
         return _located(folder, pairs), alone
     try:
-        _, found = discover(files, layout="auto", source=folder.url)
+        known, missing = find_views(files, source=folder.url)
     except UserError as error:
         if raw or not files:
             raise
         if not pairs:
             raise UserError(_nothing_found(folder, files, alone)) from error
         return _located(folder, pairs), alone
-    known = {pair.pair_id: (pair.left[0], pair.right[0]) for pair in found.pairs}
-    missing = {reject.path: reject.reason for reject in found.rejects if reject.stage == "discover"}
     return _located(folder, known), missing
 
 
