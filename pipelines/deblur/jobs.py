@@ -2,6 +2,7 @@
 
 import glob
 import os
+import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from pipelines.picture_keys import ANY_BOX
 from pipelines.storage import Location, locate
 
 _WILD = ("*", "?", "[")
+_DATASET = re.compile(r"[a-z0-9][a-z0-9.-]*(@[a-z0-9][a-z0-9.-]*)?")
 _NOT_READ = {
     **dict.fromkeys((".heic", ".heif", ".hif"), "HEIC"),
     **{".avif": "AVIF", ".jxl": "JPEG XL", ".jp2": "JPEG 2000"},
@@ -57,6 +59,13 @@ def find_work(config: DeblurConfig) -> Work:
     right = _partner(config, left) if config.right is None else locate(config.right)
     output = _output_of_one(config.output, left)
     return Work(jobs=(Job(name=left.name, left=left, right=right, output=output),))
+
+
+def may_be_dataset(config: DeblurConfig) -> bool:
+    """Tell whether ``left`` may name a dataset of ``root``: no file of that name is there."""
+    if config.right is not None or PurePosixPath(config.left).suffix.lower() in FORMATS:
+        return False
+    return bool(_DATASET.fullmatch(config.left)) and not Path(config.left).exists()
 
 
 def _partner(config: DeblurConfig, left: Location) -> Location | None:
@@ -104,10 +113,7 @@ def _many(
     config: DeblurConfig, pairs: Mapping[str, tuple[Location, Location]], alone: dict[str, str]
 ) -> Work:
     """Work of pairs by what their outputs are called."""
-    folder = locate(config.output)
-    path = folder.local_path()
-    if path is not None and (path.is_file() or PurePosixPath(folder.name).suffix in FORMATS):
-        raise UserError(f"output={config.output}: many pictures need a folder; name one")
+    folder = folder_for_many(config)
     jobs = tuple(
         Job(name=name, left=left, right=right, output=folder.child(name + _suffix(left)))
         for name, (left, right) in pairs.items()
@@ -116,6 +122,15 @@ def _many(
     if twice:
         raise UserError(f"more than one pair would be written to {twice[0]}; give them apart")
     return Work(jobs=jobs, folder=folder, alone=tuple(alone.items()))
+
+
+def folder_for_many(config: DeblurConfig) -> Location:
+    """Return the folder that many pictures go to. Raises UserError for the name of a file."""
+    folder = locate(config.output)
+    path = folder.local_path()
+    if path is not None and (path.is_file() or PurePosixPath(folder.name).suffix in FORMATS):
+        raise UserError(f"output={config.output}: many pictures need a folder; name one")
+    return folder
 
 
 def _suffix(left: Location) -> str:
@@ -144,26 +159,26 @@ def _in_folder(config: DeblurConfig, folder: Location) -> _Found:
         and side_of(path) == "left"
         and not _is_hidden(path)
     }
-    from pipelines.ingest.layouts import LAYOUTS, discover  # brings pyarrow: for folders alone
+    from pipelines.ingest.layouts import LAYOUTS, find_views  # brings pyarrow: for folders alone
 
-    raw = any(
-        layout.refusal and place is not None and place.role == "target"
+    with_targets = [
+        layout
         for layout in LAYOUTS.values()
         for path in pictures
         if (place := layout.place(PurePosixPath(path).parts[:-1], PurePosixPath(path).stem))
-    )
-    if pairs and not raw and 2 * len(pairs) == len(pictures):
+        and place.role == "target"
+    ]
+    raw = any(layout.refusal for layout in with_targets)
+    if pairs and not with_targets and 2 * len(pairs) == len(pictures):
         return _located(folder, pairs), alone
     try:
-        _, found = discover(files, layout="auto", source=folder.url)
+        known, missing = find_views(files, source=folder.url)
     except UserError as error:
         if raw or not files:
             raise
         if not pairs:
             raise UserError(_nothing_found(folder, files, alone)) from error
         return _located(folder, pairs), alone
-    known = {pair.pair_id: (pair.left[0], pair.right[0]) for pair in found.pairs}
-    missing = {reject.path: reject.reason for reject in found.rejects if reject.stage == "discover"}
     return _located(folder, known), missing
 
 

@@ -12,7 +12,7 @@ import numpy as np
 from pipelines.deblur import output as outputs
 from pipelines.deblur.config import DeblurConfig
 from pipelines.deblur.devices import devices_for, share_out
-from pipelines.deblur.jobs import Job, Work, find_work
+from pipelines.deblur.jobs import Job, Work, find_work, may_be_dataset
 from pipelines.deblur.notices import OTHER_PROFILE, Noticed, look
 from pipelines.deblur.photograph import Photograph, read_photograph
 from pipelines.deblur.progress import Progress
@@ -46,6 +46,11 @@ def run(config: DeblurConfig) -> DeblurResult:
     there already, a folder that cannot be written, a model that is not there.
     """
     refuse_lost_path("output", config.output)
+    if may_be_dataset(config):
+        from pipelines.deblur.dataset import dataset_of, sharpen_dataset  # brings Ray's clients
+
+        if (version := dataset_of(config)) is not None:
+            return sharpen_dataset(config, version)
     work = find_work(config)
     inputs = outputs.Inputs(
         view for job in work.jobs for view in (job.left, job.right) if view is not None

@@ -28,6 +28,7 @@ from pipelines.storage import locate
 from tests.pipelines.deblur.pictures import scene
 
 Sharpen = Callable[..., DeblurResult]
+TARGETS = ("target_left", "target_right")
 REPOSITORY = Path(__file__).parents[3]
 
 
@@ -47,19 +48,35 @@ def test_a_folder_of_any_known_make(tmp_path: Path, sharpen: Sharpen) -> None:
         "words": ["x-left.jpg", "x-right.jpg", "Left_2.jpg", "Right_2.jpg"],
         "folders": ["left/1.png", "right/1.png", "left/2.png", "right/2.png"],
         "dpd": ["test_l/source/1.png", "test_r/source/1.png", "test_c/target/1.png"],
-        "ntire": ["0500_l.png", "0500_r.png", "0500_g.png"],
+        "ntire": ["0500_l.png", "0500_r.png", "0500_g.png", "0501_l.png", "0501_r.png"],
+        "splits": [
+            f"{split}/{folder}/{name}.png"
+            for split, name in (("train", "a"), ("test", "a"), ("test", "b"))
+            for folder in ("inputL", "inputR", "target")
+        ],
+        "canon": [f"flat/0600/{name}.png" for name in ("left", "right", *TARGETS)],
+        "two": [
+            f"{day}/{folder}/1.png"
+            for day in ("mon", "tue")
+            for folder in ("left", "right", "sharp")
+        ],
     }
     expected = {
         "suffix": ["a.png", "b.tif", "deep/c.png"],
         "words": ["2.jpg", "x.jpg"],
         "folders": ["1.png", "2.png"],
         "dpd": ["1.png"],
-        "ntire": ["0500.png"],
+        "ntire": ["0500.png", "0501.png"],
+        "splits": ["b.png", "test/a.png", "train/a.png"],
+        "canon": ["flat/0600.png"],
+        "two": ["mon/1.png", "tue/1.png"],
     }
     for make, names in makes.items():
         write(*(tmp_path / make / name for name in names))
         out = tmp_path / f"out-{make}"
-        assert made(sharpen(tmp_path / make, None, out), out) == expected[make], make
+        result = sharpen(tmp_path / make, None, out)
+        assert made(result, out) == expected[make], make
+        assert result.failed == (), make
 
 
 def test_a_pattern_and_two_folders(tmp_path: Path, sharpen: Sharpen) -> None:
