@@ -185,7 +185,7 @@ def _foreseen(config: PromoteConfig) -> Verdict:
 
     if champion == candidate.version:
         raise UserError(f"v{champion} is champion already")
-    leakage = find_leakage(config, settle(candidate.uri, tracking_uri), tracking_uri)
+    leakage = find_leakage(config, settle(candidate.uri, tracking_uri), tracking_uri, keep=False)
     return judge(
         scores_of(candidate.version),
         scores_of(champion) if champion is not None else None,
