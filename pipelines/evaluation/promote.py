@@ -132,7 +132,8 @@ def run(config: PromoteConfig) -> PromotionResult:
             break
         say("somebody else decided meanwhile; looking again")
     if not verdict.promote:
-        say(format_rules(verdict.rules))
+        for line in format_rules(verdict.rules).splitlines():
+            say(line)
         raise GateRefused(
             f"v{candidate.version} of {config.name} does not become champion: {verdict.reason}"
         )
