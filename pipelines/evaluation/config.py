@@ -61,6 +61,8 @@ class EvaluateConfig(MeasureConfig):
     package.module:factory, or input (the mean of the views, which is always shown)."""
     factory: str | None = None
     """package.module:factory of the .safetensors files that are not for K3DN: code that may run."""
+    labels: str | None = None
+    """CSV with the columns pair_id and label, such as indoor and outdoor: figures of each, too."""
     pictures: int = 3
     """Pictures of each dataset on the page, from the worst to the best. 0: no page."""
     cost_size: str = "1120x1680"

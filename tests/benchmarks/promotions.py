@@ -1,6 +1,6 @@
 """Ten promotions at once over a real MLflow server, killed at random moments.
 
-    python -m tests.benchmarks.promotions [kills=20] [gates=10] [seed=0]
+    python -m tests.benchmarks.promotions [kills=20] [gates=10] [seed=0] [apart_ms=300]
 
 In rounds, each with ten new versions, until so many gates were killed. Prints a line a round and
 the whole; fails where the log of decisions has a gap or a fork, where there was no champion at any
@@ -21,7 +21,7 @@ from tests.pipelines.training.versions import make_pair, write_version
 
 def main(arguments: list[str]) -> None:
     """Print a line a round."""
-    options = {"kills": 20, "gates": 10, "seed": 0}
+    options = {"kills": 20, "gates": 10, "seed": 0, "apart_ms": 300}
     options |= {key: int(value) for key, value in (word.split("=") for word in arguments)}
     rounds: list[Outcome] = []
     with tempfile.TemporaryDirectory(prefix="k3dn-promotions-") as name:
@@ -41,7 +41,13 @@ def main(arguments: list[str]) -> None:
                 ]
                 versions = add_versions(config, errors)
                 rounds.append(
-                    hold(config, versions, options["kills"] - killed, options["seed"] + number)
+                    hold(
+                        config,
+                        versions,
+                        kills=options["kills"] - killed,
+                        seed=options["seed"] + number,
+                        apart_s=options["apart_ms"] / 1000,
+                    )
                 )
                 decisions = check(config, versions[-1], rounds[-1])
                 print(_says(rounds[-1]), flush=True)

@@ -26,9 +26,6 @@ from pipelines.registry.registry import CHAMPION, alias_target, client_of, regis
 from pipelines.scores import PairScore, Quality
 from pipelines.storage import locate
 
-BETWEEN_KILLS_S = 0.3
-"""At most, at random: ten gates that start at once are done within seconds."""
-
 
 @dataclass
 class Outcome:
@@ -66,8 +63,13 @@ def add_versions(config: PromoteConfig, errors: Sequence[float]) -> list[str]:
     return made
 
 
-def hold(config: PromoteConfig, versions: Sequence[str], kills: int, seed: int) -> Outcome:
-    """Let a gate decide about each version, all at once, and kill so many of them."""
+def hold(
+    config: PromoteConfig, versions: Sequence[str], kills: int, seed: int, apart_s: float
+) -> Outcome:
+    """Let a gate decide about each version, all at once, and kill so many of them.
+
+    apart_s: most time between two kills; how long it is, is random.
+    """
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["mlflow.pyfunc", "k3dn", "pipelines.evaluation.promote"])
     moments, outcome, ended = random.Random(seed), Outcome(), threading.Event()
@@ -82,7 +84,7 @@ def hold(config: PromoteConfig, versions: Sequence[str], kills: int, seed: int) 
     try:
         gates = {version: start(version) for version in versions}
         while outcome.kills < kills:
-            time.sleep(moments.uniform(0, BETWEEN_KILLS_S))
+            time.sleep(moments.uniform(0, apart_s))
             running = [version for version, gate in gates.items() if gate.is_alive()]
             if not running:
                 break

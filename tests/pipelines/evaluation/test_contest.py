@@ -28,7 +28,7 @@ def test_gates_at_once_that_are_killed_leave_one_champion(
         capfd.readouterr()
         assert promote.run(replace(config, candidate=versions[0])).changed
         assert capfd.readouterr().out == ""  # which is for results
-        outcome = hold(config, versions[1:], kills=3, seed=0)
+        outcome = hold(config, versions[1:], kills=3, seed=0, apart_s=1.0)
         decisions = check(config, versions[-1], outcome)
     assert outcome.kills and outcome.looks > 10
     assert {d.candidate for d in decisions} >= {versions[0], versions[-1]}
