@@ -22,6 +22,9 @@ class MeasureConfig(StepConfig):
     register: bool = False
     """Move pictures onto their truth, block by block, before they are scored: for sets whose truth
     does not lie on the views, such as Pixel 4."""
+    masks: str | None = None
+    """Folder of PNG masks, DATASET/PAIR_ID or PAIR_ID, white where a picture is in focus: for pairs
+    without blur radii."""
     tile_px: int = 512
     """Side of the tiles that a picture is cut into, in px."""
     halo_px: int = 96

@@ -5,6 +5,7 @@ import json
 import math
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
@@ -35,17 +36,25 @@ def test_figures_are_those_of_the_network(
     register_offset,  # type: ignore[no-untyped-def]
     root: str,
     tracking_uri: str,
+    tmp_path: Path,
 ) -> None:
     register_offset("measured", 0.15)
+    masks = tmp_path / "bright"
+    masks.mkdir()
+    cv2.imwrite(str(masks / "pair-1.png"), np.full((33, 47), 255, np.uint8))
     config = EvaluateConfig(
         root=root,
         tracking_uri=tracking_uri,
         model=["models:/measured@challenger"],
         datasets=["bright"],
+        masks=str(tmp_path),
         num_workers=1,
     )
     result = evaluate.run(config)
     before, after = result.rows
+    (focus,) = result.figures[1].by_kind.items()
+    assert (focus[0], focus[1].pictures) == ("in focus", 1)
+    assert focus[1].mean == pytest.approx(20 * math.log10(OFFSET / (OFFSET - 0.15)), abs=1e-3)
     assert (before.method, after.method) == (INPUT, "measured v1")
     assert (after.dataset, after.pairs, result.skipped) == ("bright@v1", 2, 1)
     assert before.psnr == pytest.approx(-20 * math.log10(OFFSET), abs=1e-4)
