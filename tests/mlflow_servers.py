@@ -18,11 +18,11 @@ import numpy as np
 
 
 @contextmanager
-def mlflow_server(folder: Path) -> Iterator[str]:
-    """MLflow with SQLite, which keeps artifacts on S3 for its clients."""
+def mlflow_server(folder: Path, artifacts: str = "s3://k3dn/artifacts") -> Iterator[str]:
+    """MLflow with SQLite, which keeps artifacts for its clients: on S3, or where it is told."""
     command = [
         "server", f"--backend-store-uri=sqlite:///{folder}/server.db",
-        "--artifacts-destination=s3://k3dn/artifacts", "--workers=1",
+        f"--artifacts-destination={artifacts}", "--workers=1",
     ]  # fmt: skip
     # Its job runners, of which nothing here has use, take four processes more.
     jobs = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}

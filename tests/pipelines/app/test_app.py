@@ -23,6 +23,7 @@ from pipelines.app.desk import Desk
 from pipelines.app.server import Server
 from pipelines.deblur.config import DeblurConfig
 from pipelines.deblur.run import run as deblur
+from tests.page_in_a_browser import barriers
 from tests.pipelines.deblur.pictures import exif, scene
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
@@ -218,6 +219,7 @@ def test_by_keyboard_from_two_files_to_the_saved_one(
     server: Server, views: tuple[Path, Path], page: Any, tmp_path: Path
 ) -> None:
     assert page.is_disabled("#go")
+    assert barriers(page) == []
     wide = page.evaluate("document.documentElement.scrollWidth")
     assert wide <= 390, "nothing lies beside a phone's screen"
     for side, path in zip(("left", "right"), views, strict=True):
@@ -230,6 +232,7 @@ def test_by_keyboard_from_two_files_to_the_saved_one(
     page.keyboard.press("Enter")
     page.wait_for_selector("#result:not([hidden])")
     assert page.inner_text("#said") == "Done"
+    assert barriers(page) == []
     assert page.evaluate("document.activeElement.id") == "save"
     page.keyboard.press("Tab")
     before = page.evaluate("document.querySelector('.stage').style.getPropertyValue('--split')")

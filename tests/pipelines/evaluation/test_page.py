@@ -9,12 +9,14 @@ import cv2
 import numpy as np
 import pytest
 
+from pipelines.evaluation.explained import Explained
 from pipelines.evaluation.figures import figures_of_page
 from pipelines.evaluation.page import PageContent, evaluation_page
 from pipelines.evaluation.pictures import Shown, chosen
 from pipelines.evaluation.regions import regions
 from pipelines.evaluation.summary import MethodFigures, figures_of
 from pipelines.evaluation.tables import latex, markdown, text_table
+from pipelines.report.page_data import Findings
 from pipelines.scores import INPUT, Cost, PairScore, quality
 from tests.page_in_a_browser import looks_at
 
@@ -114,6 +116,14 @@ def content(rows: tuple[MethodFigures, ...]) -> PageContent:
         psnr={"first & best": 26.0, "second": 21.0},
         input_psnr=20.0,
     )
+    random = np.random.default_rng(0)
+    found = Findings(
+        picture=before,
+        kernels=random.normal(size=(8, 5, 5)),
+        kernel_weights=random.random((3, 4, 8)),
+        in_focus=random.random(SHAPE[:2]),
+        coc_px=random.normal(size=SHAPE[:2]),
+    )
     return PageContent(
         methods=("first & best", "second"),
         split="test",
@@ -123,6 +133,7 @@ def content(rows: tuple[MethodFigures, ...]) -> PageContent:
         marks=("second was trained on <these>",),
         shown=(shown,),
         registered=False,
+        explained=Explained("first & best", "soft@v1", "pair-0", found),
     )
 
 
@@ -160,6 +171,7 @@ def test_the_page_has_every_section_and_escapes_names(page: str) -> None:
         "From the worst to the best",
         "By blur",
         "What was sharp already",
+        "What it found",
     ]
     assert "first &amp; best" in page and "first & best" not in page
     assert "trained on &lt;these&gt;" in page
