@@ -3,10 +3,12 @@
 import logging
 import os
 import sqlite3
+import tempfile
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
+from functools import cache
 from pathlib import Path
 
 from pipelines.config import StepConfig
@@ -19,6 +21,7 @@ from pipelines.storage import Location, locate
 EXPERIMENT = "k3dn"
 STORE_FOLDER, STORE_FILE = "_mlflow", "mlflow.db"
 _SQLITE = "sqlite:///"
+_TRANSACTION = ("BEGIN TRANSACTION;", "COMMIT;")
 
 
 def store_below(root: Location) -> str | None:
@@ -98,9 +101,43 @@ def ensure_store(tracking_uri: str) -> None:
         follow_move(path)
     with quiet():
         try:
+            if path:
+                _ensure_tables(path)
             ensure_experiment(tracking_uri)
         except Exception as error:
             raise UnavailableError(does_not_answer(tracking_uri, error)) from error
+
+
+def _ensure_tables(database: Path) -> None:
+    """Give an empty SQLite file MLflow's tables, in one transaction.
+
+    MLflow alone makes them in some fifty: killed in between, it leaves a file that it refuses.
+    """
+    with closing(sqlite3.connect(database, timeout=60, isolation_level=None)) as connection:
+        if not _is_empty(connection):
+            return
+        statements = _statements_of_tables()
+        connection.execute("BEGIN IMMEDIATE")
+        if _is_empty(connection):  # no other process was faster
+            for statement in statements:
+                connection.execute(statement)
+        connection.execute("COMMIT")
+
+
+def _is_empty(connection: sqlite3.Connection) -> bool:
+    return connection.execute("SELECT count(*) FROM sqlite_master").fetchone() == (0,)
+
+
+@cache
+def _statements_of_tables() -> tuple[str, ...]:
+    """The SQL that makes a store as MLflow makes it, made once a process."""
+    from mlflow import MlflowClient
+
+    with tempfile.TemporaryDirectory(prefix="k3dn-tables-", ignore_cleanup_errors=True) as folder:
+        path = Path(folder, STORE_FILE)
+        MlflowClient(tracking_uri=f"{_SQLITE}{path}")
+        with closing(sqlite3.connect(path)) as made:
+            return tuple(line for line in made.iterdump() if line not in _TRANSACTION)
 
 
 def ensure_experiment(tracking_uri: str, name: str = EXPERIMENT) -> str:

@@ -21,7 +21,8 @@ from mlflow import MlflowClient
 
 import k3dn
 from pipelines.errors import BusyError, UserError
-from pipelines.mlflow_store import EXPERIMENT, resolve_tracking_uri
+from pipelines.mlflow_store import EXPERIMENT, ensure_store, resolve_tracking_uri, store_below
+from pipelines.storage import locate
 from pipelines.training.batch import Batch, BatchSource
 from pipelines.training.checkpoint import complete_steps, load_checkpoint
 from pipelines.training.config import TrainConfig
@@ -42,6 +43,9 @@ STEPS, EVERY = 14, 5
 @pytest.fixture
 def config(tmp_path: Path) -> TrainConfig:
     """A short run with checkpoints after steps 5, 10 and 14."""
+    ensure_store(
+        store_below(locate(str(tmp_path / "data")))
+    )  # once a process; a command's takes 10 s
     return TrainConfig(
         root=str(tmp_path / "data"),
         datasets=write_small_datasets(str(tmp_path / "data")),

@@ -1,6 +1,7 @@
 """Records in MLflow, on a real SQLite store: complete, not doubled, and never in the way."""
 
 import logging
+import re
 import socket
 import sqlite3
 import time
@@ -287,3 +288,36 @@ def test_a_rate_that_is_no_number_is_recorded(uri: str) -> None:
     tracker = opened(uri, "nan", lambda step: [{"step": 1, "time_ms": 1, "loss": float("nan")}])
     tracker.finish(artifacts=[], tags={})
     assert len(history(uri, tracker.run_id)) == 1
+
+
+def test_a_new_store_is_what_mlflow_makes(tmp_path: Path) -> None:
+    ours, theirs = tmp_path / "ours" / "mlflow.db", tmp_path / "theirs.db"
+    ensure_store(f"sqlite:///{ours}")
+    mlflow_store.ensure_experiment(f"sqlite:///{theirs}")
+    assert _schema(ours) == _schema(theirs)
+    again = tmp_path / "again" / "mlflow.db"
+    ensure_store(f"sqlite:///{again}")
+    assert _schema(again) == _schema(theirs)
+
+
+def test_a_store_that_was_cut_off_while_its_tables_were_made_is_made_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The last statement fails, so none of those before it may stay."""
+    uri = f"sqlite:///{tmp_path}/mlflow.db"
+    made = mlflow_store._statements_of_tables()
+    with monkeypatch.context() as patch:
+        patch.setattr(mlflow_store, "_statements_of_tables", lambda: (*made[:-1], "CUT OFF"))
+        with pytest.raises(UserError, match="does not answer"):
+            ensure_store(uri)
+    ensure_store(uri)
+    assert MlflowClient(uri).get_experiment_by_name(mlflow_store.EXPERIMENT) is not None
+
+
+def _schema(database: Path) -> list[tuple[object, ...]]:
+    """Tables and indexes, the lines of each in any order: MLflow's own order is not fixed."""
+    with closing(sqlite3.connect(database)) as connection:
+        version = connection.execute("SELECT version_num FROM alembic_version").fetchall()
+        made = connection.execute("SELECT type, name, sql FROM sqlite_master").fetchall()
+    lines = [(kind, name, sorted(re.split(r",?\s*\n", sql or ""))) for kind, name, sql in made]
+    return [*sorted(lines), *version]
