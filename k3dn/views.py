@@ -2,13 +2,14 @@
 
 import numbers
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 Image = NDArray[np.uint8] | NDArray[np.uint16] | NDArray[np.float32]
 
-_PEAKS = {
+_PEAKS: dict[np.dtype[Any], float] = {
     **{np.dtype(np.uint8): 255.0, np.dtype(np.uint16): 65535.0},
     **{np.dtype(kind): 1.0 for kind in (np.float16, np.float32, np.float64)},
 }
