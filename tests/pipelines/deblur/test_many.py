@@ -13,13 +13,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from PIL import Image
 
 import k3dn
 from pipelines.cli import run_command_line
-from pipelines.deblur.names import right_names, side_of, without_side
 from pipelines.deblur.photograph import read_photograph
 from pipelines.deblur.progress import Progress
 from pipelines.deblur.result import DeblurResult
@@ -144,17 +141,6 @@ def test_a_switch_takes_no_picture(tmp_path: Path, mean: str) -> None:
     words = ["deblur", "--overwrite", str(left), str(right), "-o", str(out), f"model={mean}"]
     assert run_command_line(words) == 0 and run_command_line(words) == 0
     assert run_command_line([*words, "--overwrite", "false"]) == 2
-
-
-@given(
-    st.text("abcd0123", min_size=1, max_size=6),
-    st.sampled_from([("_L", "_R"), ("-left", "-right"), ("_l", "_r"), (" Left", " Right")]),
-)
-def test_names_of_a_pair(stem: str, sides: tuple[str, str]) -> None:
-    left, right = (f"{stem}{side}.tif" for side in sides)
-    assert next(iter(right_names(left))) == right and list(right_names(right)) == []
-    assert (side_of(left), side_of(right), side_of(f"{stem}.tif")) == ("left", "right", None)
-    assert without_side(left.removesuffix(".tif")) == stem
 
 
 def whole_run(shots: Path, out: Path, mean: str) -> subprocess.Popen[bytes]:
