@@ -2,6 +2,7 @@
 
 import os
 import random
+import re
 import signal
 import subprocess
 import sys
@@ -284,3 +285,23 @@ def test_who_stops_it_is_told_the_truth(
     else:
         assert "nothing was written to" in said and "begins anew" in said
         assert not out.exists() or list(out.iterdir()) == []
+
+
+@pytest.mark.parametrize("terminal", [False, True])
+def test_how_far_it_is_in_a_log_and_in_a_terminal(
+    tmp_path: Path,
+    sharpen: Sharpen,
+    terminal: bool,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    write(*(tmp_path / f"{n}_{side}.png" for n in (1, 2) for side in "LR"))
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: terminal)
+    sharpen(tmp_path, None, tmp_path / "out")
+    said = capsys.readouterr().err
+    if terminal:
+        assert re.search(r"\r2, 46 x 34 px, 8 bit 2 of 2: 100%\|.*\| 00:\d\d<00:00", said), said
+        assert "\r1: the views are equal" in said  # where the bar was, which is drawn anew
+    else:
+        assert "sharpening 1 of 2: 1, 46 x 34 px, 8 bit, by mean.safetensors\n" in said
+        assert "\r" not in said
