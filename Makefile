@@ -28,10 +28,11 @@ demo: $(VENV)/.pipelines
 	@$(RUN) $(BIN)/k3dn demo $(ARGS)
 
 test: $(VENV)/.dev
-	@$(RUN) $(BIN)/python -m pytest -n 2 --dist loadgroup $(ARGS)
+	@$(RUN) $(BIN)/python -m pytest -n 2 --dist loadgroup --no-loadscope-reorder $(ARGS)
 
 quick: $(VENV)/.dev
-	@$(RUN) $(BIN)/python -m pytest -q -m "not (ray or s3 or browser or demo or slow)" $(ARGS)
+	@$(RUN) $(BIN)/python -m pytest -q -n 2 --dist loadgroup \
+		-m "not (ray or s3 or browser or demo or slow)" $(ARGS)
 
 lint: $(VENV)/.dev
 	@$(BIN)/ruff check .

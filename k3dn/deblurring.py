@@ -61,7 +61,7 @@ def deblur(
     tile_px, halo_px, precision, memory_mib, scales, passes, progress: as in ``k3dn.tiling.deblur``.
     Raises ValueError for views that are not a pair, floating point out of [0, 1] (beyond what
     rounding does, 0.001), a setting out of range, and a name that the box does not hold; TypeError
-    for views that are no numpy arrays, and settings that are no numbers.
+    for settings that are no numbers.
     """
     if isinstance(model, nn.Module):
         if left is None or weights is not None:

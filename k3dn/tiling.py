@@ -123,7 +123,7 @@ class Restorer:
         time. progress: called with the number of tiles done and of all, after each.
         Raises ValueError for views that do not fit each other or are not pictures (``check_views``
         says more), for a setting out of range, and for a model whose answer is not a picture;
-        TypeError for views that are no arrays and settings that are no numbers.
+        TypeError for settings that are no numbers.
         """
         views = [left] if right is None else [left, right]
         peak = check_views(views)

@@ -19,8 +19,8 @@ _BEYOND = 1e-3
 _WAYS = {
     "torch.Tensor": "view.permute(1, 2, 0).cpu().numpy() of a (3, H, W) tensor",
     "PIL": "numpy.asarray(picture.convert('RGB'))",
-    "str": "it reads no files; k3dn deblur does",
-    "pathlib": "it reads no files; k3dn deblur does",
+    "str": "names of files are for the command: k3dn deblur LEFT RIGHT",
+    "pathlib": "names of files are for the command: k3dn deblur LEFT RIGHT",
 }
 """How an array comes of what is given instead, by the class's name or module."""
 
@@ -29,12 +29,12 @@ def check_views(views: Sequence[Image]) -> float:
     """Return the value of white of views ``(H, W, 3)`` of one size and type.
 
     uint8 and uint16 reach from 0 to their largest value; floating point from 0 to 1, and up to
-    0.001 beyond either end, which rounding may bring and the answer does not have. Raises TypeError
-    for what is no numpy array, ValueError for what is no picture or does not fit the others.
+    0.001 beyond either end, which rounding may bring and the answer does not have. Raises
+    ValueError for what is no numpy array or no picture, and for views that do not fit each other.
     """
     for view in views:
         if not isinstance(view, np.ndarray):
-            raise TypeError(_no_array(view))
+            raise ValueError(_no_array(view))
     first = views[0]
     if any(view.shape != first.shape or view.dtype != first.dtype for view in views):
         raise ValueError(
@@ -81,6 +81,6 @@ def _no_array(view: object) -> str:
     kind = type(view)
     full = f"{kind.__module__}.{kind.__qualname__}"
     way = next((way for name, way in _WAYS.items() if name in (full, *full.split("."))), None)
-    return f"views must be numpy arrays (H, W, 3), got {full.removeprefix('builtins.')}; " + (
+    return f"views must be numpy arrays (H, W, 3), got {kind.__name__}; " + (
         way or "numpy.asarray makes one"
     )

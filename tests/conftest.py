@@ -33,9 +33,10 @@ settings.register_profile(
 settings.load_profile("k3dn")
 
 
-SERVICES = "services"
-"""The group of every file that starts a cluster, a server, a browser or the demo: one process of
-several runs them, so that two clusters never stand side by side."""
+CLUSTER, SERVICES = "cluster", "services"
+"""The two groups of files that start something: those that share this process's Ray cluster, and
+those whose commands, servers and browsers are processes of their own. One process of several runs
+a group, so that two such clusters and one beside them is the most that a machine has to bear."""
 
 MARKS = {"ray_cluster": "ray", "own_ray": "ray", "s3": "s3", "browser": "browser", "demo": "demo"}
 """A test that uses the fixture, itself or through another one, carries the mark."""
@@ -47,15 +48,18 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
     And tell pytest-xdist what stays together: a file, whose fixtures are made once.
     """
-    services = set()
+    groups: dict[Path, str] = {}
     for item in items:
         for name in getattr(item, "fixturenames", ()):
             if name in MARKS:
                 item.add_marker(MARKS[name])
-                services.add(item.path)
+                if name == "ray_cluster":
+                    groups[item.path] = CLUSTER
+                groups.setdefault(item.path, SERVICES)
     for item in items:
-        group = SERVICES if item.path in services else item.path.stem
-        item.add_marker(pytest.mark.xdist_group(group))
+        item.add_marker(pytest.mark.xdist_group(groups.get(item.path, item.path.stem)))
+    # The two long ones first, one for each of two processes; the rest fills up.
+    items.sort(key=lambda item: item.path not in groups)
 
 
 @pytest.fixture(scope="session")

@@ -34,7 +34,9 @@ def mlflow_server(folder: Path, artifacts: str = "s3://k3dn/artifacts") -> Itera
 def model_server(uri: str, model: str, folder: Path) -> Iterator[str]:
     """A version behind MLflow's own server, in this environment."""
     command = ["models", "serve", "--env-manager=local", f"--model-uri={model}", "--workers=1"]
-    with process(command, folder / "serve.log", "ping", MLFLOW_TRACKING_URI=uri) as address:
+    # MLflow's server gives up after a minute, which a photograph may take beside other work.
+    variables = {"MLFLOW_TRACKING_URI": uri, "MLFLOW_SCORING_SERVER_REQUEST_TIMEOUT": "600"}
+    with process(command, folder / "serve.log", "ping", **variables) as address:
         yield address
 
 

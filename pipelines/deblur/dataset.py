@@ -119,14 +119,18 @@ def _outcome(
         place = output.child(f"{name}.png")
         if not config.overwrite and place.exists():
             return place.url
-        return _made(shard, row, sharpener, place)
+        return _made(shard, row, sharpener, place, overwrite=config.overwrite)
+    except outputs.AlreadyThere:
+        return place.url
     except (ModelUnusable, outputs.NoRoom):
         raise
     except (UserError, OSError, ValueError) as error:
         return Failed(name, str(error))
 
 
-def _made(shard: ShardInfo, row: int, sharpener: Sharpener, place: Location) -> Sharpened:
+def _made(
+    shard: ShardInfo, row: int, sharpener: Sharpener, place: Location, *, overwrite: bool
+) -> Sharpened:
     times = [time.perf_counter()]
     pair = decode_pair(read_row(shard, row, _READ))
     times.append(time.perf_counter())
@@ -135,7 +139,7 @@ def _made(shard: ShardInfo, row: int, sharpener: Sharpener, place: Location) -> 
     times.append(time.perf_counter())
     if (path := place.local_path()) is not None:
         path.parent.mkdir(parents=True, exist_ok=True)
-    outputs.write_photograph(place, sharp, Metadata(format="png"))
+    outputs.write_photograph(place, sharp, Metadata(format="png"), overwrite=overwrite)
     times.append(time.perf_counter())
     read, sharpened, written = (
         round(after - before, 3) for before, after in itertools.pairwise(times)

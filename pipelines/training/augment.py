@@ -6,7 +6,9 @@ show near for far. albumentations is used in this file only.
 """
 
 import random
-from typing import Any, NamedTuple
+import sys
+from types import ModuleType
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -56,10 +58,9 @@ class Augmentation:
         same_views: float = 0.0,
         noise: float = 0.0,
     ) -> None:
-        prepare_environment()  # else the import asks the network for a newer version
-        import albumentations
         import cv2
 
+        albumentations = _albumentations()
         self._exchange_views, self._same_views = exchange_views, same_views
         self._noise = noise
         # Grey or shuffled, each with half of the probability; the second is asked after the first.
@@ -174,3 +175,21 @@ def _was_flipped_horizontally(replay: dict[str, Any]) -> bool:
         step["applied"] and step["__class_fullname__"].endswith("HorizontalFlip")
         for step in replay["transforms"]
     )
+
+
+def _albumentations() -> ModuleType:
+    """Import it without its part for PyTorch, if that is not there yet.
+
+    A reader has no other use for torch, which would take it two seconds and 200 MB.
+    """
+    prepare_environment()  # else the import asks the network for a newer version
+    part = "albumentations.pytorch"
+    left_out = part not in sys.modules
+    if left_out:
+        sys.modules[part] = None  # type: ignore[assignment]  # so an import of it fails, for now
+    try:
+        import albumentations
+    finally:
+        if left_out:
+            del sys.modules[part]
+    return cast(ModuleType, albumentations)

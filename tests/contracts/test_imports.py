@@ -45,6 +45,8 @@ def imports_of(file: Path) -> Iterator[str]:
         ("import synth.pair, synth.presets", (*SERVICES, "torch", "cv2", "skimage")),
         ("import synth.sources.places, synth.sources.nyu", ("torch", "cv2", "skimage", "h5py")),
         ("import synth.pictures", (*SERVICES, "torch", "k3dn", "pipelines", "tune")),
+        # what a reader of a training has: its start is waited for
+        ("import pipelines.training.reader as r; r.Augmentation(32)", ("torch", "ray", "mlflow")),
         ("import pipelines.cli", HEAVY),
         ("import pipelines.config_loader", HEAVY),
     ],

@@ -1,4 +1,4 @@
-"""``make test`` runs the tests in two processes; what starts services stays in one of them."""
+"""``make test`` runs the tests in two processes; what starts services keeps to one of them."""
 
 import os
 

@@ -55,3 +55,27 @@ def write_dpd_blur(folder: Path, *, train: int = 4, val: int = 2, test: int = 2)
                 path.parent.mkdir(parents=True, exist_ok=True)
                 cv2.imwrite(str(path), picture)
     return folder
+
+
+def write_small_samples(samples: Path, folder: Path) -> Path:
+    """Write the sample folder in small: its real pairs, some RGB-D scenes, some textures."""
+    real = [path for path in samples.glob("dpd-blur-mini/*/*/*") if path.suffix == ".png"]
+    for path in real:
+        _write(folder / path.relative_to(samples), _read(path)[:96, :128])
+    for path in sorted((samples / "rgbd").glob("*.png"))[:16]:  # eight scenes, two files each
+        nearest = cv2.resize(_read(path), None, fx=0.25, fy=0.25, interpolation=cv2.INTER_NEAREST)
+        _write(folder / "rgbd" / path.name, nearest)
+    for path in sorted((samples / "sharp").glob("*.jpg"))[:4]:
+        _write(folder / "sharp" / f"{path.stem}.png", _read(path)[:256, :256])
+    return folder
+
+
+def _read(path: Path) -> np.ndarray:
+    picture = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
+    assert picture is not None, path
+    return picture
+
+
+def _write(path: Path, picture: np.ndarray) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    assert cv2.imwrite(str(path), picture), path

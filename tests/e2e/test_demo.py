@@ -9,13 +9,15 @@ from pathlib import Path
 
 import pytest
 
+from tests.e2e.pictures import write_small_samples
+
 pytestmark = pytest.mark.usefixtures("demo", "own_ray")
 
 SMALL = (
-    "procedural_pairs=12",
-    "rgbd_pairs=16",
-    "size=96x96",
-    "steps=6",
+    "procedural_pairs=8",
+    "rgbd_pairs=8",
+    "size=64x64",
+    "steps=2",
     "batch_size=2",
     "patch=32",
     "real_repeat=2",
@@ -25,8 +27,10 @@ POLLS, POLL_S = 1200, 0.25
 
 
 def _start(root: Path, *keys: str) -> subprocess.Popen[str]:
+    small = root.parent / "samples"
     return subprocess.Popen(
         [sys.executable, "-m", "pipelines", "demo", "--root", str(root), "--json", *SMALL, *keys],
+        env=os.environ | ({"K3DN_SAMPLES": str(small)} if small.is_dir() else {}),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -62,7 +66,10 @@ def _kill_once_training(root: Path) -> None:
 
 @pytest.fixture(scope="module")
 def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("demo") / "data"
+    folder = tmp_path_factory.mktemp("demo")
+    if samples := os.environ.get("K3DN_SAMPLES"):
+        write_small_samples(Path(samples), folder / "samples")
+    return folder / "data"
 
 
 def test_killed_in_training_and_run_again_it_ends_with_a_page(root: Path) -> None:

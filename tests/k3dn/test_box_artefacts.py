@@ -18,6 +18,8 @@ import k3dn
 from k3dn import box
 from k3dn.metrics import psnr
 
+pytestmark = pytest.mark.slow  # together half a minute, of weights that a change rarely touches
+
 PACKED = ["nano", "tiny"]
 GAMMA = 2.2
 Picture = NDArray[np.float64]

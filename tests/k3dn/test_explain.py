@@ -153,6 +153,7 @@ def trained():
     return shown, held_out[3][:, 0].numpy()
 
 
+@pytest.mark.slow
 def test_a_trained_network_tells_near_from_far(trained):
     """0.94 in correlation when this was written."""
     shown, coc_px = trained
@@ -160,6 +161,7 @@ def test_a_trained_network_tells_near_from_far(trained):
     assert np.corrcoef(found.ravel(), coc_px.ravel())[0, 1] > 0.8
 
 
+@pytest.mark.slow
 def test_the_in_focus_map_of_a_trained_network_falls_with_blur(trained):
     """-0.86 in correlation when this was written."""
     shown, coc_px = trained
@@ -167,6 +169,7 @@ def test_the_in_focus_map_of_a_trained_network_falls_with_blur(trained):
     assert np.corrcoef(in_focus.ravel(), np.abs(coc_px).ravel())[0, 1] < -0.6
 
 
+@pytest.mark.slow
 def test_the_query_of_a_trained_network_lives_on_disparity(trained):
     """Weights that are the same everywhere choose no kernel, and weights that vary with anything
     but disparity the wrong one: a linear readout of them must tell the signed blur radius.

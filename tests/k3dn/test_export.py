@@ -98,6 +98,7 @@ def test_a_program_is_saved_loaded_and_called_with_gradients_on(tmp_path):
     torch.testing.assert_close(*gradients)
 
 
+@pytest.mark.slow
 def test_nan_in_a_view_is_nan_in_the_picture():
     exported = export_program(awake(srp=False), size=(32, 48)).module()
     left, right = torch.full((2, 1, 3, 32, 48), 0.5)

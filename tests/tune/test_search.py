@@ -17,6 +17,7 @@ from ray.util import placement_group_table
 
 from pipelines.config_loader import load_config
 from pipelines.errors import UserError
+from pipelines.mlflow_store import ensure_store, resolve_tracking_uri
 from pipelines.storage import locate
 from pipelines.training.config import TrainConfig
 from pipelines.training.context import ProcessContext
@@ -363,6 +364,7 @@ def test_a_killed_search_repeats_nothing_and_its_rungs_stay(tmp_path: Path) -> N
     """The first trial stands at its sixth step, behind two rungs and two checkpoints, when all is
     killed; the second is held against what the first had reached before."""
     _brighter_views(tmp_path)
+    ensure_store(resolve_tracking_uri(_config(tmp_path)))  # made once in this process
     gate = tmp_path / "gate"
     keys = {
         "root": tmp_path, "name": "killed", "trials": 2, "steps": STEPS, "validations": VALIDATIONS,

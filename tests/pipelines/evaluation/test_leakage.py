@@ -98,6 +98,7 @@ def test_what_nobody_recorded_is_said(root: str, tmp_path: Path) -> None:
         "gone@v1, on which it was trained, is not there"
         in leakage_of(root, weights, "mine").unknown
     )
+    assert settle(weights, "unused").label == "run"  # all weights of runs have one file name
     alone = tmp_path / "alone.safetensors"
     alone.write_bytes(Path(weights).read_bytes())
     assert (

@@ -1,5 +1,6 @@
 """Figures, tables and page of an evaluation, from scores that are known."""
 
+import dataclasses
 import math
 import re
 from pathlib import Path
@@ -8,6 +9,8 @@ from xml.etree import ElementTree
 import cv2
 import numpy as np
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 
 from pipelines.evaluation.explained import Explained
 from pipelines.evaluation.figures import figures_of_page
@@ -93,6 +96,22 @@ def test_the_tables_say_the_figures(rows: tuple[MethodFigures, ...]) -> None:
     tex = latex(rows)
     assert r"first \& best" in tex and tex.count(r"\\") == 4
     assert len({line.count("&") - line.count(r"\&") for line in tex.splitlines()[4:7]}) == 1
+
+
+@given(st.text(st.characters(codec="latin-1", categories=["L", "N", "P", "S", "Zs"]), min_size=1))
+@example(r"50% of a_b {c} #1 & $x$ ~ ^ \ end")
+def test_any_name_is_text_in_latex(rows: tuple[MethodFigures, ...], name: str) -> None:
+    """With what is escaped taken out: nothing is open, a comment or a cell more."""
+    renamed = [dataclasses.replace(row, method=name, dataset=f"{name}@v1") for row in rows]
+    text = latex(renamed)
+    for command in (r"\textbackslash{}", r"\textasciitilde{}", r"\textasciicircum{}"):
+        text = text.replace(command, "")
+    text = re.sub(r"\\[&%$#_{}]", "", text.replace(r"\\", " "))
+    assert text.count("{") == text.count("}") and text.count("$") % 2 == 0
+    assert not set("%#~^") & set(text)
+    cells = [line.count("&") for line in text.splitlines() if "&" in line]
+    assert set(cells) == {7} and len(cells) == 1 + len(rows)
+    assert re.sub(r"\$\\mathrm\{rel\}\$|_\\mathrm", "", text).count("_") == 0
 
 
 def test_pictures_are_chosen_by_rank_not_by_hand() -> None:
