@@ -48,7 +48,7 @@ _FLOATS = (torch.float32, torch.float16, torch.bfloat16)
 _DRIFTED = "coc_drifted"
 """In a file's metadata where ``K3DN.coc_drifted`` holds; else left out."""
 
-_CUT_OFF = ("HeaderTooSmall", "InvalidHeaderLength", "Incomplete", "too small", "incomplete")
+_CUT_OFF = ("header too small", "invalid header length", "incomplete metadata")
 """Of safetensors' errors, what a file says that ends too early."""
 _MAX_HEADER_BYTES = 2 * 2**20
 """Of a file, some 20 000 tensors; ``large`` takes 40 kB. The library would read 100 MB of JSON."""

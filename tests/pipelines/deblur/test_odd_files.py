@@ -22,7 +22,10 @@ from pipelines.deblur.result import DeblurResult
 from pipelines.deblur.tiff_file import write_tiff
 from pipelines.deblur.webp_file import encode_webp
 from pipelines.errors import UserError
-from pipelines.storage import locate
+from pipelines.failures import explain_failure
+from pipelines.split.config import SplitConfig
+from pipelines.split.run import run as split
+from pipelines.storage import Location, locate
 from tests.pipelines.deblur.pictures import XMP, exif, scene, wide_gamut
 
 Sharpen = Callable[..., DeblurResult]
@@ -320,12 +323,27 @@ def test_a_pipe_or_a_device_is_refused_at_once(tmp_path: Path) -> None:
 def test_a_disk_that_is_late_is_no_service(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "a.png").write_bytes(saved(".png"))
 
-    def late(path: Path) -> bytes:
+    def late(location: Location) -> bytes:
         raise TimeoutError(110, "Connection timed out")
 
-    monkeypatch.setattr(Path, "read_bytes", late)
+    monkeypatch.setattr(Location, "read_bytes", late)
     with pytest.raises(UserError, match=r"^a cannot be read: connection timed out; check its disk"):
         read_photograph(locate(str(tmp_path / "a.png")), "a")
+
+
+def test_who_is_late_is_told_apart(tmp_path: Path) -> None:
+    """A file's name comes with the error of a disk, and with none of a service."""
+    disk = TimeoutError(110, "Connection timed out", str(tmp_path / "a.tif"))
+    told = explain_failure(disk)
+    assert told.exit_code == 2 and "a.tif: connection timed out; check the path" in told.message
+    assert "a service does not answer" in explain_failure(TimeoutError("timed out")).message
+
+
+def test_a_picture_needs_no_split(tmp_path: Path) -> None:
+    pytest.importorskip("rawpy")
+    (tmp_path / "a.png").write_bytes(saved(".png"))
+    with pytest.raises(UserError, match="a picture needs no split: k3dn deblur takes two views"):
+        split(SplitConfig(source=str(tmp_path / "a.png"), output=str(tmp_path / "views")))
 
 
 def test_odd_names_and_pages(tmp_path: Path, sharpen: Sharpen) -> None:
