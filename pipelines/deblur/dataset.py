@@ -66,6 +66,8 @@ def sharpen_dataset(config: DeblurConfig, version: DatasetVersion) -> DeblurResu
             raise UserError(f"{key}= is for files, and {version.reference} is a dataset")
     output = folder_for_many(config)
     output.child("a.png").check_writable()
+    if (path := output.local_path()) is not None:
+        outputs.remove_unfinished(path)
     config = _settled(config)
     tasks = list(_tasks(version))
 

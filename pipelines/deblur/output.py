@@ -2,6 +2,7 @@
 
 import errno
 import fcntl
+import glob
 import os
 import secrets
 from collections.abc import Iterable
@@ -148,9 +149,14 @@ def _hidden_beside(path: Path) -> Path:
     return path.with_name(f".{stem}{end}")
 
 
-def remove_unfinished(folder: Path) -> None:
-    """Delete what killed writers left below a folder; what a living one holds stays."""
-    for path in folder.rglob(f".*{_UNFINISHED}*"):
+def remove_unfinished(place: Path) -> None:
+    """Delete what killed writers left below a folder, or beside a file that they would have become;
+    what a living one holds stays."""
+    below = place.rglob(f".*{_UNFINISHED}*")
+    if not place.is_dir():
+        name = glob.escape(f".{place.name}{_UNFINISHED}")
+        below = place.parent.glob(f"{name}*")
+    for path in below:
         try:
             with path.open("rb") as file:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -209,7 +209,7 @@ def _prepare_folder(work: Work) -> None:
     if not work.jobs:
         return
     work.jobs[0].output.check_writable()
-    if work.folder is not None and (path := work.folder.local_path()) is not None:
+    if (path := (work.folder or work.jobs[0].output).local_path()) is not None:
         outputs.remove_unfinished(path)
 
 
