@@ -18,6 +18,7 @@ from pipelines.deblur.metadata import Metadata
 from pipelines.deblur.restore import ModelUnusable, Sharpener, by_process
 from pipelines.deblur.result import DeblurResult, Failed, Seconds, Sharpened
 from pipelines.errors import UserError
+from pipelines.failures import explain_failure
 from pipelines.picture_keys import ANY_BOX
 from pipelines.progress import progress
 from pipelines.ray_tasks import each_on_ray
@@ -91,7 +92,7 @@ def _settled(config: DeblurConfig) -> DeblurConfig:
         tracking_uri = open_store(config)
         model = settle(model, tracking_uri, config.factory).reference
         return replace(config, model=model, factory=None, tracking_uri=tracking_uri)
-    if model != ANY_BOX and not model.startswith(BOX):
+    if model not in (ANY_BOX, config.factory) and not model.startswith(BOX):
         if not by_process(config) and not locate(model).exists():
             raise UserError(f"there are no weights at {model}; check the path")
         return replace(config, model=locate(model).url)
@@ -125,7 +126,8 @@ def _outcome(
     except (ModelUnusable, outputs.NoRoom):
         raise
     except (UserError, OSError, ValueError) as error:
-        return Failed(name, str(error))
+        of_system = isinstance(error, OSError) and error.errno is not None  # Parquet's have none
+        return Failed(name, explain_failure(error).message if of_system else str(error))
 
 
 def _made(shard: ShardInfo, row: int, sharpener: Sharpener, place: Location) -> Sharpened:
