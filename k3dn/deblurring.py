@@ -9,7 +9,7 @@ from torch import nn
 
 from k3dn import box, tiling
 from k3dn.inference import Precision
-from k3dn.tiling import Image
+from k3dn.views import Image, check_views
 
 
 class Settings(TypedDict, total=False):
@@ -59,8 +59,9 @@ def deblur(
     With a network of one's own it is ``k3dn.deblur(model, left, right)``, on the device that the
     network is on; one for single pictures takes ``left`` alone.
     tile_px, halo_px, precision, memory_mib, scales, passes, progress: as in ``k3dn.tiling.deblur``.
-    Raises ValueError for views that are not a pair, for a setting out of range, and for a name that
-    the box does not hold.
+    Raises ValueError for views that are not a pair, floating point out of [0, 1] (beyond what
+    rounding does, 0.001), a setting out of range, and a name that the box does not hold; TypeError
+    for settings that are no numbers.
     """
     if isinstance(model, nn.Module):
         if left is None or weights is not None:
@@ -72,9 +73,7 @@ def deblur(
             f"deblur takes a left and a right view, got {len(views)} pictures; a single one needs "
             "a model for single pictures: deblur(model, picture)"
         )
-    tiling.check_arrays(views)
-    if views[0].ndim != 3:
-        raise ValueError(f"views must be (H, W, 3), got {views[0].shape}")
+    check_views(views)
     height, width = views[0].shape[:2]
     device = box.best_device()
     name = weights or box.choose(height, width, device)

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from k3dn.frozen import FIXED, freeze
 from k3dn.network.model import K3DN, as_k3dn
+from k3dn.views import check_number
 
 Precision = Literal["auto", "fp32", "bf16"]
 
@@ -84,8 +85,12 @@ def plan_tiles(
     taken of which the least is computed twice. tile_px: a size of one's own instead.
     Both lengths are rounded up to the network's grid, so that a tile has the windows of the whole
     picture; a network that resizes (``pad_to_grid=false``) takes a picture whole. Raises
-    ValueError for a setting out of range, and where not even the smallest tile fits.
+    ValueError for a setting out of range, and where not even the smallest tile fits; TypeError for
+    one that is no number.
     """
+    for name, value in (("memory_mib", memory_mib), ("halo_px", halo_px), ("tile_px", tile_px)):
+        if value is not None or name != "tile_px":
+            check_number(name, value)
     if (tile_px is not None and tile_px < _SMALLEST_TILE_PX) or halo_px < 0:
         raise ValueError(
             f"tile_px must be at least {_SMALLEST_TILE_PX} and halo_px not negative, got "

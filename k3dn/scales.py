@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from k3dn.network.model import K3DN
+from k3dn.views import check_number
 
 MOST_SCALES = 3
 """The full size, a half and a quarter, as far as ``SMALLEST_PX`` lets them."""
@@ -49,6 +50,7 @@ class PictureAndBlur(nn.Module):
 
 def scale_factors(height: int, width: int, most: int = MOST_SCALES) -> list[int]:
     """By how much a picture is made smaller at each of its scales: 1, then 2, 4, ..."""
+    check_number("scales", most)
     if most < 1:
         raise ValueError(f"scales must be at least 1, got {most}")
     smaller = (2**n for n in range(1, most))

@@ -23,8 +23,7 @@ from k3dn.inference import (
 from k3dn.modes import evaluating
 from k3dn.network.model import K3DN, as_k3dn
 from k3dn.scales import MOST_SCALES, PictureAndBlur, SmallerAnswer, scale_factors, shrink
-
-Image = NDArray[np.uint8] | NDArray[np.uint16] | NDArray[np.float32]
+from k3dn.views import Image, check_number, check_views
 
 _Span = tuple[slice, NDArray[np.float32]]
 """Where a tile lies along an axis, and its blending weights."""
@@ -122,11 +121,13 @@ class Restorer:
         (``k3dn.scales``); 1 restores the full size alone. passes: 2 and 4 restore the picture
         mirrored, and upside down, too, and take the mean: a little better in that many times the
         time. progress: called with the number of tiles done and of all, after each.
-        Raises ValueError for views that do not fit each other or are not pictures, for a setting
-        out of range, and for a model whose answer is not a picture.
+        Raises ValueError for views that do not fit each other or are not pictures (``check_views``
+        says more), for a setting out of range, and for a model whose answer is not a picture;
+        TypeError for settings that are no numbers.
         """
         views = [left] if right is None else [left, right]
-        peak = _check(views)
+        peak = check_views(views)
+        check_number("passes", passes)
         if passes not in _FLIPS:
             raise ValueError(f"passes must be 1, 2 or 4, got {passes}")
         height, width = left.shape[:2]
@@ -281,30 +282,6 @@ class _Scale:
         return len(self.rows) * len(self.columns)
 
 
-def check_arrays(views: Sequence[object]) -> None:
-    """Raise ValueError for views that are no numpy arrays, such as names of files."""
-    for view in views:
-        if not isinstance(view, np.ndarray):
-            raise ValueError(
-                f"views must be numpy arrays (H, W, 3), got {type(view).__name__}; names of files "
-                "are for the command: k3dn deblur LEFT RIGHT"
-            )
-
-
-def _check(views: Sequence[Image]) -> float:
-    """The value of white. Raises ValueError for what are not views of one scene."""
-    check_arrays(views)
-    left = views[0]
-    if any(view.shape != left.shape or view.dtype != left.dtype for view in views):
-        raise ValueError(
-            "left and right must have one size and type, got "
-            + " and ".join(f"{view.shape} {view.dtype}" for view in views)
-        )
-    if left.ndim != 3 or left.shape[2] != 3:
-        raise ValueError(f"views must be (H, W, 3), got {left.shape}")
-    return _peak(left)
-
-
 class _Band:
     """Weighted sums of the tiles over the rows that are not finished yet."""
 
@@ -368,16 +345,6 @@ def _spans(
         spans.append((span, np.clip(inside / ramp + 0.5, 0.0, 1.0).astype(np.float32)))
         total[span] += spans[-1][1]
     return [(span, weight / total[span]) for span, weight in spans]
-
-
-def _peak(image: Image) -> float:
-    if image.dtype == np.uint8:
-        return 255.0
-    if image.dtype == np.uint16:
-        return 65535.0
-    if np.issubdtype(image.dtype, np.floating):
-        return 1.0
-    raise ValueError(f"views must be uint8, uint16 or floating point, got {image.dtype}")
 
 
 def _to_tensor(view: Image, peak: float, device: torch.device, dtype: torch.dtype) -> Tensor:

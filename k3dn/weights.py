@@ -48,6 +48,8 @@ _FLOATS = (torch.float32, torch.float16, torch.bfloat16)
 _DRIFTED = "coc_drifted"
 """In a file's metadata where ``K3DN.coc_drifted`` holds; else left out."""
 
+_CUT_OFF = ("HeaderTooSmall", "InvalidHeaderLength", "Incomplete", "too small", "incomplete")
+"""Of safetensors' errors, what a file says that ends too early."""
 _MAX_HEADER_BYTES = 2 * 2**20
 """Of a file, some 20 000 tensors; ``large`` takes 40 kB. The library would read 100 MB of JSON."""
 
@@ -210,9 +212,13 @@ def _open(path: Path) -> Any:
     except OSError as error:
         raise ValueError(f"cannot be read: {(error.strerror or str(error)).lower()}") from error
     except SafetensorError as error:
+        cut = any(sign in str(error) for sign in _CUT_OFF)
         raise ValueError(
-            f"it is not a complete safetensors file ({error}); it may have been cut off, "
-            "copy it again"
+            f"it is not a complete safetensors file ({error}); it may have been cut off, copy it "
+            "again"
+            if cut
+            else f"it is not a safetensors file ({error}); its header is damaged or was not "
+            "written by safetensors, so name another file or write it again"
         ) from error
 
 

@@ -79,7 +79,9 @@ def explain_failure(error: BaseException) -> Failure:
     for inner in chain:
         if not isinstance(inner, OSError) or not inner.filename:
             continue
-        if isinstance(inner, _NOT_WRITABLE) or inner.errno in _NO_NAMES:
+        # A file of a disk or a network folder that does not answer is no service either.
+        late = isinstance(inner, TimeoutError) and Path(str(inner.filename)).is_absolute()
+        if late or isinstance(inner, _NOT_WRITABLE) or inner.errno in _NO_NAMES:
             reason = (inner.strerror or type(inner).__name__).lower()
             return Failure(f"cannot use {inner.filename}: {reason}; check the path", EXIT_USER)
     away = next((inner for inner in chain if is_service_away(inner)), None)

@@ -1,6 +1,7 @@
 """What lies on the page's desk: two views that were dropped, and the one job at work."""
 
 import shutil
+import tempfile
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -21,7 +22,7 @@ from pipelines.report.compare import compare
 Side = Literal["left", "right"]
 READ = (*FORMATS, ".pgm")
 _CHUNK_BYTES = 1 << 20
-_LONGEST_NAME = 120
+_LONGEST_NAME_BYTES = 120
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -73,8 +74,11 @@ class Desk:
             return self._figure
 
     def take(self, side: Side, name: str, chunks: Iterator[bytes]) -> None:
-        """Take a view. Raises UserError for a name of no picture, BusyError while one is made."""
-        name = PurePosixPath(name.replace("\\", "/")).name.replace("\0", "")[-_LONGEST_NAME:]
+        """Take a view; of several for one side the one that is whole last stays.
+
+        Raises UserError for a name of no picture, BusyError while one is made."""
+        name = PurePosixPath(name.replace("\\", "/")).name.replace("\0", "")
+        name = name.encode(errors="replace")[-_LONGEST_NAME_BYTES:].decode(errors="ignore")
         suffix = PurePosixPath(name).suffix.lower()
         if suffix not in READ:
             raise UserError(
@@ -83,16 +87,28 @@ class Desk:
         with self._lock:
             if self._state.busy:
                 raise BusyError("a picture is being sharpened; wait for it")
-            place = self._folder / side
+            self._forget(side)
+            self._folder.mkdir(parents=True, exist_ok=True)
+            # Of its own: another file may come for the same side at the same time.
+            place = Path(tempfile.mkdtemp(prefix=f"{side}-", dir=self._folder))
+        try:
+            path = place / name.lstrip(".")
+            with path.open("wb") as file:
+                for chunk in chunks:
+                    file.write(chunk)
+            with self._lock:
+                if self._state.busy:
+                    raise BusyError("a picture is being sharpened; wait for it")
+                self._forget(side)
+                self._views[side] = path
+        except BaseException:
             shutil.rmtree(place, ignore_errors=True)
-            place.mkdir(parents=True)
-            self._views.pop(side, None)
-        path = place / name.lstrip(".")
-        with path.open("wb") as file:
-            for chunk in chunks:
-                file.write(chunk)
-        with self._lock:
-            self._views[side] = path
+            raise
+
+    def _forget(self, side: Side) -> None:
+        """Delete a view that another one takes the place of."""
+        if (old := self._views.pop(side, None)) is not None:
+            shutil.rmtree(old.parent, ignore_errors=True)
 
     def start(self, left: Side = "left") -> None:
         """Begin to sharpen the two views; left: which of them is taken for the left one.
@@ -147,8 +163,8 @@ class Desk:
             self._state = State(**values)
 
     def _named(self, text: str) -> str:
-        for side in ("left", "right"):
-            text = text.replace(f"{self._folder / side}/", "")
+        for path in self._views.values():
+            text = text.replace(f"{path.parent}/", "")
         return text
 
     def _deblur(self, left: str, right: str, output: str) -> DeblurConfig:

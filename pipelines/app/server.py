@@ -18,6 +18,7 @@ HOST = "127.0.0.1"
 _CHUNK_BYTES = 1 << 20
 _STILL_S = 60.0
 """A connection that says nothing for so long is closed."""
+_MOST_DIGITS = 18
 _SIDES = ("left", "right")
 
 
@@ -142,8 +143,10 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _length(self) -> int:
         given = self.headers.get("Content-Length", "")
-        if not given.isdecimal() or "Transfer-Encoding" in self.headers:
+        if not (given.isascii() and given.isdecimal()) or "Transfer-Encoding" in self.headers:
             raise _Refused(HTTPStatus.LENGTH_REQUIRED, "an upload must say its length")
+        if len(given) > _MOST_DIGITS:  # Python reads no number of thousands of digits
+            raise _Refused(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "no file is as large")
         return int(given)
 
     def _chunks(self, length: int) -> Iterator[bytes]:

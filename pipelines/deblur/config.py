@@ -33,8 +33,9 @@ class DeblurConfig(StepConfig):
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     """bf16 changes the picture by about a step of 255 at most; auto takes it where it is faster."""
     devices: tuple[str, ...] = ()
-    """Where pictures are made, such as cuda:0,cuda:1; a folder's are shared out. None named: all
-    GPUs there are, else the processor."""
+    """Where pictures are made, such as cuda:0,cuda:1; a folder's are shared out. One
+    named twice makes two at a time, in the memory of both. None named: all GPUs there are, else the
+    processor."""
     passes: int = 1
     """2 and 4 restore a picture mirrored and upside down, too, and take the mean: 0.1 to 0.2 dB
     better in so many times the time."""

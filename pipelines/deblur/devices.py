@@ -43,11 +43,12 @@ def _check(name: str) -> None:
     import torch
 
     try:
-        torch.empty(1, device=name)
+        torch.ones(1, device=name).item()  # 'meta' takes everything and holds no values
     except (RuntimeError, AssertionError) as error:  # built without CUDA: an assertion
         there = ["cpu", *(f"cuda:{number}" for number in range(torch.cuda.device_count()))]
         raise UserError(
-            f"devices={name}: there is no such device; this machine has {', '.join(there)}"
+            f"devices={name}: there is no such device to compute on; this machine has "
+            f"{', '.join(there)}"
         ) from error
 
 

@@ -20,6 +20,28 @@ MAKER_NOTE = 0x927C
 XMP, PHOTOSHOP, IPTC, ICC = 700, 34377, 33723, 34675
 X_RESOLUTION, Y_RESOLUTION, RESOLUTION_UNIT = 282, 283, 296
 
+DNG = frozenset(
+    {
+        *(*range(50706, 50742), *range(50778, 50782), *range(50827, 50835), *range(50879, 50884)),
+        *(
+            *range(50931, 50976),
+            50981,
+            50982,
+            51008,
+            51009,
+            51022,
+            51041,
+            51043,
+            51044,
+            51058,
+            51081,
+        ),
+        *(*range(51089, 51092), *range(51105, 51115), 51125, *range(51177, 51183)),
+        *range(52525, 52554),
+    }
+)
+"""What a DNG says of its sensor's samples, and that it is one: untrue of a picture of it."""
+
 LAYERS = 37724
 """Photoshop's layers: pictures of their own, that would show the old one."""
 
@@ -87,7 +109,7 @@ def read_tree(block: bytes) -> ExifTree | None:
             start = following
         exif = reader.below(main, _EXIF)
         tree = ExifTree(order, main, exif, reader.below(main, _GPS), reader.below(exif, _INTEROP))
-    except (struct.error, IndexError):
+    except (struct.error, OverflowError):
         return None
     dropped = (*STRUCTURE, _EXIF, _GPS)
     tree = tree.without(*dropped)
@@ -129,7 +151,7 @@ class _Reader:
             return {}
         try:
             return self.directory(self.number(entries[pointer]))[0]
-        except struct.error:
+        except (struct.error, OverflowError):
             return {}
 
     def number(self, entry: Entry) -> int:
@@ -148,8 +170,17 @@ def exif_block(tree: ExifTree) -> bytes:
 
 
 def rational(tree: ExifTree, value: float) -> Entry:
-    """Return a positive number as TIFF's RATIONAL."""
-    return Entry(5, 1, struct.pack(f"{tree.order}II", round(value * 10_000), 10_000))
+    """Return a number from 0.0001 to 4.2e9 as TIFF's RATIONAL."""
+    below = 10_000 if value < 400_000 else 1
+    return Entry(5, 1, struct.pack(f"{tree.order}II", round(value * below), below))
+
+
+def whole_number(tree: ExifTree, entry: Entry) -> int | None:
+    """Return the first value of BYTE, SHORT or LONG; None for other kinds."""
+    size = {1: 1, 3: 2, 4: 4}.get(entry.kind)
+    if size is None or len(entry.value) < size:
+        return None
+    return int.from_bytes(entry.value[:size], "little" if tree.order == "<" else "big")
 
 
 def short(tree: ExifTree, value: int) -> Entry:

@@ -36,7 +36,7 @@ def read_jpeg(data: bytes) -> Metadata:
         if kind == 0xEE and body.startswith(b"Adobe") and body[11:12] != b"\x01":
             continue  # says that the samples are RGB, which the new ones are not
         own.append((bytes([kind]), body))
-        if kind == 0xE0 and body.startswith(b"JFIF\0"):
+        if kind == 0xE0 and body.startswith(b"JFIF\0") and len(body) >= 12:
             unit, x, y = struct.unpack_from(">BHH", body, 7)
             if unit and x and y:
                 factor = 1.0 if unit == 1 else _CM
@@ -48,7 +48,8 @@ def read_jpeg(data: bytes) -> Metadata:
         elif kind == 0xE1 and body.startswith(_MORE_XMP):
             words["extended XMP"] = None
         elif kind == 0xE2 and body.startswith(_ICC):
-            icc.append((body[12], body[14:]))
+            if len(body) > 14:  # number, count, and some of a profile
+                icc.append((body[12], body[14:]))
         elif kind == 0xED and body.startswith(_PHOTOSHOP):
             photoshop += body[len(_PHOTOSHOP) :]
         elif kind == 0xFE:
@@ -91,9 +92,10 @@ def encode_jpeg(pixels: NDArray[Any], metadata: Metadata) -> bytes:
 
 
 def _jfif(segment: bytes, metadata: Metadata) -> bytes:
-    if metadata.resolution is None:
+    resolution = metadata.resolution_for("jpeg")
+    if resolution is None:
         return segment
-    x, y = (min(max(round(value), 1), 65535) for value in metadata.resolution)
+    x, y = (max(round(value), 1) for value in resolution)
     return segment[:11] + struct.pack(">BHH", 1, x, y) + segment[16:]
 
 
@@ -112,6 +114,8 @@ def _from_others(metadata: Metadata) -> bytes:
             head += _segment(0xED, _PHOTOSHOP + metadata.photoshop[start : start + step])
     if metadata.icc is not None:
         step = _LONGEST - len(_ICC) - 2
+        if len(metadata.icc) > 255 * step:
+            raise ValueError("its colour profile is longer than a JPEG takes; name a .png or .tif")
         parts = [metadata.icc[at : at + step] for at in range(0, len(metadata.icc), step)]
         for number, part in enumerate(parts, 1):
             head += _segment(0xE2, _ICC + bytes([number, len(parts)]) + part)

@@ -15,6 +15,11 @@ FORMATS: dict[str, Format] = {
 }
 """By suffix."""
 
+_PX_AN_INCH: dict[Format, tuple[float, float]] = {
+    **{"png": (0.02, 54e6), "jpeg": (0.5, 65535.0), "tiff": (1e-4, 4.2e9), "webp": (0.0, 0.0)},
+}
+"""The least and the largest resolution that a format can state."""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Metadata:
@@ -37,6 +42,8 @@ class Metadata:
     """What of that no other format takes, in words."""
     compression: int = 1
     """A TIFF's."""
+    alpha: bool = True
+    """Whether a last sample beside grey or colours is known to be alpha."""
     left_out: tuple[str, ...] = ()
     """What no written file takes, in words."""
 
@@ -52,11 +59,19 @@ class Metadata:
         found = self.tree or (read_tree(self.exif) if self.exif else None)
         return found or ExifTree("<")
 
+    def resolution_for(self, other: Format) -> tuple[float, float] | None:
+        """Return the resolution as a format can state it, None where it cannot."""
+        least, most = _PX_AN_INCH[other]
+        found = self.resolution
+        return found if found and least <= min(found) and max(found) <= most else None
+
     def not_taken_by(self, other: Format) -> tuple[str, ...]:
         """Return what a file of a format does not take, in words."""
         lost = list(self.left_out)
         if other != self.format:
             lost += self.own_words
+            if other != "webp" and self.resolution and not self.resolution_for(other):
+                lost.append(f"a resolution of {max(self.resolution):.3g} px an inch")
             if self.photoshop is not None and other in ("png", "webp"):
                 lost.append("IPTC and Photoshop's resources")
         return tuple(lost)

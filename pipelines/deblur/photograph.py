@@ -13,8 +13,13 @@ from pipelines.deblur.tiff_file import read_tiff
 from pipelines.deblur.webp_file import read_webp
 from pipelines.errors import UserError
 from pipelines.storage import Location
-from synth.pictures import decode
+from synth.pictures import MAX_PIXELS, Picture, decode
+from synth.pictures.decode import check_kind
 
+_SMALL_BYTES = 1 << 20
+"""Of a file up to this size nothing is asked beforehand."""
+_LARGEST_BYTES = MAX_PIXELS * 4 * 2 + (1 << 28)
+"""Samples of the largest picture as they are, and what else a file says."""
 _RAW = (".cr2", ".cr3", ".dng")
 
 
@@ -30,6 +35,8 @@ class Photograph:
     orientation: int
     """Exif's, 1 to 8."""
     metadata: Metadata
+    notices: tuple[str, ...] = ()
+    """What is odd about the file, a line each."""
 
     @property
     def colours(self) -> NDArray[Any]:
@@ -60,13 +67,16 @@ class Photograph:
         return colours
 
 
-def read_photograph(location: Location, where: str) -> Photograph:
+def read_photograph(location: Location, where: str, *, memory_mib: int | None = None) -> Photograph:
     """Read a PNG, JPEG, TIFF or WebP.
 
-    where: its path as the user wrote it. Raises UserError for one that is missing, cannot be read,
-    is damaged, or is not a photograph of 8 or 16 bit.
+    where: its path as the user wrote it. memory_mib: what the process may take; None: as much as
+    the machine has free. Raises UserError for one that is missing, cannot be read, is damaged, is
+    larger than the memory, or is not a photograph of 8 or 16 bit. What is too large or no picture
+    is not read.
     """
     try:
+        _check_file(location, where, memory_mib)
         data = location.read_bytes()
     except FileNotFoundError as error:
         raise UserError(f"there is no picture at {where}; check the path") from error
@@ -74,19 +84,64 @@ def read_photograph(location: Location, where: str) -> Photograph:
         raise UserError(f"{where} is a folder; name one picture in it") from error
     except PermissionError as error:
         raise UserError(f"{where} may not be read; check its permissions") from error
+    except OSError as error:
+        if location.local_path() is None:
+            raise
+        # Said here: an error of reading names no file, and a disk that is late is no service.
+        reason = (error.strerror or type(error).__name__).lower()
+        raise UserError(f"{where} cannot be read: {reason}; check its disk") from error
     try:
         picture = decode(data, where=where, colour=False)
         metadata = _metadata(data)
     except ValueError as error:
-        is_raw = where.lower().endswith(_RAW)
-        raise UserError(f"{error}; k3dn split {where}" if is_raw else str(error)) from error
+        raise _refused(str(error), where) from error
     if picture.stored.dtype not in (np.uint8, np.uint16):
         raise UserError(
             f"{where}: samples are {picture.stored.dtype}; save it with 8 or 16 bit, unsigned"
         )
     return Photograph(
-        where=where, pixels=picture.stored, orientation=picture.orientation, metadata=metadata
+        where=where,
+        pixels=picture.stored,
+        orientation=picture.orientation,
+        metadata=metadata,
+        notices=_notices(picture),
     )
+
+
+def _check_file(location: Location, where: str, memory_mib: int | None) -> None:
+    """Look at a file's kind, its first bytes and its size, before it is read."""
+    path = location.local_path()
+    if path is not None and path.exists() and not path.is_file() and not path.is_dir():
+        raise UserError(f"{where} is a pipe or a device, not a file; give a file")
+    size = location.size()
+    if size <= _SMALL_BYTES:
+        return
+    try:
+        check_kind(location.read_ranges([(0, 32)])[0])
+    except ValueError as error:
+        raise _refused(f"{where}: {error}", where) from error
+    import psutil
+
+    free = psutil.virtual_memory().available
+    room = free if memory_mib is None else min(free, memory_mib * 2**20)
+    if size > min(room, _LARGEST_BYTES):
+        limit = (
+            f"a picture of {MAX_PIXELS >> 20} megapixels, the largest that is read, takes less"
+            if size > _LARGEST_BYTES
+            else f"of {room / 2**20:.0f} MiB that may be taken; give a smaller file or more memory"
+        )
+        raise UserError(f"{where}: the file has {size / 2**20:.0f} MiB, {limit}")
+
+
+def _refused(reason: str, where: str) -> UserError:
+    is_raw = where.lower().endswith(_RAW)
+    return UserError(f"{reason}; k3dn split {where}" if is_raw else reason)
+
+
+def _notices(picture: Picture) -> tuple[str, ...]:
+    if picture.said == picture.orientation:
+        return ()
+    return (f"its Orientation is {picture.said}, which means nothing: taken for 1, upright",)
 
 
 def _metadata(data: bytes) -> Metadata:

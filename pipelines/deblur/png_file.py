@@ -22,6 +22,11 @@ _WORDS = {
     b"tIME": "PNG's time of change",
 }
 _COLOUR_TYPES = {1: 0, 2: 4, 3: 2, 4: 6}  # by number of samples a pixel
+_STAY_TRUE = (
+    *(b"cHRM", b"gAMA", b"iCCP", b"sRGB", b"cICP", b"mDCV", b"cLLI", b"sBIT", b"bKGD", b"tIME"),
+    *(b"sPLT", b"sCAL"),
+)
+"""Chunks that say by their name that they depend on the samples, and hold for the new ones, too."""
 _INCH_M = 0.0254
 _LONGEST = 1 << 24
 
@@ -39,6 +44,9 @@ def read_png(data: bytes) -> Metadata:
             left_out["further frames of an animation"] = None
         if kind in (*_OF_SAMPLES, *_ANIMATION):
             continue
+        if kind[3] & 0x20 == 0 and kind not in _STAY_TRUE:
+            left_out[f"the part {kind.decode('latin-1')} (of the old samples)"] = None
+            continue
         own.append((kind, body))
         if kind == b"eXIf":
             exif = body
@@ -46,7 +54,7 @@ def read_png(data: bytes) -> Metadata:
             icc = _unpacked(body.partition(b"\0")[2][1:])
         elif kind == b"pHYs" and body[8:9] == b"\1":
             x, y = struct.unpack_from(">II", body)
-            resolution = (x * _INCH_M, y * _INCH_M)
+            resolution = (x * _INCH_M, y * _INCH_M) if x and y else None
         elif kind == b"iTXt" and body.startswith(_XMP + b"\0"):
             xmp = _international(body)
         elif kind in _WORDS:
@@ -88,8 +96,8 @@ def encode_png(pixels: NDArray[Any], metadata: Metadata) -> list[bytes]:
 def _from_others(metadata: Metadata) -> Iterator[tuple[bytes, bytes]]:
     if metadata.icc is not None:
         yield b"iCCP", b"ICC profile\0\0" + zlib.compress(metadata.icc)
-    if metadata.resolution is not None:
-        x, y = (round(value / _INCH_M) for value in metadata.resolution)
+    if (resolution := metadata.resolution_for("png")) is not None:
+        x, y = (round(value / _INCH_M) for value in resolution)
         yield b"pHYs", struct.pack(">IIB", x, y, 1)
     if (exif := metadata.as_exif()) is not None:
         yield b"eXIf", exif

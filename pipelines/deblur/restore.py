@@ -74,6 +74,11 @@ class Sharpener:
     ) -> None:
         self._open.close()
 
+    @property
+    def memory_mib(self) -> int | None:
+        """What the whole process may take; None: nobody said."""
+        return parse_memory_mib(self._config.memory) if self._config.memory else None
+
     def load(self, left: NDArray[Any], right: NDArray[Any] | None) -> str:
         """Load what sharpens a pair, and return what it is called."""
         try:

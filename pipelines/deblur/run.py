@@ -154,9 +154,12 @@ def sharpen(
     """
     outputs.format_of(job.output.name)
     clock = _Clock()
-    left = read_photograph(job.left, _shown(job.left))
-    right = None if job.right is None else read_photograph(job.right, _shown(job.right))
+    most = sharpener.memory_mib
+    left = read_photograph(job.left, _shown(job.left), memory_mib=most)
+    right = job.right and read_photograph(job.right, _shown(job.right), memory_mib=most)
     _check(left, right)
+    for line in left.notices:
+        progress.say(f"{job.name}: {line}")
     outputs.check_format(job.output.name, left)
     lost = outputs.lost_in(job.output.name, left.metadata)
     read_s = clock.lap()

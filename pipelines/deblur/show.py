@@ -125,7 +125,7 @@ class Page:
                 places=self._outputs,
             )
         )
-        where.write_bytes(page.encode())
+        where.write_bytes(page.encode(errors="replace"))  # names that are not UTF-8
         path = where.local_path()
         if path is not None and has_screen():
             webbrowser.open(path.as_uri())

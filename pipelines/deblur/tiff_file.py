@@ -8,6 +8,7 @@ from typing import Any
 from numpy.typing import NDArray
 
 from pipelines.deblur.exif_tree import (
+    DNG,
     ICC,
     IPTC,
     LAYERS,
@@ -22,6 +23,7 @@ from pipelines.deblur.exif_tree import (
     rational,
     read_tree,
     short,
+    whole_number,
 )
 from pipelines.deblur.metadata import Metadata
 
@@ -41,7 +43,12 @@ def read_tiff(data: bytes) -> Metadata:
         page = next((p for p in pages if not int(p.subfiletype) & 5), pages[0])
         compression = int(page.compression)
         left_out = ["Photoshop's layers"] if LAYERS in page.tags else []
+        more = int(page.samplesperpixel) in (2, 4)
+        alpha = not more or [int(kind) for kind in page.extrasamples][-1:] not in ([], [0])
     tree = read_tree(data) or ExifTree("<")
+    if any(tag in DNG for tag in tree.main):
+        left_out.append("what only a DNG says")
+        tree = tree.without(*DNG)
     values = {tag: entry.value for tag, entry in tree.main.items()}
     photoshop = values.get(PHOTOSHOP)
     if photoshop is None and (iptc := values.get(IPTC)) is not None:
@@ -55,6 +62,8 @@ def read_tiff(data: bytes) -> Metadata:
         photoshop=photoshop,
         resolution=_resolution(tree),
         compression=compression,
+        alpha=alpha,
+        own_words=() if alpha else ("that nobody says whether its last sample is alpha",),
         left_out=tuple(left_out),
     )
 
@@ -78,7 +87,7 @@ def write_tiff(path: Path, pixels: NDArray[Any], metadata: Metadata) -> None:
             bigtiff=False,
             photometric="rgb" if samples >= 3 else "minisblack",
             planarconfig=None if samples == 1 else "contig",
-            extrasamples=["unassalpha"] if samples in (2, 4) else None,
+            extrasamples=_last_sample(metadata) if samples in (2, 4) else None,
             compression=compression,
             predictor=compression is not None,
             metadata=None,
@@ -92,6 +101,10 @@ def write_tiff(path: Path, pixels: NDArray[Any], metadata: Metadata) -> None:
     add_tags(path, tree)
 
 
+def _last_sample(metadata: Metadata) -> list[str]:
+    return ["unassalpha" if metadata.alpha else "unspecified"]
+
+
 def _with_others(tree: ExifTree, metadata: Metadata) -> ExifTree:
     main = dict(tree.main)
     for tag, kind, value in (
@@ -101,8 +114,9 @@ def _with_others(tree: ExifTree, metadata: Metadata) -> ExifTree:
     ):
         if value is not None:
             main[tag] = Entry(kind, len(value), value)
-    if metadata.resolution is not None and X_RESOLUTION not in main:
-        x, y = metadata.resolution
+    resolution = metadata.resolution_for("tiff")
+    if resolution is not None and X_RESOLUTION not in main:
+        x, y = resolution
         main |= {X_RESOLUTION: rational(tree, x), Y_RESOLUTION: rational(tree, y)}
         main[RESOLUTION_UNIT] = short(tree, 2)
     return replace(tree, main=main)
@@ -112,14 +126,14 @@ def _resolution(tree: ExifTree) -> tuple[float, float] | None:
     found = []
     for tag in (X_RESOLUTION, Y_RESOLUTION):
         entry = tree.main.get(tag)
-        if entry is None or entry.kind != 5:
+        if entry is None or entry.kind != 5 or entry.count != 1:
             return None
         above, below = struct.unpack_from(f"{tree.order}II", entry.value)
         if not above or not below:
             return None
         found.append(above / below)
     unit = tree.main.get(RESOLUTION_UNIT)
-    number = 2 if unit is None else struct.unpack_from(f"{tree.order}H", unit.value)[0]
+    number = 2 if unit is None else whole_number(tree, unit)
     if number not in (2, 3):
         return None
     factor = _CM if number == 3 else 1.0

@@ -23,7 +23,7 @@ def compare(pair: Comparison) -> str:
     height, width = layers["input"].shape[:2]
     if any(layer.shape != layers["input"].shape for layer in layers.values()):
         raise ValueError(f"{pair.title}: its pictures differ in size")
-    side = max(24, min(height, width) // 5)
+    side = min(max(24, min(height, width) // 5), height, width)
     y, x = telling_window(
         layers["input"], layers["output"], layers.get("target", layers["output"]), side
     )

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipelines.deblur.exif_tree import Entry, ExifTree, read_tree
+from pipelines.deblur.metadata import FORMATS
 from pipelines.errors import UserError
 
 _KEPT = (270, 271, 272, 274, 282, 283, 296, 306, 315, 700, 33432)
@@ -117,7 +118,11 @@ def _open(path: Path, frame: int) -> Any:
     except rawpy.LibRawError as error:
         reason = error.args[0] if error.args else error
         text = reason.decode() if isinstance(reason, bytes) else str(reason)
-        raise UserError(f"{path}: LibRaw cannot read it ({text})") from error
+        is_picture = path.suffix.lower() in FORMATS
+        hint = "; a picture needs no split: k3dn deblur takes two views as they are"
+        raise UserError(
+            f"{path}: LibRaw cannot read it ({text}){hint if is_picture else ''}"
+        ) from error
     return raw
 
 

@@ -17,11 +17,24 @@ def decode(data: bytes, *, where: str, colour: bool = True) -> Picture:
         raise ValueError(f"{where}: {error}") from error
 
 
-def _decode(data: bytes, colour: bool) -> Picture:
-    if not data:
+def check_kind(head: bytes) -> None:
+    """Raise ValueError for a file that is none of the formats that are read, by its first bytes.
+
+    head: 32 bytes or more, all of a shorter file. For who would not read all of a large one.
+    """
+    if not head:
         raise ValueError("the file is empty")
-    if data[4:12] == b"ftypcrx " or (data[:4] in _TIFFS and data[8:10] == b"CR"):
+    if head[4:12] == b"ftypcrx " or (head[:4] in _TIFFS and head[8:10] == b"CR"):
         raise ValueError("it is a camera's raw file, not a picture; develop it or split its views")
+    if head.startswith(_READ) or (head[:4] == b"RIFF" and head[8:12] == b"WEBP"):
+        return
+    known = other_kind(head)
+    hint = f"; it is {known}: save it as PNG or TIFF" if known else ""
+    raise ValueError(f"not an image in a format that is read: PNG, JPEG, TIFF or WebP{hint}")
+
+
+def _decode(data: bytes, colour: bool) -> Picture:
+    check_kind(data[:32])
     if data[:8] == b"\x89PNG\r\n\x1a\n":
         from synth.pictures.png import decode_png
 
@@ -38,13 +51,9 @@ def _decode(data: bytes, colour: bool) -> Picture:
         from synth.pictures.webp import decode_webp
 
         return decode_webp(data, colour=colour)
-    if data[:2] in (b"P5", b"P6"):
-        from synth.pictures.pnm import decode_pnm
+    from synth.pictures.pnm import decode_pnm
 
-        return decode_pnm(data)
-    known = other_kind(data)
-    hint = f"; it is {known}: save it as PNG or TIFF" if known else ""
-    raise ValueError(f"not an image in a format that is read: PNG, JPEG, TIFF or WebP{hint}")
+    return decode_pnm(data)
 
 
 def other_kind(data: bytes) -> str:
@@ -55,6 +64,7 @@ def other_kind(data: bytes) -> str:
 
 
 _TIFFS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+_READ = (b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", *_TIFFS, b"P5", b"P6")
 _ISO_BRANDS = {
     **dict.fromkeys((b"heic", b"heix", b"mif1", b"msf1", b"hevc"), "HEIC"),
     **dict.fromkeys((b"avif", b"avis"), "AVIF"),

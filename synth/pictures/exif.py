@@ -35,15 +35,8 @@ def read_exif(block: bytes) -> dict[int, int | bytes]:
 
 
 def orientation_of(exif: dict[int, int | bytes]) -> int:
-    """Return Exif's Orientation, 1 where it has none. Raises ValueError for nonsense."""
-    return check_orientation(exif.get(0x0112, 1))
-
-
-def check_orientation(value: object) -> int:
-    """Return an Orientation. Raises ValueError unless it is 1 to 8."""
-    if value not in range(1, 9):
-        raise ValueError(f"damaged: its Orientation must be 1 to 8, got {value!r}")
-    return int(str(value))
+    """Return Exif's Orientation as stored, 1 where it has none."""
+    return int(exif.get(0x0112, 1))
 
 
 def check_exif_is_srgb(exif: dict[int, int | bytes]) -> None:

@@ -19,8 +19,14 @@ class Picture:
 
     stored: NDArray[Any]
     """(H, W, C) as the file stores it, RGB; C is 1 for grey, 2 and 4 with alpha."""
-    orientation: int = 1
-    """Exif's Orientation, 1 to 8: how a viewer turns what is stored."""
+    said: object = 1
+    """Exif's Orientation as the file states it: some software writes 0, which means nothing."""
+
+    @property
+    def orientation(self) -> int:
+        """Exif's Orientation, 1 to 8: how a viewer turns what is stored. Of nonsense 1, as viewers
+        have it."""
+        return int(str(self.said)) if self.said in range(1, 9) else 1
 
     @property
     def upright(self) -> NDArray[Any]:

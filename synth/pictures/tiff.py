@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from synth.pictures.exif import check_exif_is_srgb, check_orientation, read_exif
+from synth.pictures.exif import check_exif_is_srgb, read_exif
 from synth.pictures.picture import Picture, check_size, with_channels
 from synth.pictures.profile import check_is_srgb
 
@@ -37,7 +37,7 @@ def decode_tiff(data: bytes, *, colour: bool) -> Picture:
             page = _the_page(file)
             _check(page, len(data), colour)
             pixels = _pixels(page)
-            orientation = check_orientation(_tag(page, 274, 1))
+            orientation = _tag(page, 274, 1)
             if colour:
                 _check_colours(page, data)
     except ValueError:  # tifffile's own error is one

@@ -291,6 +291,8 @@ def test_what_is_no_file_is_said(tmp_path: Path) -> None:
             "more behind",
             r"not a complete safetensors file \(.*\); it may have been cut off, copy it again",
         ),
+        ("two values", "its header is damaged or was not written by safetensors"),
+        ("no UTF-8", "its header is damaged or was not written by safetensors"),
         (f"header of {2**63}", f"its header has {2**63} bytes; at most 2097152 are read"),
     ],
 )

@@ -139,6 +139,13 @@ def test_a_model_is_left_in_the_mode_it_came_in():
     assert all(map(torch.equal, own.buffers(), statistics))
 
 
+class Divided(torch.nn.Module):
+    """Divides nothing by nothing."""
+
+    def forward(self, left, right):
+        return (left - left) / (right - right)
+
+
 def test_exception(model):
     view = np.zeros((32, 32, 3), np.uint8)
     with pytest.raises(ValueError, match="one size and type"):
@@ -153,10 +160,10 @@ def test_exception(model):
         deblur(model, view[:8], view[:8])
     with pytest.raises(ValueError, match="needs the left and the right view"):
         deblur(model, view)
-    with pytest.raises(ValueError, match="left has NaN"):
+    with pytest.raises(ValueError, match="views hold NaN"):
         deblur(model, *np.full((2, 32, 32, 3), np.nan, np.float32))
     with pytest.raises(ValueError, match="returned NaN"):
-        deblur(Darker(), *np.full((2, 32, 32, 3), np.nan, np.float32))
+        deblur(Divided(), view, view)
     with pytest.raises(ValueError, match="uint8, uint16 or floating"):
         deblur(model, view.astype(np.int64), view.astype(np.int64))
     with pytest.raises(ValueError, match=r"\(H, W, 3\)"):

@@ -3,6 +3,7 @@
 import json
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -136,12 +137,60 @@ def test_what_is_not_taken(server: Server, views: tuple[Path, Path], tmp_path: P
     for name in ("../../../evil.png", "/tmp/evil.png", "..\\evil.png", ".hidden.png"):
         assert ask(server, "/view/left", b"no picture", "PUT", name=name)[0] == 200
     inside = list(tmp_path.rglob("*.png"))
-    assert [path.parent for path in inside] == [server.desk._folder / "left"]
+    assert [path.parent.parent for path in inside] == [server.desk._folder]
     assert ask(server, "/sharpen", b"", "POST")[0] == 200
     error = finished(server)["error"]
     assert error.startswith("hidden.png: not an image") and str(tmp_path) not in error
     give(server, *views)  # a mistake is no end
     assert ask(server, "/sharpen", b"", "POST")[0] == 200 and finished(server)["error"] == ""
+
+
+@pytest.mark.parametrize("length", ["9" * 19, "9" * 5000])
+def test_an_absurd_length_is_answered(server: Server, length: str) -> None:
+    """Python reads no number of 5000 digits."""
+    path = f"/view/left?name=a.png&token={server.token}"
+    head = f"PUT {path} HTTP/1.1\r\nHost: 127.0.0.1:{server.server_address[1]}\r\n"
+    with socket.create_connection(("127.0.0.1", server.server_address[1]), timeout=60) as peer:
+        peer.sendall(f"{head}Content-Length: {length}\r\n\r\n".encode())
+        assert peer.makefile("rb").readline().startswith(b"HTTP/1.1 413 ")
+
+
+def test_two_files_for_one_side_at_once(server: Server, views: tuple[Path, Path]) -> None:
+    """The one that is whole last stays, and the other breaks nothing."""
+    first, second = (path.read_bytes() for path in views)
+    desk = server.desk
+
+    def slow() -> Iterator[bytes]:
+        yield first[:100]
+        desk.take("left", "b_L.jpg", iter([second]))
+        yield first[100:]
+
+    desk.take("left", "a_L.jpg", slow())
+    desk.take("right", "a_R.jpg", iter([second]))
+    assert desk._views["left"].read_bytes() == first
+    assert {path.name for path in desk._folder.rglob("*.jpg")} == {"a_L.jpg", "a_R.jpg"}
+
+    def broken() -> Iterator[bytes]:
+        yield first[:100]
+        raise ConnectionError
+
+    with pytest.raises(ConnectionError):
+        desk.take("left", "c_L.jpg", broken())
+    desk.take("left", "a_L.jpg", iter([first]))
+    assert {path.name for path in desk._folder.rglob("*.jpg")} == {"a_L.jpg", "a_R.jpg"}
+    desk.start()
+    assert finished(server)["error"] == ""
+
+
+@pytest.mark.parametrize("letter", ["a", "\u00fc", "\U0001f4f7"])
+def test_a_long_name_is_cut(server: Server, views: tuple[Path, Path], letter: str) -> None:
+    for side, path in zip(("left", "right"), views, strict=True):
+        name = f"{letter * 300}_{side[0].upper()}.jpg"
+        status, body = ask(server, f"/view/{side}", path.read_bytes(), "PUT", name=name)
+        assert status == 200, body
+    assert ask(server, "/sharpen", b"", "POST")[0] == 200
+    state = finished(server)
+    assert state["error"] == "" and state["name"].endswith(f"{letter}.jpg")
 
 
 def test_one_at_a_time(
