@@ -19,6 +19,8 @@ os.environ["MKL_NUM_THREADS"] = "1"
 for _name in ("MLFLOW_TRACKING_URI", "RAY_ADDRESS", "K3DN_CONFIG", "MLFLOW_RUN_ID"):
     os.environ.pop(_name, None)  # a test must not write into somebody's store or cluster
 os.environ["K3DN_WEIGHTS"] = os.devnull  # nor see the weights that somebody installed
+# Of each training a process that waits for a cloud to take its machine away: 2 s to start.
+os.environ["RAY_TRAIN_ENABLE_PREEMPTION_WATCHER"] = "0"
 prepare_environment()
 # A shell that runs the tests in the background has them ignore SIGINT, and what they start too.
 signal.signal(signal.SIGINT, signal.default_int_handler)
