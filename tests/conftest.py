@@ -36,11 +36,14 @@ settings.load_profile("k3dn")
 
 
 CLUSTER, SERVICES = "cluster", "services"
-"""The two groups of files that start something: those that share this process's Ray cluster, and
-those whose commands, servers and browsers are processes of their own. One process of several runs
-a group, so that two such clusters and one beside them is the most that a machine has to bear."""
+"""The two groups of files that start something large: those that share this process's Ray cluster,
+and those whose commands and servers are processes of their own. One process of several runs a
+group, so that three clusters, one of each group and one of its commands, are the most at a time."""
 
-MARKS = {"ray_cluster": "ray", "own_ray": "ray", "s3": "s3", "browser": "browser", "demo": "demo"}
+MARKS = {
+    **{"ray_cluster": "ray", "own_ray": "ray", "s3": "s3", "demo": "demo"},
+    **{"browser": "browser", "own_browser": "browser"},
+}
 """A test that uses the fixture, itself or through another one, carries the mark."""
 
 
@@ -57,7 +60,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
                 item.add_marker(MARKS[name])
                 if name == "ray_cluster":
                     groups[item.path] = CLUSTER
-                groups.setdefault(item.path, SERVICES)
+                elif MARKS[name] != "browser":
+                    groups.setdefault(item.path, SERVICES)
     for item in items:
         item.add_marker(pytest.mark.xdist_group(groups.get(item.path, item.path.stem)))
     # The two long ones first, one for each of two processes; the rest fills up.
@@ -77,6 +81,11 @@ def ray_cluster() -> Iterator[None]:
 @pytest.fixture(scope="session")
 def own_ray() -> None:
     """For tests whose commands start a Ray of their own, in other processes."""
+
+
+@pytest.fixture(scope="session")
+def own_browser() -> None:
+    """For tests that open a browser of their own."""
 
 
 @pytest.fixture(scope="session")
