@@ -72,6 +72,7 @@ def deblur(
             f"deblur takes a left and a right view, got {len(views)} pictures; a single one needs "
             "a model for single pictures: deblur(model, picture)"
         )
+    tiling.check_arrays(views)
     if views[0].ndim != 3:
         raise ValueError(f"views must be (H, W, 3), got {views[0].shape}")
     height, width = views[0].shape[:2]

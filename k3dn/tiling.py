@@ -281,8 +281,19 @@ class _Scale:
         return len(self.rows) * len(self.columns)
 
 
+def check_arrays(views: Sequence[object]) -> None:
+    """Raise ValueError for views that are no numpy arrays, such as names of files."""
+    for view in views:
+        if not isinstance(view, np.ndarray):
+            raise ValueError(
+                f"views must be numpy arrays (H, W, 3), got {type(view).__name__}; names of files "
+                "are for the command: k3dn deblur LEFT RIGHT"
+            )
+
+
 def _check(views: Sequence[Image]) -> float:
     """The value of white. Raises ValueError for what are not views of one scene."""
+    check_arrays(views)
     left = views[0]
     if any(view.shape != left.shape or view.dtype != left.dtype for view in views):
         raise ValueError(

@@ -20,13 +20,19 @@ DEFAULT_MEMORY = "1GiB"
 _UNITS = {"mb": 1e6, "mib": 2**20, "gb": 1e9, "gib": 2**30}
 
 
-def parse_memory_mib(text: str) -> int:
-    """Read ``1.5GB`` or ``800MiB`` as whole MiB; raises ValueError."""
+def parse_bytes(text: str, key: str) -> int:
+    """Read ``1.5GB`` or ``800MiB``, the value of a key, as bytes; raises ValueError, as for less
+    than a MiB."""
     found = re.fullmatch(r"(\d+(?:\.\d+)?) ?([a-z]+)", text.strip().lower())
-    mib = float(found[1]) * _UNITS.get(found[2], 0) / 2**20 if found else 0.0
-    if not 1 <= mib < math.inf:
-        raise ValueError(f"memory must be a size such as 1500MB or 2GiB, got {text[:40]!r}")
-    return int(mib)
+    size = float(found[1]) * _UNITS.get(found[2], 0) if found else 0.0
+    if not 2**20 <= size < math.inf:
+        raise ValueError(f"{key} must be a size such as 1500MB or 2GiB, got {text[:40]!r}")
+    return round(size)
+
+
+def parse_memory_mib(text: str) -> int:
+    """Read the key ``memory`` as whole MiB; raises ValueError."""
+    return parse_bytes(text, "memory") // 2**20
 
 
 def check_tiles(tile_px: int | None, halo_px: int) -> None:

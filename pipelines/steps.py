@@ -280,10 +280,10 @@ _ROWS = (
         _USE,
         "pipelines.deblur.config:DeblurConfig",
         "pipelines.deblur.run:run",
-        "Sharpen a dual-pixel pair of pictures, a folder of them, or a pattern.",
+        "Sharpen a dual-pixel pair of pictures, a folder of them, a pattern, or a dataset.",
         (
-            "sharpen left={left}, right={right} with model={model}",
-            "write {output} with what the left view's file says of itself; never over an input",
+            "sharpen {left} with model={model}",
+            "write {output} with the left view's metadata; an input is never overwritten",
         ),
         words=("left", "right"),
     ),

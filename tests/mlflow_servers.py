@@ -18,11 +18,11 @@ import numpy as np
 
 
 @contextmanager
-def mlflow_server(folder: Path) -> Iterator[str]:
-    """MLflow with SQLite, which keeps artifacts on S3 for its clients."""
+def mlflow_server(folder: Path, artifacts: str = "s3://k3dn/artifacts") -> Iterator[str]:
+    """MLflow with SQLite, which keeps artifacts for its clients: on S3, or where it is told."""
     command = [
         "server", f"--backend-store-uri=sqlite:///{folder}/server.db",
-        "--artifacts-destination=s3://k3dn/artifacts", "--workers=1",
+        f"--artifacts-destination={artifacts}", "--workers=1",
     ]  # fmt: skip
     # Its job runners, of which nothing here has use, take four processes more.
     jobs = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
@@ -34,7 +34,9 @@ def mlflow_server(folder: Path) -> Iterator[str]:
 def model_server(uri: str, model: str, folder: Path) -> Iterator[str]:
     """A version behind MLflow's own server, in this environment."""
     command = ["models", "serve", "--env-manager=local", f"--model-uri={model}", "--workers=1"]
-    with process(command, folder / "serve.log", "ping", MLFLOW_TRACKING_URI=uri) as address:
+    # MLflow's server gives up after a minute, which a photograph may take beside other work.
+    variables = {"MLFLOW_TRACKING_URI": uri, "MLFLOW_SCORING_SERVER_REQUEST_TIMEOUT": "600"}
+    with process(command, folder / "serve.log", "ping", **variables) as address:
         yield address
 
 

@@ -7,13 +7,15 @@ from typing import Any
 
 import pytest
 
+PHONE_PX = 390
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 
 
 def looks_at(path: Path) -> Iterator[Any]:
     """Open a page twice and yield it each time. Skips where there is no browser.
 
-    Fails where it scrolls sideways, its script errs, or it asks anything of a network.
+    Fails where it scrolls sideways, its script errs, it asks anything of a network, or axe-core
+    finds something.
     """
     sync_api = pytest.importorskip("playwright.sync_api")
     if CHROMIUM is None:
@@ -22,7 +24,7 @@ def looks_at(path: Path) -> Iterator[Any]:
         browser = playwright.chromium.launch(
             executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"]
         )
-        for width, scheme in ((390, "dark"), (1200, "light")):
+        for width, scheme in ((PHONE_PX, "dark"), (1200, "light")):
             context = browser.new_context(
                 viewport={"width": width, "height": 800}, color_scheme=scheme
             )
@@ -37,7 +39,28 @@ def looks_at(path: Path) -> Iterator[Any]:
             )
             opened.goto(path.as_uri())
             assert opened.evaluate("document.documentElement.scrollWidth") <= width
+            if width == PHONE_PX:
+                assert barriers(opened) == []
             yield opened
             assert troubles == []
             context.close()
         browser.close()
+
+
+def barriers(page: Any) -> list[str]:
+    """Return what axe-core finds on a page as a phone shows it, light and dark, one line each.
+
+    Leaves it dark.
+    """
+    axe = pytest.importorskip("axe_playwright_python.sync_playwright").Axe()
+    size, found = page.viewport_size, []
+    page.set_viewport_size({"width": PHONE_PX, "height": 800})
+    for scheme in ("light", "dark"):
+        page.emulate_media(color_scheme=scheme)
+        found += [
+            f"{scheme}: {rule['id']}: {node['html'][:200]}: {node['failureSummary']}"
+            for rule in axe.run(page).response["violations"]
+            for node in rule["nodes"]
+        ]
+    page.set_viewport_size(size)
+    return found

@@ -18,22 +18,28 @@
     return answer;
   };
 
-  const give = (side, file) => {
-    if (busy) return;
-    if (file.size > Number(largest)) {
-      say(file.name + " is larger than " + Math.floor(largest / 1e6) + " MB", true);
-      return;
+  const whyNot = (file) => {
+    const reads = by("left").accept.split(",");
+    if (!reads.some((suffix) => file.name.toLowerCase().endsWith(suffix))) {
+      return file.name + " is not read: " + reads.join(", ") + " are";
     }
+    const limit = Number((largest / 1e6).toPrecision(3));
+    return file.size > largest ? file.name + " is larger than " + limit + " MB" : "";
+  };
+
+  const give = (side, file) => {
+    if (whyNot(file)) return say(whyNot(file), true);
     files[side] = file;
     const drop = by(side).parentElement;
     drop.classList.add("given");
     drop.querySelector(".file").textContent = file.name;
-    say("");
     ready();
   };
 
   // Two files at once: names tell which is which, else their order.
   const giveAll = (given, side) => {
+    if (busy) return;
+    say("");
     const several = [...given].slice(0, 2);
     if (several.length === 1) return give(side, several[0]);
     const isRight = (file) => /(^|[^a-z])(r|right)([^a-z]|$)/i.test(file.name);
@@ -44,7 +50,7 @@
   for (const side of sides) {
     const input = by(side);
     const drop = input.parentElement;
-    input.addEventListener("change", () => { if (input.files.length) give(side, input.files[0]); });
+    input.addEventListener("change", () => { if (input.files.length) giveAll(input.files, side); });
     drop.addEventListener("dragover", (event) => { event.preventDefault(); drop.classList.add("over"); });
     drop.addEventListener("dragleave", () => drop.classList.remove("over"));
     drop.addEventListener("drop", (event) => {

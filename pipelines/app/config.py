@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from pipelines.config import StepConfig
-from pipelines.picture_keys import ANY_BOX, DEFAULT_MEMORY, parse_memory_mib
+from pipelines.picture_keys import ANY_BOX, DEFAULT_MEMORY, parse_bytes, parse_memory_mib
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -32,4 +32,4 @@ class AppConfig(StepConfig):
         if self.passes not in (1, 2, 4):
             raise ValueError(f"passes must be 1, 2 or 4, got {self.passes}")
         parse_memory_mib(self.memory or DEFAULT_MEMORY)
-        parse_memory_mib(self.largest)
+        parse_bytes(self.largest, "largest")

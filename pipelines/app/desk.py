@@ -123,7 +123,7 @@ class Desk:
             place.mkdir()
             (job,) = find_work(self._deblur(str(left), str(right), f"{place}/")).jobs
             page = Page()
-            made = sharpen(job, self._sharpener, _Told(self), page).picture
+            made = sharpen(job, self._sharpener, _Told(self), page, overwrite=True).picture
             size = f"{made.width} x {made.height} px, {made.bit_depth} bit, by {made.model}"
             figure = compare(page.comparisons[0])
             with self._lock:

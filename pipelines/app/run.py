@@ -12,7 +12,7 @@ from pipelines.app.server import HOST, Server
 from pipelines.deblur.show import has_screen
 from pipelines.errors import UserError
 from pipelines.failures import Terminated
-from pipelines.picture_keys import parse_memory_mib
+from pipelines.picture_keys import parse_bytes
 from pipelines.progress import say
 
 
@@ -41,7 +41,7 @@ def run(config: AppConfig) -> AppResult:
     """
     with tempfile.TemporaryDirectory(prefix="k3dn-app-") as folder:
         desk = Desk(config, Path(folder))
-        largest = parse_memory_mib(config.largest) * 2**20
+        largest = parse_bytes(config.largest, "largest")
         try:
             server = Server(config.port, desk, secrets.token_urlsafe(24), largest)
         except OSError as error:

@@ -128,10 +128,10 @@ class _Handler(BaseHTTPRequestHandler):
         side = self._place.rpartition("/")[2]
         length = self._length()
         if length > self.server.largest_bytes:
-            limit = self.server.largest_bytes // 10**6
+            size, limit = (count / 1e6 for count in (length, self.server.largest_bytes))
             raise _Refused(
                 HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
-                f"it has {length // 10**6} MB, and up to {limit} MB are taken (largest=)",
+                f"it has {size:.3g} MB, and up to {limit:.3g} MB are taken (largest=)",
             )
         self.server.desk.take(side, self._query.get("name", ""), self._chunks(length))  # type: ignore[arg-type]
         self._send(b"{}", "application/json")

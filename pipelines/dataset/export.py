@@ -81,12 +81,16 @@ def names_of(pair: Pair) -> list[Mapping[str, str]]:
     published = pair.provenance.parameters.get("files")
     if published:
         return list(published)
-    # One folder, as the layout has it: pairs of a tree of scenes have slashes in their ids.
-    name = re.sub("[/%]", lambda sign: f"%{ord(sign[0]):02X}", pair.pair_id)
-    keys = {"split": pair.split, "pair_id": name}
+    keys = {"split": pair.split, "pair_id": file_name_of(pair.pair_id)}
     return [
         {role: pattern.format_map(keys) for role, pattern in _DPD_BLUR.items() if _has(pair, role)}
     ]
+
+
+def file_name_of(pair_id: str) -> str:
+    """Return what the file of a pair is called, less its suffix, in one folder with all others:
+    pairs of a tree of scenes have slashes in their ids."""
+    return re.sub("[/%]", lambda sign: f"%{ord(sign[0]):02X}", pair_id)
 
 
 def _has(pair: Pair, role: str) -> bool:

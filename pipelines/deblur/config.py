@@ -12,8 +12,8 @@ class DeblurConfig(StepConfig):
     """``k3dn deblur``: sharpen one dual-pixel pair, many, or one picture."""
 
     left: str
-    """Left view (PNG, TIFF, JPEG, WebP); or a folder of pairs, or a pattern such as
-    'shots/*_L.tif', in quotes."""
+    """Left view (PNG, TIFF, JPEG, WebP); or a folder of pairs, a pattern such as 'shots/*_L.tif',
+    in quotes, or a dataset, NAME or NAME@VERSION, over the cluster."""
     right: str | None = None
     """Right view, same size and depth; or the folder or pattern of the right ones. None: found by
     the left ones' names, or none for a model of single pictures."""

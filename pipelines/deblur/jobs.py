@@ -2,19 +2,22 @@
 
 import glob
 import os
+import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+from typing import NamedTuple
 
 from pipelines.deblur.config import DeblurConfig
 from pipelines.deblur.metadata import FORMATS
-from pipelines.deblur.names import right_names, side_of, without_side
+from pipelines.deblur.names import Partner, name_of, partners, side_of
 from pipelines.errors import UserError
 from pipelines.picture_keys import ANY_BOX
 from pipelines.storage import Location, locate
 
 _WILD = ("*", "?", "[")
+_DATASET = re.compile(r"[a-z0-9][a-z0-9.-]*(@[a-z0-9][a-z0-9.-]*)?")
 _NOT_READ = {
     **dict.fromkeys((".heic", ".heif", ".hif"), "HEIC"),
     **{".avif": "AVIF", ".jxl": "JPEG XL", ".jp2": "JPEG 2000"},
@@ -44,6 +47,26 @@ class Work:
     """Files without a partner, each with what is missing."""
 
 
+class _Views(NamedTuple):
+    """Paths of two views that belong together, of many."""
+
+    name: str
+    stem: str
+    """Path of the left one, without its suffix and what all paths have in common."""
+    left: str
+    right: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Pair:
+    """The same, where they lie."""
+
+    name: str
+    stem: str
+    left: Location
+    right: Location
+
+
 def find_work(config: DeblurConfig) -> Work:
     """Look at what ``left``, ``right`` and ``output`` mean. Raises UserError where nothing fits."""
     left = locate(config.left)
@@ -52,11 +75,22 @@ def find_work(config: DeblurConfig) -> Work:
     path = left.local_path()
     if path is not None and not path.exists():
         raise UserError(f"there is no picture at {path}, nor a folder; check the path")
+    for view in (config.left, config.right):
+        _refuse_pipe(view)
     if path.is_dir() if path is not None else _is_remote_folder(left):
         return _many(config, *_in_folder(config, left))
     right = _partner(config, left) if config.right is None else locate(config.right)
-    output = _output_of_one(config.output, left)
+    if config.right is not None:
+        _refuse_two_of_a_side(left, locate(config.right))
+    output = _output_of_one(config.output, left, right)
     return Work(jobs=(Job(name=left.name, left=left, right=right, output=output),))
+
+
+def may_be_dataset(config: DeblurConfig) -> bool:
+    """Tell whether ``left`` may name a dataset of ``root``: no file of that name is there."""
+    if config.right is not None or PurePosixPath(config.left).suffix.lower() in FORMATS:
+        return False
+    return bool(_DATASET.fullmatch(config.left)) and not Path(config.left).exists()
 
 
 def _partner(config: DeblurConfig, left: Location) -> Location | None:
@@ -66,19 +100,45 @@ def _partner(config: DeblurConfig, left: Location) -> Location | None:
     """
     if not config.model.startswith(ANY_BOX):
         return None
-    folder = left.url.removesuffix(left.name)
-    names = list(right_names(left.name))
-    for name in names:
-        if (place := Location(folder + name)).exists():
+    found = list(partners(left.name))
+    for partner in found:
+        if (place := _beside(left, partner.right)).exists():
             return place
-    beside = f", and there is no {names[0]} beside it" if names else ""
+    beside = f", and there is no {found[0].right} beside it" if found else ""
     raise UserError(
         f"{left.name} is given alone{beside}; the weights in the box are for a pair: give both "
         "views, LEFT RIGHT, or a model for single pictures, model=FILE"
     )
 
 
-def _output_of_one(output: str, left: Location) -> Location:
+def _beside(view: Location, name: str) -> Location:
+    return Location(view.url.removesuffix(view.name) + name)
+
+
+def _refuse_pipe(view: str | None) -> None:
+    """Raise UserError for what is there and is neither a file nor a folder: reading would wait."""
+    path = None if view is None else locate(view).local_path()
+    if path is not None and path.exists() and not path.is_file() and not path.is_dir():
+        raise UserError(f"{path} is not a file, nor a folder; save the view to a file first")
+
+
+def _refuse_two_of_a_side(left: Location, right: Location) -> None:
+    """Raise UserError for two left views, each with a right one beside it: the shell's answer to a
+    pattern without quotes."""
+    if left.name == right.name or side_of(right.name) != "left":
+        return
+    own = [
+        any(_beside(view, partner.right).exists() for partner in partners(view.name))
+        for view in (left, right)
+    ]
+    if all(own):
+        raise UserError(
+            f"{left.name} and {right.name} are left views, each with its right one beside it; put "
+            "a pattern in quotes, 'shots/*_L.png', or give one pair"
+        )
+
+
+def _output_of_one(output: str, left: Location, right: Location | None) -> Location:
     """Where a single picture goes: the file that is named, or into a folder under its own name."""
     place = locate(output)
     path, suffix = place.local_path(), PurePosixPath(place.name).suffix
@@ -86,7 +146,8 @@ def _output_of_one(output: str, left: Location) -> Location:
     if path is not None and suffix.lower() not in FORMATS:
         is_folder = is_folder or path.is_dir()
     if is_folder:
-        return place.child(without_side(PurePosixPath(left.name).stem) + _suffix(left))
+        name = name_of(left.name, None if right is None else right.name)
+        return place.child(name + _suffix(left))
     if path is not None and path.exists() and not path.is_file() and not path.is_dir():
         raise UserError(f"{path} is not a file that a picture can be written to; give another name")
     return place if suffix else Location(place.url + _suffix(left))
@@ -100,22 +161,37 @@ def _is_remote_folder(location: Location) -> bool:
     return not PurePosixPath(location.name).suffix and bool(location.list())
 
 
-def _many(
-    config: DeblurConfig, pairs: Mapping[str, tuple[Location, Location]], alone: dict[str, str]
-) -> Work:
-    """Work of pairs by what their outputs are called."""
+def _many(config: DeblurConfig, pairs: Sequence[_Pair], alone: Mapping[str, str]) -> Work:
+    """Work of pairs. One whose name another has, too, is called as its left view lies."""
+    folder = folder_for_many(config)
+    times = Counter(_file_name(pair.name, pair.left) for pair in pairs)
+    jobs: dict[str, Job] = {}
+    for pair in pairs:
+        name = pair.name
+        if times[_file_name(name, pair.left)] > 1:
+            name = pair.stem
+        output = folder.child(_file_name(name, pair.left))
+        job = Job(name=name, left=pair.left, right=pair.right, output=output)
+        if output.url in jobs:
+            raise UserError(
+                f"{jobs[output.url].left} and {pair.left} would both be written to {output}; "
+                "rename one"
+            )
+        jobs[output.url] = job
+    return Work(jobs=tuple(jobs.values()), folder=folder, alone=tuple(alone.items()))
+
+
+def _file_name(name: str, left: Location) -> str:
+    return name + _suffix(left)
+
+
+def folder_for_many(config: DeblurConfig) -> Location:
+    """Return the folder that many pictures go to. Raises UserError for the name of a file."""
     folder = locate(config.output)
     path = folder.local_path()
     if path is not None and (path.is_file() or PurePosixPath(folder.name).suffix in FORMATS):
         raise UserError(f"output={config.output}: many pictures need a folder; name one")
-    jobs = tuple(
-        Job(name=name, left=left, right=right, output=folder.child(name + _suffix(left)))
-        for name, (left, right) in pairs.items()
-    )
-    twice = [url for url, n in Counter(job.output.url for job in jobs).items() if n > 1]
-    if twice:
-        raise UserError(f"more than one pair would be written to {twice[0]}; give them apart")
-    return Work(jobs=jobs, folder=folder, alone=tuple(alone.items()))
+    return folder
 
 
 def _suffix(left: Location) -> str:
@@ -123,16 +199,21 @@ def _suffix(left: Location) -> str:
     return suffix if suffix.lower() in FORMATS else ".png"
 
 
-_Found = tuple[dict[str, tuple[Location, Location]], dict[str, str]]
+_Found = tuple[list[_Pair], dict[str, str]]
 
 
 def _in_folder(config: DeblurConfig, folder: Location) -> _Found:
-    files = folder.walk(follow_links=True)
+    files = all_files = folder.walk(follow_links=True)
     output = locate(config.output).url.rstrip("/") + "/"
     if output.startswith(folder.url.rstrip("/") + "/"):  # what was made is not an input
         below = output.removeprefix(folder.url.rstrip("/") + "/")
         if below:
             files = {path: size for path, size in files.items() if not path.startswith(below)}
+    if all_files and not files:
+        raise UserError(
+            f"all files at {folder} lie in the output folder, and what was made is not an input; "
+            "name another folder by -o"
+        )
     pictures = [path for path in files if _is_picture(path)]
     if config.right is not None:
         return _two_folders(config, folder, pictures)
@@ -144,27 +225,28 @@ def _in_folder(config: DeblurConfig, folder: Location) -> _Found:
         and side_of(path) == "left"
         and not _is_hidden(path)
     }
-    from pipelines.ingest.layouts import LAYOUTS, discover  # brings pyarrow: for folders alone
+    from pipelines.ingest.layouts import LAYOUTS, find_views  # brings pyarrow: for folders alone
 
-    raw = any(
-        layout.refusal and place is not None and place.role == "target"
+    with_targets = [
+        layout
         for layout in LAYOUTS.values()
         for path in pictures
         if (place := layout.place(PurePosixPath(path).parts[:-1], PurePosixPath(path).stem))
-    )
-    if pairs and not raw and 2 * len(pairs) == len(pictures):
+        and place.role == "target"
+    ]
+    raw = any(layout.refusal for layout in with_targets)
+    if pairs and not with_targets and 2 * len(pairs) == len(pictures):
         return _located(folder, pairs), alone
     try:
-        _, found = discover(files, layout="auto", source=folder.url)
+        known, missing = find_views(files, source=folder.url)
     except UserError as error:
         if raw or not files:
             raise
         if not pairs:
             raise UserError(_nothing_found(folder, files, alone)) from error
         return _located(folder, pairs), alone
-    known = {pair.pair_id: (pair.left[0], pair.right[0]) for pair in found.pairs}
-    missing = {reject.path: reject.reason for reject in found.rejects if reject.stage == "discover"}
-    return _located(folder, known), missing
+    views = [_Views(name, name, left, right) for name, (left, right) in known.items()]
+    return _located(folder, views), missing
 
 
 def _nothing_found(folder: Location, files: Iterable[str], alone: Mapping[str, str]) -> str:
@@ -181,10 +263,8 @@ def _nothing_found(folder: Location, files: Iterable[str], alone: Mapping[str, s
     )
 
 
-def _located(
-    folder: Location, pairs: Mapping[str, tuple[str, str]]
-) -> dict[str, tuple[Location, Location]]:
-    return {name: (folder.child(a), folder.child(b)) for name, (a, b) in pairs.items()}
+def _located(folder: Location, pairs: Iterable[_Views]) -> list[_Pair]:
+    return [_Pair(v.name, v.stem, folder.child(v.left), folder.child(v.right)) for v in pairs]
 
 
 def _two_folders(config: DeblurConfig, folder: Location, pictures: Iterable[str]) -> _Found:
@@ -197,15 +277,17 @@ def _two_folders(config: DeblurConfig, folder: Location, pictures: Iterable[str]
             "or two files"
         )
     theirs = set(other.walk(follow_links=True))
-    pairs: dict[str, tuple[Location, Location]] = {}
+    pairs: list[_Pair] = []
     alone: dict[str, str] = {}
     for path in pictures:
-        right = next((name for name in (path, *right_names(path)) if name in theirs), None)
-        if right is None:
+        stem = _stem(path)
+        names = (Partner(path, stem), *partners(path))
+        partner = next((one for one in names if one.right in theirs), None)
+        if partner is None:
             alone[path] = f"there is no right view of that name at {other}"
         else:
-            name = without_side(str(PurePosixPath(path).with_suffix("")))
-            pairs[name] = (folder.child(path), other.child(right))
+            right = other.child(partner.right)
+            pairs.append(_Pair(partner.name, stem, folder.child(path), right))
     if not pairs:
         raise UserError(f"no picture at {other} has the name of one at {folder}; check both")
     return pairs, alone
@@ -213,67 +295,87 @@ def _two_folders(config: DeblurConfig, folder: Location, pictures: Iterable[str]
 
 def _by_pattern(config: DeblurConfig) -> _Found:
     """Left views by a pattern; right ones by another, or by the names of the left ones."""
-    paths = glob.glob(config.left, recursive=True)  # noqa: PTH207 (absolute ones, too)
+    paths = glob.glob(_escaped(config.left), recursive=True)  # noqa: PTH207 (absolute ones, too)
     found = sorted(path for path in paths if Path(path).is_file())
     if not found:
-        raise UserError(f"nothing matches '{config.left}'; check the folder and the pattern")
-    base = config.left[: min(config.left.find(s) for s in _WILD if s in config.left)]
-    base = base[: base.rfind("/") + 1]
+        raise UserError(
+            f"nothing matches '{config.left}'; check the folder and the pattern ([] stands for one "
+            "of several characters)"
+        )
     if config.right is not None:
-        paired = _by_two_patterns(config.left, config.right, found)
-        alone: dict[str, str] = {}
+        pairs, alone = _by_two_patterns(config.left, config.right, found), dict[str, str]()
     else:
-        paired, alone = _by_names(found, base, exists=lambda path: Path(path).is_file())
-    if not paired:
+        base = _folders_before(config.left)
+        pairs, alone = _by_names(found, base, exists=lambda path: Path(path).is_file())
+    if not pairs:
         path, reason = next(iter(alone.items()))
         raise UserError(f"{path}: {reason}")
-    return {name: (locate(a), locate(b)) for name, (a, b) in paired.items()}, alone
+    return [_Pair(v.name, v.stem, locate(v.left), locate(v.right)) for v in pairs], alone
 
 
-def _by_two_patterns(left: str, right: str, found: Iterable[str]) -> dict[str, tuple[str, str]]:
-    if left.count("*") != 1 or right.count("*") != 1:
+def _folders_before(pattern: str) -> str:
+    """The folders that a pattern begins with, by their names, up to the last slash."""
+    parts = pattern.split("/")
+    known = 0
+    while known < len(parts) - 1 and Path("/".join(parts[: known + 1]) or "/").is_dir():
+        known += 1
+    return "".join(f"{part}/" for part in parts[:known])
+
+
+def _escaped(pattern: str) -> str:
+    """A pattern whose first folders are their names, brackets and all."""
+    before = _folders_before(pattern)
+    return glob.escape(before) + pattern.removeprefix(before)
+
+
+def _by_two_patterns(left: str, right: str, found: Iterable[str]) -> list[_Views]:
+    wild = [pattern.removeprefix(_folders_before(pattern)) for pattern in (left, right)]
+    if any(text.count("*") != 1 or "?" in text or "[" in text for text in wild):
         raise UserError(
             f"left='{left}' right='{right}': each needs one * for what the views of a pair have "
-            "in common"
+            "in common, and no other sign of a pattern"
         )
-    before, _, behind = left.partition("*")
-    pairs = {}
+    before, _, behind = wild[0].partition("*")
+    before = _folders_before(left) + before
+    there = _folders_before(right)
+    pairs = []
     for path in found:
         key = path[len(before) : len(path) - len(behind)]
-        pairs[key.strip("-_. ") or "deblurred"] = (path, right.replace("*", key))
+        name = key.strip("-_. ") or "deblurred"
+        pairs.append(_Views(name, key or name, path, there + wild[1].replace("*", key)))
     return pairs
 
 
 def _by_names(
     paths: Iterable[str], base: str = "", exists: Callable[[str], bool] | None = None
-) -> tuple[dict[str, tuple[str, str]], dict[str, str]]:
-    """Pairs whose names say their side, by what they are called without it; and those alone.
+) -> tuple[list[_Views], dict[str, str]]:
+    """Pairs whose names say their side, and those alone.
 
     base: how all paths begin, which is no part of what a pair is called.
     """
     there = set(paths)
     is_there = exists or there.__contains__
-    pairs: dict[str, tuple[str, str]] = {}
+    pairs: list[_Views] = []
     alone: dict[str, str] = {}
-    rights: set[str] = set()
     for path in sorted(there):
-        names = list(right_names(path))
-        right = next((name for name in names if is_there(name)), None)
-        if right is not None:
-            stem = str(PurePosixPath(path.removeprefix(base)).with_suffix(""))
-            name = without_side(stem)
-            if name in pairs:  # of another folder or kind: called as it lies
-                name = stem
-            pairs[name] = (path, right)
-            rights.add(right)
-        elif names:
-            alone[path] = f"its right view is missing: there is no {names[0]}"
+        found = list(partners(path, base))
+        partner = next((one for one in found if is_there(one.right)), None)
+        if partner is not None:
+            stem = _stem(path.removeprefix(base))
+            pairs.append(_Views(partner.name, stem, path, partner.right))
+        elif found:
+            alone[path] = f"its right view is missing: there is no {found[0].right}"
         elif side_of(path) is None:
             alone[path] = "its name says no side, such as _L and _R or left and right"
-    for path in there - rights:
-        if side_of(path) == "right" and not list(right_names(path)):
+        else:
             alone[path] = "its left view is missing"
+    for views in pairs:
+        alone.pop(views.right, None)
     return pairs, alone
+
+
+def _stem(path: str) -> str:
+    return path.removesuffix(PurePosixPath(path).suffix)
 
 
 def _is_picture(path: str) -> bool:

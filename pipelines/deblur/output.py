@@ -3,7 +3,9 @@
 import errno
 import fcntl
 import os
+import re
 import secrets
+import stat
 from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -21,6 +23,7 @@ from pipelines.errors import UnavailableError, UserError
 from pipelines.storage import Location
 
 _UNFINISHED = ".tmp-"  # as in pipelines.storage: names that no listing shows
+_UNFINISHED_NAME = re.compile(rf"\..*{re.escape(_UNFINISHED)}\d+-[0-9a-f]{{8}}", re.DOTALL)
 _LONGEST_NAME = 255
 """Bytes; file systems have no longer ones."""
 _SRGB_ONLY = "PNG's words on colour"
@@ -28,6 +31,10 @@ _SRGB_ONLY = "PNG's words on colour"
 
 class NoRoom(UnavailableError):
     """The disk is full: no other picture would fare better."""
+
+
+class AlreadyThere(UserError):
+    """Somebody else wrote the file while its picture was made."""
 
 
 class Inputs:
@@ -96,15 +103,22 @@ def lost_in(output: str, metadata: Metadata) -> tuple[str, ...]:
     return lost + too_long(metadata) if kind == "jpeg" else lost
 
 
-def write_photograph(output: Location, pixels: NDArray[Any], metadata: Metadata) -> None:
+def write_photograph(
+    output: Location, pixels: NDArray[Any], metadata: Metadata, *, overwrite: bool
+) -> None:
     """Write samples ``(H, W, C)`` with what their source's file says, in the suffix's format.
 
     Beside its place under a hidden name, then renamed: whoever is killed leaves no half picture.
-    Raises NoRoom on a full disk, UserError for a file that is larger than one may be there, and
-    OSError; what was there before is then untouched.
+    overwrite: take the place of a file that is there by then; else AlreadyThere is raised. Raises
+    NoRoom on a full disk, UserError for a file that is larger than one may be there, and OSError.
+    What was there before is then untouched.
     """
     try:
-        _write_whole(output, pixels, metadata)
+        _write_whole(output, pixels, metadata, overwrite)
+    except FileExistsError as error:
+        raise AlreadyThere(
+            f"{output} has appeared meanwhile and stays; --overwrite replaces it"
+        ) from error
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise NoRoom(
@@ -119,25 +133,44 @@ def write_photograph(output: Location, pixels: NDArray[Any], metadata: Metadata)
         raise
 
 
-def _write_whole(output: Location, pixels: NDArray[Any], metadata: Metadata) -> None:
-    path = output.local_path()
+def _write_whole(
+    output: Location, pixels: NDArray[Any], metadata: Metadata, overwrite: bool
+) -> None:
+    path, kind = output.local_path(), format_of(output.name)
     if path is None:
         import tempfile
 
         with tempfile.TemporaryDirectory(prefix="k3dn-output-") as folder:
             local = Path(folder, output.name)
-            _write(local, pixels, metadata)
+            _write(local, kind, pixels, metadata)
+            if not overwrite and output.exists():
+                raise FileExistsError(output.url)
             output.write_bytes(local.read_bytes())
         return
     unfinished = _hidden_beside(path)
     try:
         with unfinished.open("xb") as held:
             fcntl.flock(held, fcntl.LOCK_EX)  # let go of with its holder's life
-            _write(unfinished, pixels, metadata)
+            _write(unfinished, kind, pixels, metadata)
             os.fsync(held.fileno())
-            unfinished.replace(path)
+            if overwrite:
+                unfinished.replace(path)
+            else:
+                _give_name(unfinished, path)
     finally:
         unfinished.unlink(missing_ok=True)
+
+
+def _give_name(file: Path, path: Path) -> None:
+    """Give a file a name that no other has. Raises FileExistsError."""
+    try:
+        path.hardlink_to(file)
+    except FileExistsError:
+        raise
+    except OSError:  # a file system without second names, such as a memory card's
+        if os.path.lexists(path):
+            raise FileExistsError(path) from None
+        file.replace(path)
 
 
 def _hidden_beside(path: Path) -> Path:
@@ -148,20 +181,22 @@ def _hidden_beside(path: Path) -> Path:
     return path.with_name(f".{stem}{end}")
 
 
-def remove_unfinished(folder: Path) -> None:
-    """Delete what killed writers left below a folder; what a living one holds stays."""
-    for path in folder.rglob(f".*{_UNFINISHED}*"):
-        try:
-            with path.open("rb") as file:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                path.unlink()
-        except OSError:  # its writer is alive, or was and has renamed it
-            continue
+def remove_unfinished(folders: Iterable[Path]) -> None:
+    """Delete what killed writers left in folders; what a living one holds stays, and so does any
+    file that is not called as theirs are."""
+    for folder in folders:
+        for path in folder.iterdir() if folder.is_dir() else ():
+            if not _UNFINISHED_NAME.fullmatch(path.name) or not stat.S_ISREG(path.lstat().st_mode):
+                continue
+            try:
+                with path.open("rb") as file:
+                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    path.unlink()
+            except OSError:  # its writer is alive, or was and has renamed it
+                continue
 
 
-def _write(path: Path, pixels: NDArray[Any], metadata: Metadata) -> None:
-    # By the final name's suffix: the hidden one ends in a number.
-    kind = format_of(path.name.partition(_UNFINISHED)[0])
+def _write(path: Path, kind: Format, pixels: NDArray[Any], metadata: Metadata) -> None:
     pixels = np.ascontiguousarray(pixels)
     if kind == "tiff":
         write_tiff(path, pixels, metadata)

@@ -82,7 +82,7 @@ def read_photograph(location: Location, where: str) -> Photograph:
         raise UserError(f"{error}; k3dn split {where}" if is_raw else str(error)) from error
     if picture.stored.dtype not in (np.uint8, np.uint16):
         raise UserError(
-            f"{where}: samples are {picture.stored.dtype}; 8 or 16 bit unsigned are expected"
+            f"{where}: samples are {picture.stored.dtype}; save it with 8 or 16 bit, unsigned"
         )
     return Photograph(
         where=where, pixels=picture.stored, orientation=picture.orientation, metadata=metadata

@@ -59,7 +59,7 @@ class Progress:
             number = self._done + len(self._shares)
             of = f" {number} of {self._pictures}" if self._pictures > 1 else ""
             if self._bar is not None:
-                self._bar.set_description(printable(f"{what}{of}"))
+                self._bar.set_description_str(printable(f"{what}{of}"))
             elif self._begun == 1:
                 say(f"sharpening{of}: {what}, by {by}")
 

@@ -1,6 +1,7 @@
 """``k3dn deblur``: sharpen a dual-pixel pair, or many, or one picture."""
 
 import errno
+import os
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, closing, contextmanager
@@ -12,7 +13,7 @@ import numpy as np
 from pipelines.deblur import output as outputs
 from pipelines.deblur.config import DeblurConfig
 from pipelines.deblur.devices import devices_for, share_out
-from pipelines.deblur.jobs import Job, Work, find_work
+from pipelines.deblur.jobs import Job, Work, find_work, may_be_dataset
 from pipelines.deblur.notices import OTHER_PROFILE, Noticed, look
 from pipelines.deblur.photograph import Photograph, read_photograph
 from pipelines.deblur.progress import Progress
@@ -46,6 +47,11 @@ def run(config: DeblurConfig) -> DeblurResult:
     there already, a folder that cannot be written, a model that is not there.
     """
     refuse_lost_path("output", config.output)
+    if may_be_dataset(config):
+        from pipelines.deblur.dataset import dataset_of, sharpen_dataset  # brings Ray's clients
+
+        if (version := dataset_of(config)) is not None:
+            return sharpen_dataset(config, version)
     work = find_work(config)
     inputs = outputs.Inputs(
         view for job in work.jobs for view in (job.left, job.right) if view is not None
@@ -56,8 +62,10 @@ def run(config: DeblurConfig) -> DeblurResult:
     outcomes: dict[Job, Made | Failed | None] = {}
     page = None
     if config.show:
-        from pipelines.deblur.show import Page  # brings torch before anything is looked at
+        from pipelines.deblur.show import Page, refuse_other_page  # which bring torch
 
+        if work.jobs and not config.overwrite:
+            refuse_other_page(work)
         page = Page()
     with (
         _truth_when_stopped(work, outcomes),
@@ -77,9 +85,8 @@ def run(config: DeblurConfig) -> DeblurResult:
         with closing(share_out(work.jobs, sharpeners, make)) as made:
             for _ in made:
                 pass
-        pictures = _made(work, outcomes)
         where = None
-        if page is not None and pictures:
+        if page is not None and page.comparisons:
             where = page.write(work, sharpeners)
     return _result(work, outcomes, where)
 
@@ -94,9 +101,15 @@ def _outcome(
 ) -> Made | Failed | None:
     """Make one picture; None where it was there already. What stops all is raised."""
     if _is_kept(config, work, job):
+        if page is not None:
+            page.add_kept(job)
         return None
     try:
-        return sharpen(job, sharpener, progress, page)
+        return sharpen(job, sharpener, progress, page, overwrite=config.overwrite)
+    except outputs.AlreadyThere:
+        if work.folder is None:
+            raise
+        return None
     except (UserError, OSError, ValueError) as error:
         if work.folder is None or _stops_all(error):
             raise
@@ -127,7 +140,14 @@ def _result(
     )
 
 
-def sharpen(job: Job, sharpener: Sharpener, progress: Progress, page: "Page | None") -> Made:
+def sharpen(
+    job: Job,
+    sharpener: Sharpener,
+    progress: Progress,
+    page: "Page | None",
+    *,
+    overwrite: bool = False,
+) -> Made:
     """One picture, from its views to its file.
 
     Raises UserError, ValueError and OSError for what cannot be read, sharpened or written.
@@ -168,7 +188,7 @@ def sharpen(job: Job, sharpener: Sharpener, progress: Progress, page: "Page | No
     if path is not None and not path.parent.exists():
         path.parent.mkdir(parents=True)
         progress.say(f"{job.name}: made the folder {path.parent}")
-    outputs.write_photograph(job.output, left.filled(sharp), left.metadata)
+    outputs.write_photograph(job.output, left.filled(sharp), left.metadata, overwrite=overwrite)
     picture = Sharpened(
         output=job.output.url,
         model=label,
@@ -204,13 +224,16 @@ def _prepare_folder(work: Work) -> None:
     if not work.jobs:
         return
     work.jobs[0].output.check_writable()
-    if work.folder is not None and (path := work.folder.local_path()) is not None:
-        outputs.remove_unfinished(path)
+    places = (job.output.local_path() for job in work.jobs)
+    if work.folder is not None:
+        outputs.remove_unfinished({path.parent for path in places if path is not None})
 
 
 def _is_kept(config: DeblurConfig, work: Work, job: Job) -> bool:
     """Whether a picture is there already and stays. Raises UserError for a single one."""
-    if config.overwrite or not job.output.exists():
+    path = job.output.local_path()
+    is_there = job.output.exists() if path is None else os.path.lexists(path)
+    if config.overwrite or not is_there:
         return False
     if work.folder is None:
         raise UserError(

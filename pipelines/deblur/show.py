@@ -13,10 +13,12 @@ from numpy.typing import NDArray
 
 from pipelines.deblur.jobs import Job, Work
 from pipelines.deblur.notices import Noticed
-from pipelines.deblur.photograph import Photograph
+from pipelines.deblur.photograph import Photograph, read_photograph
 from pipelines.deblur.restore import Sharpener
+from pipelines.errors import UserError
 from pipelines.report import Comparison, Findings, PageData, Place, render_page
 from pipelines.report.compare import ZOOM_PX
+from pipelines.report.document import GENERATOR
 from pipelines.report.pictures import fit
 from pipelines.storage import Location
 from synth.pictures.picture import upright
@@ -34,6 +36,7 @@ class Page:
         self._pairs: list[Comparison] = []
         self._outputs: list[Place] = []
         self._views: list[NDArray[np.float32]] = []
+        self._looked_at = ""
         self._turn = 1
         self._turned = False
 
@@ -62,31 +65,63 @@ class Page:
                     np.asarray(fit(view, _FOUND_PX) / np.float32(255), np.float32) for view in views
                 ]
                 self._turn, self._turned = left.orientation, noticed.vertical
-            small = np.stack([fit(view, ZOOM_PX) for view in views])
-            blurred = np.rint(small.mean(axis=0, dtype=np.float32)).astype(np.uint8)
-            if noticed.vertical:
-                blurred = np.rot90(blurred, -1)
-            self._pairs.append(
-                Comparison(
-                    title=job.name,
-                    input=upright(blurred, left.orientation),
-                    output=upright(fit(np.ascontiguousarray(sharp), ZOOM_PX), left.orientation),
-                    note="; ".join(noticed.lines),
-                    zoom=True,
-                )
+                self._looked_at = job.name
+            self._take(job, left.orientation, views, sharp, noticed)
+
+    def add_kept(self, job: Job) -> None:
+        """Take a picture that was made before; nothing, where its files cannot be read. From any
+        thread."""
+        with self._lock:
+            if len(self._pairs) >= _MOST:
+                return
+            places = [place for place in (job.left, job.right) if place is not None]
+            try:
+                photographs = [read_photograph(place, place.name) for place in places]
+                sharp = read_photograph(job.output, job.output.name).colours
+            except (UserError, OSError, ValueError):
+                return
+            views = [photograph.colours for photograph in photographs]
+            if {view.shape for view in views} == {sharp.shape}:
+                self._take(job, photographs[0].orientation, views, sharp, Noticed())
+
+    def _take(
+        self,
+        job: Job,
+        orientation: int,
+        views: list[NDArray[Any]],
+        sharp: NDArray[Any],
+        noticed: Noticed,
+    ) -> None:
+        small = np.stack([fit(view, ZOOM_PX) for view in views])
+        blurred = np.rint(small.mean(axis=0, dtype=np.float32)).astype(np.uint8)
+        if noticed.vertical:
+            blurred = np.rot90(blurred, -1)
+        self._pairs.append(
+            Comparison(
+                title=job.name,
+                input=upright(blurred, orientation),
+                output=upright(fit(np.ascontiguousarray(sharp), ZOOM_PX), orientation),
+                note="; ".join(noticed.lines),
+                zoom=True,
             )
-            self._outputs.append(Place(job.name, str(job.output)))
+        )
+        self._outputs.append(Place(job.name, str(job.output)))
 
     def write(self, work: Work, sharpeners: Iterable[Sharpener]) -> str:
         """Write the page beside the pictures, open it where there is a screen; return its place."""
-        where = _place(work)
+        where, found = page_of(work), self._findings(sharpeners)
+        lead = (
+            f"{len(self._pairs)} of {len(work.jobs)} pictures. Colours are shown as if they were "
+            "sRGB; the files keep their profiles."
+        )
+        if found is not None and len(self._pairs) > 1:
+            lead += f" What the network found is of {self._looked_at}."
         page = render_page(
             PageData(
                 title="Before and after",
-                lead=f"{len(self._pairs)} of {len(work.jobs)} pictures. Colours are shown as if "
-                "they were sRGB; the files keep their profiles.",
+                lead=lead,
                 own=self._pairs,
-                findings=self._findings(sharpeners),
+                findings=found,
                 places=self._outputs,
             )
         )
@@ -100,7 +135,7 @@ class Page:
         """What the network found in the first pair, made smaller to be looked at whole."""
         networks = (sharpener.network() for sharpener in sharpeners)
         network = next((network for network in networks if network is not None), None)
-        if network is None:
+        if network is None or not self._views:
             return None
         from k3dn import explain
 
@@ -118,11 +153,22 @@ class Page:
         )
 
 
-def _place(work: Work) -> Location:
+def page_of(work: Work) -> Location:
+    """Where the page of some work lies."""
     if work.folder is not None:
         return work.folder.child("before-and-after.html")
     output = work.jobs[0].output
     return Location(str(PurePosixPath(output.url).with_suffix(".html")))
+
+
+def refuse_other_page(work: Work) -> None:
+    """Raise UserError where the page would take the place of a file that is not such a page."""
+    place = page_of(work)
+    if place.exists() and GENERATOR.encode() not in place.read_bytes():
+        raise UserError(
+            f"{place} is there already and is not a page of before and after; move it, or give "
+            "another output by -o"
+        )
 
 
 def has_screen() -> bool:

@@ -22,6 +22,9 @@ class MeasureConfig(StepConfig):
     register: bool = False
     """Move pictures onto their truth, block by block, before they are scored: for sets whose truth
     does not lie on the views, such as Pixel 4."""
+    masks: str | None = None
+    """Folder of PNG masks, DATASET/PAIR_ID or PAIR_ID, white where a picture is in focus: for pairs
+    without blur radii."""
     tile_px: int = 512
     """Side of the tiles that a picture is cut into, in px."""
     halo_px: int = 96
@@ -61,6 +64,8 @@ class EvaluateConfig(MeasureConfig):
     package.module:factory, or input (the mean of the views, which is always shown)."""
     factory: str | None = None
     """package.module:factory of the .safetensors files that are not for K3DN: code that may run."""
+    labels: str | None = None
+    """CSV with the columns pair_id and label, such as indoor and outdoor: figures of each, too."""
     pictures: int = 3
     """Pictures of each dataset on the page, from the worst to the best. 0: no page."""
     cost_size: str = "1120x1680"

@@ -9,7 +9,9 @@ from dataclasses import dataclass
 
 from pipelines.errors import UserError
 from pipelines.evaluation.config import INPUT_MODEL, EvaluateConfig, MeasureConfig
+from pipelines.evaluation.explained import Explained, explained
 from pipelines.evaluation.figures import figures_of_page
+from pipelines.evaluation.labels import read_labels, with_labels
 from pipelines.evaluation.leakage import find_leakage
 from pipelines.evaluation.measure import Measured, measure, plan, to_parquet
 from pipelines.evaluation.page import PageContent, evaluation_page
@@ -81,12 +83,13 @@ def run(config: EvaluateConfig) -> EvaluationResult:
     asks_registry = any(model.startswith("models:/") for model in config.model)
     tracking_uri = open_store(config) if asks_registry else resolve_tracking_uri(config)
     models = _settled(config, tracking_uri)
+    labels = read_labels(config.labels) if config.labels else {}
     measured = {label: measure(config, model, tracking_uri) for label, model in models.items()}
     scores = {label: found.scores for label, found in measured.items()}
-    figures = figures_of(scores)
+    figures = figures_of({name: with_labels(found, labels) for name, found in scores.items()})
     first = next(iter(models))
     folder = _folder(config, models)
-    costs, shown = _look_closer(config, models, measured, tracking_uri)
+    costs, shown, found = _look_closer(config, models, measured, tracking_uri)
     marks = marks_of(config, models, figures, tracking_uri)
     folder.child("pairs.parquet").write_bytes(to_parquet(dict(scores)))
     folder.child("table.md").write_bytes(markdown(figures).encode())
@@ -100,6 +103,7 @@ def run(config: EvaluateConfig) -> EvaluationResult:
             cost_size=config.cost_size,
             marks=marks,
             shown=tuple(shown),
+            explained=found,
             registered=config.register,
         )
         page = evaluation_page(content)
@@ -119,7 +123,8 @@ def run(config: EvaluateConfig) -> EvaluationResult:
         output=folder.url,
     )
     folder.child("result.json").write_bytes(_json(result))  # which goes along
-    run_ids = log_evaluation(config, models, figures, costs, folder, shown, tracking_uri)
+    whole = [row for row in figures if row.dataset in {one.dataset for one in scores[first]}]
+    run_ids = log_evaluation(config, models, whole, costs, folder, shown, tracking_uri)
     result = dataclasses.replace(result, run_ids=run_ids)
     folder.child("result.json").write_bytes(_json(result))
     return result
@@ -146,7 +151,7 @@ def _settled(config: EvaluateConfig, tracking_uri: str) -> dict[str, SettledMode
 def _folder(config: EvaluateConfig, models: Mapping[str, SettledModel]) -> Location:
     """Where the report lies: the same for the same models on the same pairs."""
     kept = [held.folder.name for model in models.values() for held in plan(config, model)]
-    parts = json.dumps([list(models), kept, config.pictures, config.cost_size])
+    parts = json.dumps([list(models), kept, config.pictures, config.cost_size, config.labels])
     return locate(config.root).child("_reports", hashlib.sha256(parts.encode()).hexdigest()[:12])
 
 
@@ -155,8 +160,8 @@ def _look_closer(
     models: Mapping[str, SettledModel],
     measured: Mapping[str, Measured],
     tracking_uri: str,
-) -> tuple[Costs, list[Shown]]:
-    """Count each model's cost, and restore the pictures that the page shows."""
+) -> tuple[Costs, list[Shown], Explained | None]:
+    """Count each model's cost, restore the pictures that the page shows, and look into one."""
     scores = {label: found.scores for label, found in measured.items()}
     picks = chosen(next(iter(scores.values())), config.pictures) if config.pictures else []
     with ExitStack() as stack:
@@ -171,7 +176,9 @@ def _look_closer(
             processes[label] = (model, stack.enter_context(process))
         size = parse_size(config.cost_size)
         costs = {label: process.count(*size) for label, (_, process) in processes.items()}
-        return costs, restored(config, picks, processes, scores)
+        shown = restored(config, picks, processes, scores)
+    of_first = [score for _, score in picks if score.dataset == picks[0][1].dataset]
+    return costs, shown, explained(config, of_first[-1], models, tracking_uri) if picks else None
 
 
 def marks_of(

@@ -1,7 +1,8 @@
 """What a model has seen of the pairs that it is measured on.
 
-A pair is known by its scene, within one dataset, and by the files that it was made from, anywhere.
-What a model was trained on is in the plan of its run, which lies with it in storage.
+A pair is known by its scene, within one dataset, by the files that it was made from, anywhere, and
+by its sharp picture, of which a copy may have been trained on (``content.copies``). What a model
+was trained on is in the plan of its run, which lies with it in storage.
 """
 
 import json
@@ -9,9 +10,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from pipelines.content.copies import Grey, copies
 from pipelines.dataset.version import DatasetVersion, open_version
 from pipelines.errors import UserError
 from pipelines.evaluation.config import INPUT_MODEL, MeasureConfig
+from pipelines.evaluation.traces import MOST, traces_of
 from pipelines.mlflow_store import tagged_folder
 from pipelines.registry.loading import BOX, SettledModel, settle
 from pipelines.registry.registry import client_of
@@ -47,17 +50,21 @@ class Leakage:
     unknown: str
 
 
-def find_leakage(config: MeasureConfig, model: SettledModel, tracking_uri: str) -> Leakage:
+def find_leakage(
+    config: MeasureConfig, model: SettledModel, tracking_uri: str, *, keep: bool = True
+) -> Leakage:
     """Compare the pairs to measure on with those that a model was trained on.
 
-    Reads names and provenance alone, no pictures. Raises UserError for a dataset that is not there.
+    Looks at the pictures of each split once; keep: what is needed of them again is kept below root.
+    Raises UserError for a dataset that is not there.
     """
     root = locate(config.root)
     training = trained_on(model, tracking_uri, root)
     names: dict[str, set[str]] = {}
     files: set[str] = set()
+    shown: list[Grey | None] = []
     unknown = training.unknown
-    for place, reference in training.sets:
+    for place, reference in dict.fromkeys(training.sets):
         try:
             version = open_version(Location(place), reference)
         except UserError:
@@ -65,6 +72,9 @@ def find_leakage(config: MeasureConfig, model: SettledModel, tracking_uri: str) 
             continue
         names.setdefault(version.name, set()).update(version.column("train", "scene_id"))
         files |= set().union(*_files_of(version, "train"), set())
+        shown += traces_of(version, "train", root, keep=keep)
+        if version.rows("train") > MOST:
+            unknown = unknown or f"copies were looked for in {MOST} pairs of {reference} alone"
     seen = {}
     for reference in config.datasets:
         version = open_version(root, reference)
@@ -78,9 +88,31 @@ def find_leakage(config: MeasureConfig, model: SettledModel, tracking_uri: str) 
                 here or bool(sources & files)
                 for here, sources in zip(same, _files_of(version, config.split), strict=False)
             ]
-        if any(same):
-            seen[version.reference] = f"the scenes of {sum(same)} of its {count} pairs"
+        if found := _in_words(same, _copied(version, config.split, same, shown, root, keep)):
+            seen[version.reference] = found
     return Leakage(seen, unknown)
+
+
+def _copied(
+    version: DatasetVersion,
+    split: str,
+    same: Sequence[bool],
+    shown: Sequence[Grey | None],
+    root: Location,
+    keep: bool,
+) -> int:
+    """How many pairs beside those that are known already show a copy of what was trained on."""
+    if not shown or all(same):
+        return 0
+    here = traces_of(version, split, root, keep=keep, most=len(same))
+    return len(copies([None if s else g for s, g in zip(same, here, strict=True)], shown))
+
+
+def _in_words(same: Sequence[bool], copied: int) -> str:
+    """What was seen of so many pairs; '' where it is none."""
+    parts = [f"the scenes of {sum(same)}"] if any(same) else []
+    parts += [f"copies of {copied}"] if copied else []
+    return f"{' and '.join(parts)} of its {len(same)} pairs" if parts else ""
 
 
 def trained_on(model: SettledModel, tracking_uri: str, root: Location) -> Training:

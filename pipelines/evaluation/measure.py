@@ -16,13 +16,16 @@ from typing import Any
 import numpy as np
 
 from pipelines.cluster import ray_cluster
+from pipelines.dataset.record import Pair
 from pipelines.errors import UserError
 from pipelines.evaluation.config import MeasureConfig
-from pipelines.evaluation.regions import regions
+from pipelines.evaluation.masks import digest_of, mask_of
+from pipelines.evaluation.regions import Picture, focus_region, regions
 from pipelines.progress import progress, say
 from pipelines.registry.loading import SettledModel
 from pipelines.scores import (
     PairScore,
+    Region,
     mean_view,
     quality,
     score_of,
@@ -165,7 +168,8 @@ class Evaluator:
         content = None if score is None else dataclasses.asdict(score)
         held.folder.child(_PARTS, f"{index:06d}.json").write_bytes(json.dumps(content).encode())
 
-    def _score(self, reference: str, pair: Any) -> PairScore:
+    def _score(self, reference: str, pair: Pair) -> PairScore:
+        assert pair.target is not None
         left, right, target = (to_unit(image) for image in (pair.left, pair.right, pair.target))
         restored = self._process.predict(
             left,
@@ -182,16 +186,27 @@ class Evaluator:
 
             before, _ = onto_truth(before, target)
             after, target = onto_truth(after, target)
-        known = pair.coc is not None and not self._config.register
         return PairScore(
             dataset=reference,
             pair_id=pair.pair_id,
             scene_id=pair.scene_id,
             input=quality(before, target),
             output=quality(after, target),
-            regions=regions(before, after, target, pair.coc) if known else (),
+            regions=() if self._config.register else self._regions(pair, before, after, target),
             cost=self._process.cost,
         )
+
+    def _regions(
+        self, pair: Pair, before: Picture, after: Picture, target: Picture
+    ) -> tuple[Region, ...]:
+        """By the blur radius where it is known, else by a mask where there is one."""
+        if pair.coc is not None:
+            return regions(before, after, target, pair.coc)
+        if self._config.masks is None:
+            return ()
+        folder = locate(self._config.masks)
+        mask = mask_of(folder, pair.dataset, pair.pair_id, target.shape[:2])
+        return () if mask is None else focus_region(before, after, target, mask)
 
 
 def _compute(
@@ -270,6 +285,8 @@ def _key(
         config.precision,
         [reference, digest, count],
     ]
+    if config.masks is not None:
+        parts.append(digest_of(locate(config.masks)))
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]
 
 

@@ -9,12 +9,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipelines.evaluation.bootstrap import Estimate
+from pipelines.evaluation.explained import Explained
 from pipelines.evaluation.pictures import Picture, Shown
 from pipelines.evaluation.regions import ERROR_EDGES, FAR, IN_FOCUS, NEAR, RADIUS_NAMES
 from pipelines.evaluation.summary import MethodFigures
 from pipelines.evaluation.tables import Costs, cost_cells, with_interval
 from pipelines.report.compare import compare
 from pipelines.report.document import Section, asset, document, facts, notes
+from pipelines.report.findings import findings
 from pipelines.report.page_data import Comparison
 from pipelines.report.pictures import RAMP_CSS, jpeg, ramp, telling_window, to_bytes
 from pipelines.report.plot import Series, legend, lines, points
@@ -37,6 +39,8 @@ class PageContent:
     """What a reader must know: leakage, training pairs, few scenes."""
     shown: tuple[Shown, ...]
     registered: bool
+    explained: Explained | None = None
+    """What a model found in one of the pictures."""
 
 
 def evaluation_page(content: PageContent) -> str:
@@ -48,6 +52,7 @@ def evaluation_page(content: PageContent) -> str:
         ("pictures", "From the worst to the best", _pictures(content)),
         ("blur", "By blur", _blur(content)),
         ("focus", "What was sharp already", _focus(content)),
+        ("found", "What it found", _found(content.explained)),
     ]
     lead = (
         f"{', '.join(content.methods)} on the {content.split} pairs of {', '.join(datasets)}, "
@@ -322,6 +327,13 @@ def _focus(content: PageContent) -> str:
         "worse (Fig. 8 of the paper).</p>"
     )
     return about + legend([INPUT, *content.methods]) + f'<div class="charts">{"".join(parts)}</div>'
+
+
+def _found(found: Explained | None) -> str:
+    if found is None:
+        return ""
+    where = f"{found.method} in {found.pair_id} of {found.dataset}, as in Fig. 4 of the paper."
+    return f'<p class="about">{html.escape(where)}</p>{findings(found.findings)}'
 
 
 def _shares(counts: Sequence[int]) -> list[tuple[float, float]]:

@@ -90,9 +90,9 @@ def restored(
                 dataset=score.dataset,
                 pair_id=score.pair_id,
                 place=place,
-                input=_middle(mean_view(left, right)),
-                outputs={label: _middle(output) for label, output in outputs.items()},
-                target=_middle(target),
+                input=middle(mean_view(left, right), _MOST_PX),
+                outputs={label: middle(output, _MOST_PX) for label, output in outputs.items()},
+                target=middle(target, _MOST_PX),
                 psnr=psnr,
                 input_psnr=score.input.psnr,
             )
@@ -100,7 +100,8 @@ def restored(
     return found
 
 
-def _middle(picture: Picture) -> Picture:
+def middle(picture: Picture, most_px: int) -> Picture:
+    """Return a picture, or its middle where it is larger."""
     height, width = picture.shape[:2]
-    top, left = max(height - _MOST_PX, 0) // 2, max(width - _MOST_PX, 0) // 2
-    return picture[top : top + _MOST_PX, left : left + _MOST_PX]
+    top, left = max(height - most_px, 0) // 2, max(width - most_px, 0) // 2
+    return picture[top : top + most_px, left : left + most_px]

@@ -132,7 +132,8 @@ def run(config: PromoteConfig) -> PromotionResult:
             break
         say("somebody else decided meanwhile; looking again")
     if not verdict.promote:
-        say(format_rules(verdict.rules))
+        for line in format_rules(verdict.rules).splitlines():
+            say(line)
         raise GateRefused(
             f"v{candidate.version} of {config.name} does not become champion: {verdict.reason}"
         )
@@ -185,7 +186,7 @@ def _foreseen(config: PromoteConfig) -> Verdict:
 
     if champion == candidate.version:
         raise UserError(f"v{champion} is champion already")
-    leakage = find_leakage(config, settle(candidate.uri, tracking_uri), tracking_uri)
+    leakage = find_leakage(config, settle(candidate.uri, tracking_uri), tracking_uri, keep=False)
     return judge(
         scores_of(candidate.version),
         scores_of(champion) if champion is not None else None,

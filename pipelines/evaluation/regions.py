@@ -1,9 +1,12 @@
 """Errors by what a pixel is: in focus, nearer or farther than focus, by the radius of its blur.
 
-For pairs whose blur radius is known, synthetic ones. A pixel is in focus where the blur disc is at
-most one pixel across. How absolute errors are distributed over pixels in focus is Fig. 8 of the
-paper: a network should leave alone what is sharp already.
+For pairs whose blur radius is known, synthetic ones; what is in focus, also by a mask. By its
+radius a pixel is in focus where the blur disc is at most one pixel across. How absolute errors are
+distributed over pixels in focus is Fig. 8 of the paper: a network should leave alone what is sharp
+already.
 """
+
+from collections.abc import Mapping
 
 import numpy as np
 from numpy.typing import NDArray
@@ -49,7 +52,6 @@ def regions(
         )
     coc = np.asarray(coc_px, np.float32)
     radius = np.abs(coc)
-    errors = [np.abs(np.asarray(p, np.float64) - target) for p in (before, after)]
     masks = {
         IN_FOCUS: radius <= IN_FOCUS_PX,
         NEAR: coc > IN_FOCUS_PX,
@@ -58,6 +60,20 @@ def regions(
     bounds = zip(RADIUS_EDGES_PX, (*RADIUS_EDGES_PX[1:], np.inf), strict=True)
     for low, high in bounds:
         masks[radius_name(low, high)] = (radius > low) & (radius <= high)
+    return _regions(before, after, target, masks)
+
+
+def focus_region(
+    before: Picture, after: Picture, target: Picture, in_focus: NDArray[np.bool_]
+) -> tuple[Region, ...]:
+    """Return the errors of two pictures where a mask ``(H, W)`` says that they are in focus."""
+    return _regions(before, after, target, {IN_FOCUS: in_focus})
+
+
+def _regions(
+    before: Picture, after: Picture, target: Picture, masks: Mapping[str, NDArray[np.bool_]]
+) -> tuple[Region, ...]:
+    errors = [np.abs(np.asarray(p, np.float64) - target) for p in (before, after)]
     found = []
     for name, mask in masks.items():
         pixels = int(mask.sum())

@@ -10,6 +10,10 @@ version, and a run of its own with the decision and its rules as files. A proces
 between leaves that to whoever comes next: the registered model's tag ``k3dn.decision`` says which
 number the alias and the records reflect. Nothing of a decision is overwritten by a later one but
 ``k3dn.gate``, which says the newest.
+
+Who sets an alias may be overtaken between its look at the log and that, and then sets an older
+outcome. It looks again, and mends that at once; if it is killed before, an object ``setting-...``,
+written before the alias and deleted after the last look, tells this from a hand that moved it.
 """
 
 import dataclasses
@@ -18,6 +22,8 @@ import math
 import os
 import socket
 import time
+import uuid
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Literal
@@ -36,12 +42,18 @@ from pipelines.tracking import dataset_input
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
+    from mlflow.entities import Run
 
 APPLIED_TAG = "k3dn.decision"
 LOG_TAG = "k3dn.decisions_at"
+KEY_TAG = "k3dn.decision_key"
 
 PATIENCE_S = 10.0
 """How long an alias must differ from the log before it counts as moved by hand."""
+_LEFT_S = 3600.0
+"""After which a process that was setting an alias is surely gone."""
+_SETTING = "setting-"
+_TRIES = 5
 
 Kind = Literal["promoted", "refused", "rolled back", "moved by hand", "deleted"]
 
@@ -103,10 +115,12 @@ class DecisionLog:
         """
         client = client_of(self._tracking_uri)
         decisions = self.read()
+        under_way: list[Location] = []
         while decisions and self._applied(client) < decisions[-1].number:
             newest = decisions[-1]
             pending = decisions[self._applied(client) :]
             if any(decision.kind != "refused" for decision in pending):
+                under_way.append(self._announced(newest.champion_after))
                 self._set_alias(client, newest.champion_after)
             for decision in pending:
                 self._record(client, decision)
@@ -114,6 +128,8 @@ class DecisionLog:
                 client.set_registered_model_tag, self._name, APPLIED_TAG, str(newest.number)
             )
             decisions = self.read()
+        for mark in under_way:
+            mark.delete()
         return decisions
 
     def champion(self) -> tuple[list[Decision], str | None]:
@@ -130,6 +146,7 @@ class DecisionLog:
             decisions = self.settle()
             alias = alias_target(self._name, CHAMPION, self._tracking_uri)
             if not decisions or decisions[-1].champion_after == alias:
+                self._forget(older_than_s=_LEFT_S)
                 return decisions, alias
             if len(self.read()) > len(decisions):
                 differs_since_s = None
@@ -140,6 +157,13 @@ class DecisionLog:
                 time.sleep(0.1)
                 continue
             known = decisions[-1].champion_after
+            if alias in self._under_way().values():  # set by who was killed before it looked again
+                mark = self._announced(known)
+                self._set_alias(client_of(self._tracking_uri), known)
+                mark.delete()
+                self._forget(older_than_s=0)
+                differs_since_s = None
+                continue
             if alias is None and known and not is_there(self._name, known, self._tracking_uri):
                 self.append(
                     Decision(
@@ -170,6 +194,29 @@ class DecisionLog:
                 )
             )
 
+    def _announced(self, champion: str | None) -> Location:
+        """Write down that an alias is being set; returns what to delete when that is over."""
+        mark = self._folder.child(f"{_SETTING}{uuid.uuid4().hex}.json")
+        mark.write_bytes(json.dumps({"champion": champion, "time": time.time()}).encode())
+        return mark
+
+    def _under_way(self) -> dict[str, str | None]:
+        """By the name of its mark, what each process was setting that has not said it is done."""
+        found: dict[str, str | None] = {}
+        for name in self._folder.list():
+            if name.startswith(_SETTING):
+                with suppress(FileNotFoundError):  # it is done by now
+                    found[name] = json.loads(self._folder.child(name).read_bytes())["champion"]
+        return found
+
+    def _forget(self, *, older_than_s: float) -> None:
+        """Delete the marks of those who are gone, once the alias is what the log says."""
+        for name in self._under_way():
+            with suppress(FileNotFoundError):
+                began_s = json.loads(self._folder.child(name).read_bytes())["time"]
+                if time.time() - began_s >= older_than_s:
+                    self._folder.child(name).delete()
+
     def _set_alias(self, client: "MlflowClient", version: str | None) -> None:
         if version is None:
             client.delete_registered_model_alias(self._name, CHAMPION)
@@ -198,24 +245,51 @@ class DecisionLog:
         self._record_run(client, decision)
 
     def _record_run(self, client: "MlflowClient", decision: Decision) -> None:
-        from mlflow.entities import Metric
+        """Make the run of a decision, or finish the one that somebody began, and leave one.
+
+        MLflow has no put-if-absent: of several processes each may make one. All of them finish the
+        first by its time, and delete the others.
+        """
+        from mlflow.exceptions import MlflowException
 
         key = f"{self._name}/{decision.number}/{decision.time}/{decision.by}"
         experiment = ensure_experiment(self._tracking_uri)
-        asked = f"tags.`k3dn.decision_key` = '{key}' and attributes.status = 'FINISHED'"
-        if client.search_runs([experiment], asked, max_results=1):
+        for tries_left in reversed(range(_TRIES)):
+            runs = _runs_of(client, experiment, key)
+            if not runs:
+                self._begin_run(client, experiment, key, decision)
+                continue
+            try:
+                if runs[0].info.status != "FINISHED":
+                    self._finish_run(client, runs[0], decision)
+                    continue
+            except MlflowException:  # deleted by who had found an earlier one
+                if not tries_left:
+                    raise
+                continue
+            for run in runs[1:]:
+                with suppress(MlflowException):  # deleted by another
+                    client.delete_run(run.info.run_id)
             return
-        run = client.create_run(
+
+    def _begin_run(
+        self, client: "MlflowClient", experiment: str, key: str, decision: Decision
+    ) -> None:
+        client.create_run(
             experiment,
             run_name=f"{self._name} decision {decision.number}: {decision.kind}",
             tags={
                 "k3dn.step": "decision",
-                "k3dn.decision_key": key,
+                KEY_TAG: key,
                 "k3dn.model": self._name,
                 "k3dn.version": decision.candidate,
                 "mlflow.note.content": decision_text(self._name, decision),
             },
         )
+
+    def _finish_run(self, client: "MlflowClient", run: "Run", decision: Decision) -> None:
+        from mlflow.entities import Metric
+
         now = run.info.start_time
         metrics = [
             Metric(name.replace("@", "/"), float(value), now, 0)
@@ -290,6 +364,12 @@ class DecisionLog:
         except MlflowException:  # deleted since
             return True
         return tags.get(f"{APPLIED_TAG}.{number:06d}") == _on_version(decision)
+
+
+def _runs_of(client: "MlflowClient", experiment: str, key: str) -> list["Run"]:
+    """The runs of a decision in one order for all who ask."""
+    found = client.search_runs([experiment], f"tags.`{KEY_TAG}` = '{key}'")
+    return sorted(found, key=lambda run: (run.info.start_time, run.info.run_id))
 
 
 def decision_text(name: str, decision: Decision) -> str:

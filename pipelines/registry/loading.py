@@ -79,7 +79,13 @@ def settle(reference: str, tracking_uri: str, factory: str | None = None) -> Set
         digests = [Location(str(path)).sha256(), code]
     if reference.startswith(BOX):
         return SettledModel(reference, reference, _join(digests), None, factory)
-    return SettledModel(location.url, location.name, _join(digests), None, factory)
+    return SettledModel(location.url, _label_of(location), _join(digests), None, factory)
+
+
+def _label_of(location: Location) -> str:
+    """A file's name; of a run's weights, which all have one, the name of the run."""
+    run = location.url.rpartition("/")[0].rpartition("/")[2]
+    return run if location.name == WEIGHTS_FILE and run else location.name
 
 
 def load_network(reference: str, tracking_uri: str, factory: str | None = None) -> "nn.Module":

@@ -8,6 +8,9 @@ from importlib import resources
 # The browser itself refuses whatever is not in the page.
 _POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'unsafe-inline'"
 
+GENERATOR = '<meta name="generator" content="k3dn">'
+"""Tells a page of ours, which a newer one may replace, from anybody else's."""
+
 _MARK = (
     '<svg class="mark" viewBox="0 0 64 64" aria-hidden="true">'
     '<path class="left" d="M29 8a24 24 0 0 0 0 48z"/>'
@@ -51,6 +54,7 @@ def document(
     )
     return (
         f'<!doctype html><html lang="en"{given}><head><meta charset="utf-8">'
+        f"{GENERATOR}"
         f'<meta http-equiv="Content-Security-Policy" content="{policy}">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
         '<meta name="color-scheme" content="light dark"><link rel="icon" href="data:,">'

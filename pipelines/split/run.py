@@ -1,6 +1,8 @@
 """``k3dn split``: read raw files, take their views apart, write two pictures of each."""
 
 import glob
+import os
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -9,8 +11,8 @@ from numpy.typing import NDArray
 
 from pipelines.deblur.exif_tree import ExifTree
 from pipelines.deblur.metadata import Metadata
-from pipelines.deblur.names import right_names, side_of, without_side
-from pipelines.deblur.output import NoRoom, remove_unfinished, write_photograph
+from pipelines.deblur.names import name_of, partners, side_of
+from pipelines.deblur.output import AlreadyThere, NoRoom, remove_unfinished, write_photograph
 from pipelines.errors import UserError
 from pipelines.next_steps import command
 from pipelines.progress import printable, progress, say
@@ -86,11 +88,10 @@ def run(config: SplitConfig) -> SplitResult:
     kept: list[str] = []
     for folder in {_folder(config, path) for path in sources}:
         Location(str(folder / "view.tif")).check_writable()
-        if folder.is_dir():
-            remove_unfinished(folder)
+        remove_unfinished([folder])
     for path in progress(sources, label="splitting", unit="files"):
         left, right = _outputs(config, path)
-        if not config.overwrite and left.exists() and right.exists():
+        if not config.overwrite and os.path.lexists(left) and os.path.lexists(right):
             kept.append(str(path))
             continue
         try:
@@ -112,7 +113,8 @@ def _split(config: SplitConfig, path: Path, left: Path, right: Path) -> SplitFil
     metadata = Metadata(format="tiff", tree=tree, compression=8)
     for output, view in zip((left, right), views, strict=True):
         output.parent.mkdir(parents=True, exist_ok=True)
-        write_photograph(Location(str(output)), view, metadata)
+        with suppress(AlreadyThere):  # what is there stays, be it one of the two
+            write_photograph(Location(str(output)), view, metadata, overwrite=config.overwrite)
     height, width = views[0].shape[:2]
     return SplitFile(
         source=str(path),
@@ -152,9 +154,8 @@ def _views_of_pgm(
     config: SplitConfig, path: Path
 ) -> tuple[tuple[NDArray[Any], NDArray[Any]], ExifTree, float]:
     """Both green views of a Pixel capture, ``(H, W, 1)``."""
-    right = next(
-        (place for name in right_names(path.name) if (place := path.parent / name).exists()), None
-    )
+    places = (path.parent / partner.right for partner in partners(path.name))
+    right = next((place for place in places if place.exists()), None)
     if right is None:
         raise UserError(f"{path}: its right view is missing beside it; give NAME_left.pgm")
     black = _PGM_BLACK if config.black is None else config.black
@@ -203,7 +204,7 @@ def _folder(config: SplitConfig, path: Path) -> Path:
 
 
 def _outputs(config: SplitConfig, path: Path) -> tuple[Path, Path]:
-    stem = without_side(path.stem) if path.suffix.lower() == PGM else path.stem
+    stem = name_of(path.name) if path.suffix.lower() == PGM else path.stem
     folder = _folder(config, path)
     return folder / f"{stem}_L.tif", folder / f"{stem}_R.tif"
 

@@ -63,23 +63,24 @@ def _the_page(file: Any) -> Any:
 def _check(page: Any, length: int, colour: bool) -> None:
     check_size(int(page.imagewidth), int(page.imagelength))
     if int(page.imagedepth) != 1:
-        raise ValueError("a TIFF must be flat, got a volume")
+        raise ValueError("a TIFF must be flat, got a volume; save one plane of it")
     photometric, samples = int(page.photometric), int(page.samplesperpixel)
     jpeg = int(page.compression) in _JPEG_COMPRESSIONS
     if photometric in _OTHER_SPACES:
-        raise ValueError(f"a TIFF must be grey or RGB, got {_OTHER_SPACES[photometric]}")
+        space = _OTHER_SPACES[photometric]
+        raise ValueError(f"a TIFF must be grey or RGB, got {space}; save it so")
     if photometric == _YCBCR and not jpeg:
-        raise ValueError("a TIFF must be grey or RGB, got YCbCr")
+        raise ValueError("a TIFF must be grey or RGB, got YCbCr; save it so")
     wanted = 3 if photometric in (_RGB, _YCBCR) else 1
     if photometric > _YCBCR or samples not in (wanted, wanted + 1):
-        raise ValueError(f"a TIFF must be grey or RGB, got {samples} samples a pixel")
+        raise ValueError(f"a TIFF must be grey or RGB, got {samples} samples a pixel; save it so")
     kind = np.dtype(page.dtype) if page.dtype is not None else None
     bits = page.bitspersample
     name = str(kind)
     if kind is None or bits not in (8, 16, 32, 64) or kind.itemsize * 8 != bits:
-        raise ValueError(f"samples are of {bits} bit; 8 or 16 bit unsigned are expected")
+        raise ValueError(f"samples are of {bits} bit; save it with 8 or 16, unsigned")
     if colour and kind not in (np.uint8, np.uint16):
-        raise ValueError(f"samples are {name}; 8 or 16 bit unsigned are expected")
+        raise ValueError(f"samples are {name}; save it with 8 or 16 bit, unsigned")
     if kind.kind not in "uif":
         raise ValueError(f"samples are {name}; integers or floats are expected")
     offsets, counts = page.dataoffsets, page.databytecounts

@@ -20,7 +20,7 @@ def decode_webp(data: bytes, *, colour: bool) -> Picture:
     header = kinds.get(b"VP8X", b"")
     if len(header) >= 10:
         if header[0] & _ANIMATED:
-            raise ValueError("a WebP must hold one picture, got an animation")
+            raise ValueError("a WebP must hold one picture, got an animation; save one of it")
         check_size(*(int.from_bytes(header[i : i + 3], "little") + 1 for i in (4, 7)))
     exif = read_exif(exif_of(kinds))
     if colour:

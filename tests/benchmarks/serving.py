@@ -38,10 +38,12 @@ def main(model: str = "box:nano", megapixels: str = "12") -> None:
             watch = threading.Thread(target=_watch, args=(stop, peak))
             watch.start()
             start, processor = time.perf_counter(), _processor()
-            image, sent, received = ask(address, folder)
-            seconds, processor = time.perf_counter() - start, _processor() - processor
-            stop.set()
-            watch.join()
+            try:
+                image, sent, received = ask(address, folder)
+                seconds, processor = time.perf_counter() - start, _processor() - processor
+            finally:
+                stop.set()
+                watch.join()
         answer = len(cv2.imencode(".png", np.ascontiguousarray(image[..., ::-1]))[1])
         print(
             f"{model} {size[0]} x {size[1]}: {seconds:.1f} s, {processor:.1f} s of processor time; "

@@ -349,6 +349,11 @@ def test_wrong_use_of_deblur_is_told() -> None:
         deblur(left[..., 0], right[..., 0])
     with pytest.raises(ValueError, match="one size and type"):
         deblur(left, right[:16])
+    for words in (("left.png", "right.png"), (network, "left.png", "right.png")):
+        with pytest.raises(ValueError, match=r"numpy arrays \(H, W, 3\), got str; names of files"):
+            deblur(*words)
+    with pytest.raises(ValueError, match="got Tensor"):
+        deblur(left, torch.from_numpy(right))
     with pytest.raises(ValueError, match="no weights beside it"):
         deblur(network, left, right, weights="nano")
     with pytest.raises(ValueError, match="no weights beside it"):

@@ -22,7 +22,7 @@ from pipelines.ingest.layouts import (
     restormer,
     suffixes,
 )
-from pipelines.ingest.layouts.assemble import Seen, assemble, place_files
+from pipelines.ingest.layouts.assemble import Seen, assemble, place_files, views_of
 from pipelines.ingest.layouts.files import Discovery, Layout, Role
 from pipelines.ingest.layouts.pattern import pattern_layout
 
@@ -59,8 +59,6 @@ def discover(
     unknown layout and where nothing is found, more than one set, or names that can be read in two
     ways.
     """
-    if not files:
-        raise UserError(f"there are no files at {source}; check the path")
     if patterns:
         layouts: list[Layout] = [pattern_layout(patterns)]
     elif layout == "auto":
@@ -72,8 +70,7 @@ def discover(
         hint = f"did you mean '{near[0]}'?" if near else f"there is {', '.join(LAYOUTS)}"
         raise UserError(f"layout '{layout}' is not known; {hint}")
     chosen, seen = _choose(files, layouts, source)
-    if chosen.refusal is not None:
-        raise UserError(f"{source} is a set in the layout {chosen.name}: {chosen.refusal}")
+    _check_allowed(chosen, source)
     return chosen.name, assemble(
         seen,
         chosen,
@@ -83,10 +80,30 @@ def discover(
     )
 
 
+def find_views(
+    files: Mapping[str, int], *, source: str
+) -> tuple[dict[str, tuple[str, str]], dict[str, str]]:
+    """Return the views of each pair by its name, and of files without a pair why they have none.
+
+    As ``discover`` with ``auto``, for who wants no targets and no splits. Raises UserError where no
+    layout is found, more than one, or one whose views are none to be looked at.
+    """
+    chosen, seen = _choose(files, _ROWS, source)
+    _check_allowed(chosen, source)
+    return views_of(seen)
+
+
+def _check_allowed(layout: Layout, source: str) -> None:
+    if layout.refusal is not None:
+        raise UserError(f"{source} is a set in the layout {layout.name}: {layout.refusal}")
+
+
 def _choose(
     files: Mapping[str, int], layouts: Sequence[Layout], source: str
 ) -> tuple[Layout, Seen]:
     """Return the layout that the files are in: the one that has a place for the most of them."""
+    if not files:
+        raise UserError(f"there are no files at {source}; check the path")
     views = [(layout, place_files(files, layout)) for layout in layouts]
     fitting = [v for v in views if v[1].has("left", "right")] or [
         v for v in views if v[1].has("left") or v[1].has("right")

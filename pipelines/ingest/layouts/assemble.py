@@ -120,6 +120,29 @@ def assemble(
     return found.discovery(fractions or {})
 
 
+def views_of(seen: Seen) -> tuple[dict[str, tuple[str, str]], dict[str, str]]:
+    """Return left and right view of each pair, by its key, with its split and tree before it where
+    the key alone is not one pair's; and why other files have no partner, by path."""
+    keyed: dict[tuple[str, str, str], _Files] = defaultdict(_Files)
+    for file in seen.placed:
+        place = file.place
+        if place.role in ("left", "right"):
+            entries = keyed[place.tree, place.split or "", place.key].roles[place.role]
+            entries.append((file.path, file.size))
+    times = Counter(key for _, _, key in keyed)
+    pairs: dict[str, tuple[str, str]] = {}
+    alone: dict[str, str] = {}
+    for (tree, split, key), files in sorted(keyed.items()):
+        reason, path = _why_not(files, None)
+        left, right = files.first("left"), files.first("right")
+        if reason is not None or left is None or right is None:
+            alone[path] = reason or "missing view"
+        else:
+            above = (tree, split) if times[key] > 1 else ()
+            pairs["/".join(filter(None, (*above, key)))] = (left[0], right[0])
+    return pairs, alone
+
+
 @dataclass(slots=True)
 class _Files:
     """The files of one pair, or of one target, by role; more than one of a role is a question."""

@@ -1,11 +1,17 @@
 """Tables of networks: what each row lacks, what seeds come to, and one that is trained in small."""
 
 import dataclasses
+import itertools
 import json
+import multiprocessing
+import os
+import signal
 import statistics
 from pathlib import Path
+from typing import Any
 
 import pytest
+import ray
 
 import k3dn
 from pipelines.ablation.config import AblateConfig
@@ -14,7 +20,10 @@ from pipelines.ablation.rows import rows_of, training_of
 from pipelines.ablation.run import run
 from pipelines.errors import UserError
 from pipelines.scores import INPUT, PairScore, Quality, Region
+from pipelines.storage import locate
 from pipelines.training.config import TrainConfig
+from pipelines.training.learner import Learner
+from pipelines.training.record import read_rows, read_samples
 from tests.pipelines.training.versions import make_pair, write_version
 
 
@@ -93,11 +102,27 @@ def test_a_picture_counts_once_however_many_seeds_there_are() -> None:
         mean_score([seeds[0], seeds[0][::-1]])
 
 
+STEPS, EVERY = 8, 2
+
+
+def _killed_in_the_second_training(config: AblateConfig) -> None:
+    """Run, and die in the fifth step of the second row."""
+    made, steps = Learner.step, itertools.count(1)
+
+    def counted(self: Learner, *arguments: Any, **keys: Any) -> Any:
+        if next(steps) == STEPS + 5:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return made(self, *arguments, **keys)
+
+    Learner.step = counted  # type: ignore[method-assign]
+    run(config)
+
+
 @pytest.mark.usefixtures("ray_cluster")
 def test_a_table_is_trained_measured_and_gone_on_with(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Of two widths; another seed trains what is missing, and measures nothing again."""
+    """Of two widths. Killed, it repeats nothing; another seed makes what is missing."""
     pairs = [make_pair("small", split, i) for split in ("train", "test") for i in range(2)]
     write_version(str(tmp_path), "small", "v1", pairs)
     narrow = {"disparity_channels": 4, "disparity_width": 2, "psf_blocks": 1, "srp": False}
@@ -107,13 +132,39 @@ def test_a_table_is_trained_measured_and_gone_on_with(
         kernels=[8, 12],
         datasets=["small*2"],
         seeds=1,
-        steps=2,
+        steps=STEPS,
         bare=True,
         num_workers=1,
         cost_size="64x64",
-        train=TrainConfig(network=narrow, batch_size=2, patch=32, num_workers=1, val_every=2),
+        train=TrainConfig(
+            network=narrow,
+            batch_size=2,
+            patch=32,
+            num_workers=1,
+            val_every=4,
+            checkpoint_every=EVERY,
+        ),
     )
+    here = ray.get_runtime_context().gcs_address
+    killed = multiprocessing.get_context("spawn").Process(
+        target=_killed_in_the_second_training,
+        args=(dataclasses.replace(config, ray_address=here),),
+    )
+    killed.start()
+    killed.join()
+    assert killed.exitcode == -signal.SIGKILL
+    (done,) = tmp_path.glob("_runs/*/weights.safetensors")
+    written = done.stat().st_mtime_ns
+    capsys.readouterr()
     first = run(config)
+    assert capsys.readouterr().err.count("scores are kept") == 1
+    assert done.stat().st_mtime_ns == written
+    for row in first.trained:
+        folder = locate(row.weights[0].rpartition("/")[0])
+        begun = [line["step"] for line in read_rows(folder) if line.get("event") == "start"]
+        assert begun[-1] in ((0,) if folder.name == done.parent.name else (EVERY, 2 * EVERY))
+        samples = [index for index, _ in read_samples(folder)]
+        assert samples == list(range(2 * STEPS))
     files = {file: Path(file).stat().st_mtime_ns for row in first.trained for file in row.weights}
     assert len(files) == 2
     capsys.readouterr()

@@ -23,6 +23,7 @@ from pipelines.app.desk import Desk
 from pipelines.app.server import Server
 from pipelines.deblur.config import DeblurConfig
 from pipelines.deblur.run import run as deblur
+from tests.page_in_a_browser import barriers
 from tests.pipelines.deblur.pictures import exif, scene
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
@@ -168,7 +169,7 @@ def test_one_at_a_time(
 def test_the_command_serves_until_it_is_stopped(weights: str, tmp_path: Path) -> None:
     command = [sys.executable, "-m", "pipelines", "app", f"model={weights}", "open=false"]
     process = subprocess.Popen(
-        [*command, f"root={tmp_path}"],
+        [*command, f"root={tmp_path}", "largest=2MB"],
         cwd=REPOSITORY,
         stderr=subprocess.PIPE,
         stdout=subprocess.PIPE,
@@ -179,7 +180,8 @@ def test_the_command_serves_until_it_is_stopped(weights: str, tmp_path: Path) ->
         lines = iter(process.stderr.readline, "")
         url = next(line.split()[1] for line in lines if line.startswith("app: http"))
         with urllib.request.urlopen(url) as answer:
-            assert "Content-Security-Policy" in answer.read().decode()
+            page = answer.read().decode()
+        assert "Content-Security-Policy" in page and 'data-largest="2000000"' in page
     finally:
         process.send_signal(signal.SIGTERM)
         out, _ = process.communicate(timeout=60)
@@ -217,7 +219,14 @@ def page(server: Server) -> Iterator[Any]:
 def test_by_keyboard_from_two_files_to_the_saved_one(
     server: Server, views: tuple[Path, Path], page: Any, tmp_path: Path
 ) -> None:
+    note, large = tmp_path / "note.txt", tmp_path / "large.png"
+    note.write_text("no picture")
+    large.write_bytes(b"0" * (LARGEST + 1))
+    for path, words in ((note, "note.txt is not read: .png, "), (large, "is larger than 0.2 MB")):
+        page.set_input_files("#left", str(path))
+        assert words in page.inner_text("#said.wrong")
     assert page.is_disabled("#go")
+    assert barriers(page) == []
     wide = page.evaluate("document.documentElement.scrollWidth")
     assert wide <= 390, "nothing lies beside a phone's screen"
     for side, path in zip(("left", "right"), views, strict=True):
@@ -230,6 +239,7 @@ def test_by_keyboard_from_two_files_to_the_saved_one(
     page.keyboard.press("Enter")
     page.wait_for_selector("#result:not([hidden])")
     assert page.inner_text("#said") == "Done"
+    assert barriers(page) == []
     assert page.evaluate("document.activeElement.id") == "save"
     page.keyboard.press("Tab")
     before = page.evaluate("document.querySelector('.stage').style.getPropertyValue('--split')")

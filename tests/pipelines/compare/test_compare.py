@@ -14,6 +14,7 @@ from pipelines.compare.result import CompareResult
 from pipelines.compare.run import run
 from pipelines.dataset.record import Pair
 from synth.color import linear_to_srgb, quantize
+from tests.page_in_a_browser import looks_at
 from tests.pipelines.compare.pictures import blurred, kernels_of, texture
 from tests.pipelines.training.versions import make_pair, write_version
 
@@ -132,6 +133,12 @@ def test_the_figures_lie_as_json_beside_a_page_that_asks_no_network(
     assert str(folder / "index.html") in text
     for row in compared.rows:
         assert row.title in text
+
+
+@pytest.mark.browser
+def test_the_page_in_a_browser(compared: CompareResult) -> None:
+    for opened in looks_at(Path(compared.output, "index.html")):
+        assert opened.locator("svg.densities").count() >= 20
 
 
 def test_the_draw_is_bounded_and_pairs_without_a_target_are_told(root: str) -> None:

@@ -10,6 +10,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 import k3dn
+from pipelines.app.config import AppConfig
 from pipelines.cli import run_command_line
 from pipelines.deblur.config import DeblurConfig
 from pipelines.deblur.run import run as deblur
@@ -231,6 +232,8 @@ def test_configurations_name_the_wrong_key() -> None:
     for memory in ("2 apples", "1KB", "1MB", "0GB", f"{'9' * 330}GB"):
         with pytest.raises(ValueError, match=r"memory must be a size such as .*, got '"):
             DeblurConfig(left="a", right="b", memory=memory)
+    with pytest.raises(ValueError, match="largest must be a size such as"):
+        AppConfig(largest="1KB")
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """What a photograph's file says of itself is the same before and after, in files of every kind."""
 
+import errno
 import io
 import json
 import os
@@ -14,6 +15,7 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
+import k3dn
 from pipelines.deblur.photograph import read_photograph
 from pipelines.deblur.result import DeblurResult
 from pipelines.errors import UserError
@@ -230,3 +232,90 @@ def test_an_existing_output_stays(tmp_path: Path, sharpen: Sharpen) -> None:
     sharpen(*views, out, overwrite=True)
     assert read_photograph(locate(str(out)), "x").pixels.shape == scene(0, 3, np.uint8).shape
     assert sorted(path.name for path in tmp_path.iterdir()) == ["left.png", "out.png", "right.png"]
+
+
+@pytest.mark.parametrize("kind", ["file", "link to nothing", "no links"])
+@pytest.mark.parametrize("many", [False, True])
+def test_what_appears_while_a_picture_is_made_stays(
+    tmp_path: Path, sharpen: Sharpen, monkeypatch: pytest.MonkeyPatch, many: bool, kind: str
+) -> None:
+    shots, out = tmp_path / "shots", tmp_path / "out"
+    shots.mkdir()
+    out.mkdir()
+    for name, shift in (("1_L.png", 0), ("1_R.png", 1)):
+        Image.fromarray(scene(shift, 3, np.uint8)).save(shots / name)
+    place, restore = out / "1.png", k3dn.Restorer.__call__
+
+    def appears(*arguments: Any, **settings: Any) -> Any:
+        if kind == "link to nothing":
+            place.symlink_to(tmp_path / "nothing")
+        else:
+            place.write_bytes(b"dear")
+        return restore(*arguments, **settings)
+
+    def without_links(self: Path, target: Path) -> None:
+        raise OSError(errno.EPERM, "there are no second names here")
+
+    monkeypatch.setattr(k3dn.Restorer, "__call__", appears)
+    if kind == "no links":
+        monkeypatch.setattr(Path, "hardlink_to", without_links)
+    if many:
+        result = sharpen(shots, None, out)
+        assert (result.pictures, result.failed, len(result.kept)) == ((), (), 1)
+    else:
+        with pytest.raises(UserError, match="has appeared meanwhile and stays"):
+            sharpen(shots / "1_L.png", shots / "1_R.png", place)
+    if kind == "link to nothing":
+        assert place.is_symlink() and not (tmp_path / "nothing").exists()
+    else:
+        assert place.read_bytes() == b"dear"
+    assert [path.name for path in out.iterdir()] == ["1.png"]
+
+
+def test_only_what_killed_runs_left_is_tidied(tmp_path: Path, sharpen: Sharpen) -> None:
+    shots, out = tmp_path / "shots", tmp_path / "out"
+    for name, shift in (("1_L.png", 0), ("1_R.png", 1)):
+        shots.mkdir(exist_ok=True)
+        Image.fromarray(scene(shift, 3, np.uint8)).save(shots / name)
+    (out / "deep").mkdir(parents=True)
+    foreign = [".notes.tmp-keep", ".1.png.tmp-12", "deep/.x.png.tmp-12-0123abcd", "1.png.tmp-1-2"]
+    for name in foreign:
+        (out / name).write_bytes(b"dear")
+    (out / ".1.png.tmp-12-0123abcd").write_bytes(b"half")
+    os.mkfifo(out / ".2.png.tmp-12-0123abcd")
+    sharpen(shots, None, out)
+    left = {str(path.relative_to(out)) for path in out.rglob("*") if not path.is_dir()}
+    assert left == {*foreign, "1.png", ".2.png.tmp-12-0123abcd"}
+
+
+@pytest.mark.parametrize("name", ["x.tif.tmp-1.png", "a.tmp-1.png", ".tmp-1.png"])
+def test_the_format_is_that_of_the_last_suffix(tmp_path: Path, sharpen: Sharpen, name: str) -> None:
+    for view, shift in (("left.tif", 0), ("right.tif", 1)):
+        Image.fromarray(scene(shift, 3, np.uint8)).save(tmp_path / view)
+    sharpen(tmp_path / "left.tif", tmp_path / "right.tif", tmp_path / name)
+    assert (tmp_path / name).read_bytes()[:4] == b"\x89PNG"
+
+
+def test_the_page_takes_no_other_file_away_and_shows_what_was_made_before(
+    tmp_path: Path, sharpen: Sharpen
+) -> None:
+    shots, out = tmp_path / "shots", tmp_path / "out"
+    shots.mkdir()
+    for name, shift in (("1_L.png", 0), ("1_R.png", 1), ("2_L.png", 0), ("2_R.png", 1)):
+        Image.fromarray(scene(shift, 3, np.uint8)).save(shots / name)
+    assert len(sharpen(shots, None, out).pictures) == 2
+    page = out / "before-and-after.html"
+    page.write_text("precious")
+    with pytest.raises(UserError, match="is not a page of before and after"):
+        sharpen(shots, None, out, show=True)
+    assert page.read_text() == "precious"
+    page.unlink()
+    for _ in range(2):  # a page of its own is replaced
+        result = sharpen(shots, None, out, show=True)
+        assert (result.pictures, len(result.kept)) == ((), 2)
+        assert "2 of 2 pictures" in page.read_text()
+    single = tmp_path / "sharp.html"
+    single.write_text("precious")
+    with pytest.raises(UserError, match="is not a page"):
+        sharpen(shots / "1_L.png", shots / "1_R.png", tmp_path / "sharp.png", show=True)
+    assert single.read_text() == "precious" and not (tmp_path / "sharp.png").exists()

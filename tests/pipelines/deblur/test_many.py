@@ -2,6 +2,7 @@
 
 import os
 import random
+import re
 import signal
 import subprocess
 import sys
@@ -13,13 +14,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from PIL import Image
 
 import k3dn
 from pipelines.cli import run_command_line
-from pipelines.deblur.names import right_names, side_of, without_side
 from pipelines.deblur.photograph import read_photograph
 from pipelines.deblur.progress import Progress
 from pipelines.deblur.result import DeblurResult
@@ -28,6 +26,7 @@ from pipelines.storage import locate
 from tests.pipelines.deblur.pictures import scene
 
 Sharpen = Callable[..., DeblurResult]
+TARGETS = ("target_left", "target_right")
 REPOSITORY = Path(__file__).parents[3]
 
 
@@ -47,19 +46,35 @@ def test_a_folder_of_any_known_make(tmp_path: Path, sharpen: Sharpen) -> None:
         "words": ["x-left.jpg", "x-right.jpg", "Left_2.jpg", "Right_2.jpg"],
         "folders": ["left/1.png", "right/1.png", "left/2.png", "right/2.png"],
         "dpd": ["test_l/source/1.png", "test_r/source/1.png", "test_c/target/1.png"],
-        "ntire": ["0500_l.png", "0500_r.png", "0500_g.png"],
+        "ntire": ["0500_l.png", "0500_r.png", "0500_g.png", "0501_l.png", "0501_r.png"],
+        "splits": [
+            f"{split}/{folder}/{name}.png"
+            for split, name in (("train", "a"), ("test", "a"), ("test", "b"))
+            for folder in ("inputL", "inputR", "target")
+        ],
+        "canon": [f"flat/0600/{name}.png" for name in ("left", "right", *TARGETS)],
+        "two": [
+            f"{day}/{folder}/1.png"
+            for day in ("mon", "tue")
+            for folder in ("left", "right", "sharp")
+        ],
     }
     expected = {
         "suffix": ["a.png", "b.tif", "deep/c.png"],
         "words": ["2.jpg", "x.jpg"],
         "folders": ["1.png", "2.png"],
         "dpd": ["1.png"],
-        "ntire": ["0500.png"],
+        "ntire": ["0500.png", "0501.png"],
+        "splits": ["b.png", "test/a.png", "train/a.png"],
+        "canon": ["flat/0600.png"],
+        "two": ["mon/1.png", "tue/1.png"],
     }
     for make, names in makes.items():
         write(*(tmp_path / make / name for name in names))
         out = tmp_path / f"out-{make}"
-        assert made(sharpen(tmp_path / make, None, out), out) == expected[make], make
+        result = sharpen(tmp_path / make, None, out)
+        assert made(result, out) == expected[make], make
+        assert result.failed == (), make
 
 
 def test_a_pattern_and_two_folders(tmp_path: Path, sharpen: Sharpen) -> None:
@@ -127,17 +142,6 @@ def test_a_switch_takes_no_picture(tmp_path: Path, mean: str) -> None:
     words = ["deblur", "--overwrite", str(left), str(right), "-o", str(out), f"model={mean}"]
     assert run_command_line(words) == 0 and run_command_line(words) == 0
     assert run_command_line([*words, "--overwrite", "false"]) == 2
-
-
-@given(
-    st.text("abcd0123", min_size=1, max_size=6),
-    st.sampled_from([("_L", "_R"), ("-left", "-right"), ("_l", "_r"), (" Left", " Right")]),
-)
-def test_names_of_a_pair(stem: str, sides: tuple[str, str]) -> None:
-    left, right = (f"{stem}{side}.tif" for side in sides)
-    assert next(iter(right_names(left))) == right and list(right_names(right)) == []
-    assert (side_of(left), side_of(right), side_of(f"{stem}.tif")) == ("left", "right", None)
-    assert without_side(left.removesuffix(".tif")) == stem
 
 
 def whole_run(shots: Path, out: Path, mean: str) -> subprocess.Popen[bytes]:
@@ -281,3 +285,23 @@ def test_who_stops_it_is_told_the_truth(
     else:
         assert "nothing was written to" in said and "begins anew" in said
         assert not out.exists() or list(out.iterdir()) == []
+
+
+@pytest.mark.parametrize("terminal", [False, True])
+def test_how_far_it_is_in_a_log_and_in_a_terminal(
+    tmp_path: Path,
+    sharpen: Sharpen,
+    terminal: bool,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    write(*(tmp_path / f"{n}_{side}.png" for n in (1, 2) for side in "LR"))
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: terminal)
+    sharpen(tmp_path, None, tmp_path / "out")
+    said = capsys.readouterr().err
+    if terminal:
+        assert re.search(r"\r2, 46 x 34 px, 8 bit 2 of 2: 100%\|.*\| 00:\d\d<00:00", said), said
+        assert "\r1: the views are equal" in said  # where the bar was, which is drawn anew
+    else:
+        assert "sharpening 1 of 2: 1, 46 x 34 px, 8 bit, by mean.safetensors\n" in said
+        assert "\r" not in said

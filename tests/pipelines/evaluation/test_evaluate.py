@@ -5,6 +5,7 @@ import json
 import math
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
@@ -15,6 +16,7 @@ from pipelines.dataset.version import open_version
 from pipelines.errors import UserError
 from pipelines.evaluation import evaluate
 from pipelines.evaluation.config import EvaluateConfig
+from pipelines.evaluation.explained import explained
 from pipelines.evaluation.measure import kept_scores, measure, plan
 from pipelines.registry.loading import settle
 from pipelines.registry.registry import client_of, logged_model_id, resolve
@@ -34,17 +36,25 @@ def test_figures_are_those_of_the_network(
     register_offset,  # type: ignore[no-untyped-def]
     root: str,
     tracking_uri: str,
+    tmp_path: Path,
 ) -> None:
     register_offset("measured", 0.15)
+    masks = tmp_path / "bright"
+    masks.mkdir()
+    cv2.imwrite(str(masks / "pair-1.png"), np.full((33, 47), 255, np.uint8))
     config = EvaluateConfig(
         root=root,
         tracking_uri=tracking_uri,
         model=["models:/measured@challenger"],
         datasets=["bright"],
+        masks=str(tmp_path),
         num_workers=1,
     )
     result = evaluate.run(config)
     before, after = result.rows
+    (focus,) = result.figures[1].by_kind.items()
+    assert (focus[0], focus[1].pictures) == ("in focus", 1)
+    assert focus[1].mean == pytest.approx(20 * math.log10(OFFSET / (OFFSET - 0.15)), abs=1e-3)
     assert (before.method, after.method) == (INPUT, "measured v1")
     assert (after.dataset, after.pairs, result.skipped) == ("bright@v1", 2, 1)
     assert before.psnr == pytest.approx(-20 * math.log10(OFFSET), abs=1e-4)
@@ -177,6 +187,23 @@ def test_pairs_that_a_killed_evaluation_scored_are_not_scored_again(
     assert measured.skipped == 1
     assert held.folder.child("pairs").list() == []
     assert kept_scores(config, model) == measured.scores
+
+
+def test_what_a_model_found_is_that_of_the_first_that_explains_itself(
+    root: str,
+) -> None:
+    """Code of somebody's own is passed by; it does not run in this process."""
+    config = EvaluateConfig(root=root, model=[MEAN, "box:nano"], datasets=["bright"])
+    models = {name: settle(name, "unused") for name in config.model}
+    even = Quality(20, 0.5, 0.1, 0.1)
+    score = PairScore("bright@v1", "pair-1", even, even)
+    found = explained(config, score, models, "unused")
+    assert found is not None and (found.method, found.pair_id) == ("box:nano", "pair-1")
+    pair = open_version(locate(root), "bright").read_pair("test", 1)
+    expected = k3dn.explain(k3dn.box.load("nano"), to_unit(pair.left), to_unit(pair.right))
+    np.testing.assert_array_equal(found.findings.in_focus, expected.in_focus)
+    np.testing.assert_array_equal(found.findings.kernel_weights, expected.kernel_weights)
+    assert explained(config, score, {MEAN: models[MEAN]}, "unused") is None
 
 
 @pytest.mark.usefixtures("ray_cluster")

@@ -4,13 +4,16 @@ import dataclasses
 import json
 from pathlib import Path
 
+import cv2
+import numpy as np
 import pytest
 
 import k3dn
-from pipelines.dataset.record import Provenance, Source
+from pipelines.dataset.record import Pair, Provenance, Source
 from pipelines.evaluation.config import EvaluateConfig
 from pipelines.evaluation.leakage import Leakage, find_leakage
 from pipelines.registry.loading import settle
+from tests.pipelines.content.scenes import clean, jpeg
 from tests.pipelines.training.versions import make_pair, write_version
 
 OPTIONS = {"width": 2, "disparity_channels": 4, "psf_blocks": 1}
@@ -95,9 +98,47 @@ def test_what_nobody_recorded_is_said(root: str, tmp_path: Path) -> None:
         "gone@v1, on which it was trained, is not there"
         in leakage_of(root, weights, "mine").unknown
     )
+    assert settle(weights, "unused").label == "run"  # all weights of runs have one file name
     alone = tmp_path / "alone.safetensors"
     alone.write_bytes(Path(weights).read_bytes())
     assert (
         "alone.safetensors was trained on is not recorded"
         in leakage_of(root, str(alone), "mine").unknown
     )
+
+
+def a_pair(dataset: str, split: str, number: int, target: np.ndarray) -> Pair:
+    name = f"{split}-{number}"
+    return Pair(
+        pair_id=name, scene_id=f"{dataset}-{name}", dataset=dataset, split=split,
+        left=target, right=target, target=target,
+    )  # fmt: skip
+
+
+def test_copies_of_training_pictures_are_found(root: str) -> None:
+    """Saved anew, cut and resized, under another name in another set; others are not."""
+    originals = [clean(seed).target for seed in range(6)]
+    train = [a_pair("photos", "train", i, picture) for i, picture in enumerate(originals)]
+    write_version(root, "photos", "v1", train)
+    cut = cv2.resize(jpeg(originals[2], 60)[8:-5, 3:-9], None, fx=0.8, fy=0.8, interpolation=3)
+    wider = cv2.copyMakeBorder(originals[4], 6, 6, 8, 8, cv2.BORDER_REFLECT_101)
+    others = [clean(seed).target for seed in range(20, 24)]
+    test = [a_pair("held", "test", i, p) for i, p in enumerate([cut, *others, wider])]
+    write_version(root, "held", "v1", test)
+    write_version(
+        root, "clear", "v1", [a_pair("clear", "test", i, p) for i, p in enumerate(others)]
+    )
+    weights = write_run(root, "run", ["photos@v1"])
+    dry = EvaluateConfig(root=root, model=[weights], datasets=["held", "clear"])
+    expected = Leakage({"held@v1": "copies of 2 of its 6 pairs"}, "")
+    assert find_leakage(dry, settle(weights, "unused"), "unused", keep=False) == expected
+    assert not Path(root, "_evaluations").exists()
+    for _ in range(2):  # looked at, and then as it was kept
+        assert leakage_of(root, weights, "held", "clear") == expected
+    assert len(list(Path(root, "_evaluations", "traces").iterdir())) == 3
+    test[0] = dataclasses.replace(test[0], scene_id=train[0].scene_id, dataset="photos")
+    write_version(
+        root, "photos", "v2", [*train, test[0], dataclasses.replace(test[5], pair_id="x")]
+    )
+    found = leakage_of(root, weights, "photos")
+    assert found.seen == {"photos@v2": "the scenes of 1 and copies of 1 of its 2 pairs"}

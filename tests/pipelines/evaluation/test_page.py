@@ -1,5 +1,6 @@
 """Figures, tables and page of an evaluation, from scores that are known."""
 
+import dataclasses
 import math
 import re
 from pathlib import Path
@@ -8,13 +9,17 @@ from xml.etree import ElementTree
 import cv2
 import numpy as np
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 
+from pipelines.evaluation.explained import Explained
 from pipelines.evaluation.figures import figures_of_page
 from pipelines.evaluation.page import PageContent, evaluation_page
 from pipelines.evaluation.pictures import Shown, chosen
 from pipelines.evaluation.regions import regions
 from pipelines.evaluation.summary import MethodFigures, figures_of
 from pipelines.evaluation.tables import latex, markdown, text_table
+from pipelines.report.page_data import Findings
 from pipelines.scores import INPUT, Cost, PairScore, quality
 from tests.page_in_a_browser import looks_at
 
@@ -93,6 +98,22 @@ def test_the_tables_say_the_figures(rows: tuple[MethodFigures, ...]) -> None:
     assert len({line.count("&") - line.count(r"\&") for line in tex.splitlines()[4:7]}) == 1
 
 
+@given(st.text(st.characters(codec="latin-1", categories=["L", "N", "P", "S", "Zs"]), min_size=1))
+@example(r"50% of a_b {c} #1 & $x$ ~ ^ \ end")
+def test_any_name_is_text_in_latex(rows: tuple[MethodFigures, ...], name: str) -> None:
+    """With what is escaped taken out: nothing is open, a comment or a cell more."""
+    renamed = [dataclasses.replace(row, method=name, dataset=f"{name}@v1") for row in rows]
+    text = latex(renamed)
+    for command in (r"\textbackslash{}", r"\textasciitilde{}", r"\textasciicircum{}"):
+        text = text.replace(command, "")
+    text = re.sub(r"\\[&%$#_{}]", "", text.replace(r"\\", " "))
+    assert text.count("{") == text.count("}") and text.count("$") % 2 == 0
+    assert not set("%#~^") & set(text)
+    cells = [line.count("&") for line in text.splitlines() if "&" in line]
+    assert set(cells) == {7} and len(cells) == 1 + len(rows)
+    assert re.sub(r"\$\\mathrm\{rel\}\$|_\\mathrm", "", text).count("_") == 0
+
+
 def test_pictures_are_chosen_by_rank_not_by_hand() -> None:
     found = chosen(scores(0.5), 3)
     names = [(place, score.pair_id) for place, score in found]
@@ -114,6 +135,14 @@ def content(rows: tuple[MethodFigures, ...]) -> PageContent:
         psnr={"first & best": 26.0, "second": 21.0},
         input_psnr=20.0,
     )
+    random = np.random.default_rng(0)
+    found = Findings(
+        picture=before,
+        kernels=random.normal(size=(8, 5, 5)),
+        kernel_weights=random.random((3, 4, 8)),
+        in_focus=random.random(SHAPE[:2]),
+        coc_px=random.normal(size=SHAPE[:2]),
+    )
     return PageContent(
         methods=("first & best", "second"),
         split="test",
@@ -123,6 +152,7 @@ def content(rows: tuple[MethodFigures, ...]) -> PageContent:
         marks=("second was trained on <these>",),
         shown=(shown,),
         registered=False,
+        explained=Explained("first & best", "soft@v1", "pair-0", found),
     )
 
 
@@ -160,6 +190,7 @@ def test_the_page_has_every_section_and_escapes_names(page: str) -> None:
         "From the worst to the best",
         "By blur",
         "What was sharp already",
+        "What it found",
     ]
     assert "first &amp; best" in page and "first & best" not in page
     assert "trained on &lt;these&gt;" in page

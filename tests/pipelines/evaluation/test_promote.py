@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from mlflow import MlflowClient
 
 import k3dn
 from pipelines.errors import GateRefused, UserError
@@ -23,7 +24,7 @@ from pipelines.mlflow_store import ensure_experiment
 from pipelines.registry import decisions as decisions_module
 from pipelines.registry import rollback
 from pipelines.registry.config import RollbackConfig
-from pipelines.registry.decisions import LOG_TAG, Decision, DecisionLog, champions
+from pipelines.registry.decisions import KEY_TAG, LOG_TAG, Decision, DecisionLog, champions
 from pipelines.registry.loading import settle
 from pipelines.registry.registry import CHAMPION, alias_target, client_of, register, resolve
 from pipelines.scores import PairScore, Quality
@@ -477,6 +478,64 @@ def test_records_that_a_killed_gate_left_out_are_written_by_the_next(
     assert names == {"decision.md", "decision.json"}
     promote.run(ours)
     assert len(decision_runs("mended", tracking_uri)) == 1
+
+
+def test_a_decision_has_one_run_however_many_began_one(
+    configure,
+    candidate: Candidate,
+    tracking_uri: str,  # type: ignore[no-untyped-def]
+) -> None:
+    """Left half done by two gates that were killed; the third finishes one."""
+    ours = configure("begun")
+    candidate(ours, 0.1)
+    log = DecisionLog(locate(ours.root), "begun", tracking_uri)
+    decision = Decision(1, "promoted", "1", None, "1", "its process died here")
+    assert log.append(decision)
+    client = client_of(tracking_uri)
+    key = f"begun/1/{decision.time}/{decision.by}"
+    tags = {"k3dn.step": "decision", "k3dn.model": "begun", KEY_TAG: key}
+    experiment = ensure_experiment(tracking_uri)
+    late, early = (client.create_run(experiment, start_time=t, tags=tags) for t in (2000, 1000))
+    assert not promote.run(ours).changed
+    asked = "tags.`k3dn.model` = 'begun'"
+    (run,) = client.search_runs([experiment], asked)
+    assert (run.info.run_id, run.info.status) == (early.info.run_id, "FINISHED")
+    assert client.get_run(late.info.run_id).info.lifecycle_stage == "deleted"
+    assert {file.path for file in client.list_artifacts(run.info.run_id)} >= {"decision.json"}
+
+
+class Killed(BaseException):
+    """In place of SIGKILL, at a place in the code."""
+
+
+@pytest.mark.usefixtures("impatient")
+def test_a_gate_killed_with_an_older_outcome_set_is_no_hand(
+    configure,  # type: ignore[no-untyped-def]
+    candidate: Candidate,
+    tracking_uri: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Overtaken between its look at the log and the alias, and killed before it looks again."""
+    ours = configure("overtaken")
+    for number in (0.1, 0.15):
+        candidate(ours, number)
+    set_alias = DecisionLog._set_alias
+
+    def overtaken(log: DecisionLog, client: MlflowClient, version: str | None) -> None:
+        monkeypatch.setattr(DecisionLog, "_set_alias", set_alias)
+        assert promote.run(configure("overtaken", candidate="2")).previous == "1"
+        set_alias(log, client, version)
+        raise Killed
+
+    monkeypatch.setattr(DecisionLog, "_set_alias", overtaken)
+    with pytest.raises(Killed):
+        promote.run(configure("overtaken", candidate="1"))
+    assert champion_of(ours) == "1"
+    assert not promote.run(ours).changed
+    assert champion_of(ours) == "2"
+    client_of(tracking_uri).set_registered_model_alias("overtaken", CHAMPION, "1")
+    with pytest.raises(UserError, match="moved by hand to v1"):  # nothing is left of it
+        promote.run(ours)
 
 
 def test_a_dry_run_shows_every_rule_and_decides_nothing(

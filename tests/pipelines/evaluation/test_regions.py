@@ -1,14 +1,19 @@
 """Errors by region, and registration, against pictures whose errors are known."""
 
+from pathlib import Path
+
 import cv2
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipelines.evaluation.regions import ERROR_EDGES, regions
+from pipelines.errors import UserError
+from pipelines.evaluation.masks import digest_of, mask_of
+from pipelines.evaluation.regions import ERROR_EDGES, focus_region, regions
 from pipelines.evaluation.registration import RIM_PX, onto_truth
 from pipelines.scores import quality
+from pipelines.storage import locate
 
 SIZE = (40, 60)
 
@@ -44,6 +49,32 @@ def test_few_pixels_are_left_out_and_sizes_must_agree() -> None:
     assert {r.name for r in regions(picture, picture, picture, coc)} == {"in focus"}
     with pytest.raises(ValueError, match="one size"):
         regions(picture, picture, picture, coc[:-1])
+
+
+def test_a_mask_says_what_is_in_focus(tmp_path: Path) -> None:
+    mask = np.zeros(SIZE, np.uint8)
+    mask[:10, :20] = 255
+    (tmp_path / "one").mkdir()
+    cv2.imwrite(str(tmp_path / "one" / "a.png"), mask)
+    cv2.imwrite(str(tmp_path / "a.png"), 255 - mask)
+    folder = locate(str(tmp_path))
+    known = mask_of(folder, "one", "a", SIZE)
+    assert known is not None
+    np.testing.assert_array_equal(known, mask > 0)
+    other = mask_of(folder, "two", "a", SIZE)
+    assert other is not None and not (other & known).any()
+    assert mask_of(folder, "one", "b", SIZE) is None
+    with pytest.raises(UserError, match=r"a.png is 40 x 60 px, its picture is 41 x 60"):
+        mask_of(folder, "one", "a", (41, 60))
+    before = np.where(known[..., None], 0.1, 0.4).astype(np.float32) * np.ones(3, np.float32)
+    (found,) = focus_region(before, before / 2, np.zeros_like(before), known)
+    assert (found.name, found.pixels) == ("in focus", 200)
+    assert found.input_mse == pytest.approx(0.01) and found.output_mse == pytest.approx(0.0025)
+    digest = digest_of(folder)
+    cv2.imwrite(str(tmp_path / "a.png"), mask)
+    assert digest_of(folder) != digest
+    with pytest.raises(UserError, match=r"there is no .png file"):
+        digest_of(locate(str(tmp_path / "none")))
 
 
 @given(st.floats(-2.5, 2.5), st.floats(-2.5, 2.5))

@@ -1,9 +1,14 @@
 """The metrics table against scikit-image and against the definition."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from skimage.metrics import structural_similarity
 
+from pipelines.errors import UserError
+from pipelines.evaluation.labels import read_labels, with_labels
+from pipelines.evaluation.summary import figures_of
 from pipelines.scores import (
     INPUT,
     OVERALL,
@@ -74,3 +79,27 @@ def test_one_dataset_has_no_overall_row() -> None:
 def test_mean_view_is_symmetric() -> None:
     left, right = np.random.default_rng(0).random((2, 8, 8, 3), dtype=np.float32)
     np.testing.assert_array_equal(mean_view(left, right), mean_view(right, left))
+
+
+def test_labels_give_figures_of_their_own_behind_the_whole(tmp_path: Path) -> None:
+    path = tmp_path / "labels.csv"
+    path.write_text("pair_id,label\na,outdoor\nb,indoor\nc,outdoor\nd,\nof another set,indoor\n")
+    psnr = {"a": 20.0, "b": 30.0, "c": 24.0, "d": 40.0}
+    scores = [
+        PairScore("set@v1", pair, Quality(10, 0.5, 0.1, 0.1), Quality(value, 0.5, 0.1, 0.1))
+        for pair, value in psnr.items()
+    ]
+    rows = figures_of({"mine": with_labels(scores, read_labels(str(path)))})
+    assert [(row.dataset, row.psnr.pictures) for row in rows if row.method == "mine"] == [
+        ("set@v1", 4),
+        ("set@v1, indoor", 1),
+        ("set@v1, outdoor", 2),
+    ]
+    assert [row.psnr.mean for row in rows if row.method == "mine"] == [28.5, 30.0, 22.0]
+    for content, words in (("a,b\n", "must name the columns pair_id, label"), (None, "not to be")):
+        path.unlink()
+        if content:
+            path.write_text(content)
+        with pytest.raises(UserError, match=words):
+            read_labels(str(path))
+        path.touch()

@@ -139,6 +139,12 @@ def test_a_version_says_nothing_of_the_machine_that_made_it(
     assert named == []
     home = [line for line in text.splitlines() if str(Path(k3dn.__file__).parents[1]) in line]
     assert home == []
+    # what infra/docker/serve.Dockerfile copies and installs
+    needs = Path(local, "requirements.txt").read_text().split()
+    assert {need.partition("==")[0] for need in needs} == {
+        *("mlflow", "numpy", "opencv-python-headless", "safetensors", "torch"),
+    }
+    assert all("==" in need for need in needs)
 
 
 def test_a_version_has_an_example_that_its_server_takes(

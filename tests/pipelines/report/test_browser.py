@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from pipelines.report import PageData, render_page
+from tests.page_in_a_browser import barriers
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 
@@ -68,6 +69,17 @@ def colour_at(picture: np.ndarray, share: float) -> str:
     names = {0: "blurred", 1: "sharpened", 2: "truth"}
     assert pixel.max() > 200 and sorted(pixel)[1] < 60, pixel
     return names[int(pixel.argmax())]
+
+
+def test_nothing_keeps_people_from_using_it(page: Any) -> None:
+    assert barriers(page) == []
+    page.evaluate("document.querySelector('img').removeAttribute('alt')")
+    page.evaluate("document.querySelector('.lead').style.color = '#888'")
+    found = barriers(page)
+    assert {line.partition(": ")[2].partition(":")[0] for line in found} == {
+        "image-alt",
+        "color-contrast",
+    }
 
 
 def test_every_picture_loads_and_the_title_is_text(page: Any, page_data: PageData) -> None:

@@ -1,5 +1,6 @@
 """Raw files to two views. No camera's file is at hand: files of their form are made here."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -224,6 +225,19 @@ def test_a_pixel_capture_becomes_two_grey_pictures(tmp_path: Path) -> None:
         written = decode(Path(name).read_bytes(), where=name).stored
         assert written.shape == (64, 96, 1)
         assert np.abs(written[..., 0] / 65535 - srgb(light)).max() < 2e-4
+
+
+def test_a_view_that_is_there_stays_and_the_other_is_made(tmp_path: Path) -> None:
+    for side, light in zip(("left", "right"), lights(), strict=True):
+        pgm(tmp_path / f"1_{side}.pgm", mosaic(light))
+    there = tmp_path / "out" / "1_L.tif"
+    there.parent.mkdir()
+    there.write_bytes(b"dear")
+    config = SplitConfig(source=str(tmp_path), output=str(there.parent))
+    run(config)
+    assert there.read_bytes() == b"dear" and there.with_name("1_R.tif").exists()
+    run(replace(config, overwrite=True))
+    assert there.read_bytes() != b"dear"
 
 
 def test_pgm_is_decoded_as_its_header_says() -> None:
