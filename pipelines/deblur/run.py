@@ -156,7 +156,9 @@ def sharpen(
     clock = _Clock()
     most = sharpener.memory_mib
     left = read_photograph(job.left, _shown(job.left), memory_mib=most)
-    right = job.right and read_photograph(job.right, _shown(job.right), memory_mib=most)
+    right = None
+    if job.right is not None:
+        right = read_photograph(job.right, _shown(job.right), memory_mib=most)
     _check(left, right)
     for line in left.notices:
         progress.say(f"{job.name}: {line}")

@@ -28,7 +28,7 @@ from tests.pipelines.deblur.pictures import XMP, exif, scene, wide_gamut
 Sharpen = Callable[..., DeblurResult]
 PIXELS = scene(0, 3, np.uint8, (16, 20))
 SUFFIXES = (".png", ".tif", ".jpg", ".webp")
-CASES = 120
+CASES = 75
 
 
 def saved(suffix: str, pixels: np.ndarray = PIXELS, **keys: Any) -> bytes:
@@ -190,12 +190,12 @@ def test_a_short_jfif_an_empty_profile_and_a_unit_of_another_kind(
     for length in range(9):
         photograph = of(tmp_path, "a.jpg", jpeg_with((0xE0, b"JFIF\0\1\1\1\0\1\0\1"[:length])))
         assert photograph.metadata.resolution is None
-    for length in range(3):
-        photograph = of(tmp_path, "a.jpg", jpeg_with((0xE2, b"ICC_PROFILE\0\1\1"[: 12 + length])))
-        assert photograph.metadata.icc is None
-    value = (1, 3) if kind == 5 else b"\3" if kind in (2, 7) else 3
-    unit = (296, kind, 1, value, True)
-    data = tiff_of(unit, (282, 5, 1, (118, 1), True), (283, 5, 1, (118, 1), True))
+    photograph = of(tmp_path, "a.jpg", jpeg_with((0xE2, b"ICC_PROFILE\0")))
+    assert photograph.metadata.icc is None
+    data = tiff_of(resolution=(118, 118), resolutionunit="CENTIMETER")
+    entry = struct.pack("<HHII", 296, 3, 1, 3)
+    assert data.count(entry) == 1
+    data = data.replace(entry, struct.pack("<HHII", 296, kind, 1, 3))
     photograph = of(tmp_path, "a.tif", data)
     known = kind in (1, 3, 4)
     expected = (118 * 2.54, 118 * 2.54) if known else None
@@ -208,8 +208,8 @@ def test_a_resolution_that_a_format_cannot_state_is_left_out_and_said(
     tmp_path: Path, value: float
 ) -> None:
     fraction = (round(value), 1) if value >= 1 else (1, round(1 / value))
-    tags = [(tag, 5, 1, fraction, True) for tag in (282, 283)]
-    tiff = of(tmp_path, "a.tif", tiff_of(*tags, (296, 3, 1, 2, True)))
+    tags = {"resolution": (fraction, fraction), "resolutionunit": "INCH"}
+    tiff = of(tmp_path, "a.tif", tiff_of(**tags))
     meters = min(max(round(value / 0.0254), 1), 2**32 - 1)
     png = of(
         tmp_path,
