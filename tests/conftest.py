@@ -19,6 +19,8 @@ os.environ["MKL_NUM_THREADS"] = "1"
 for _name in ("MLFLOW_TRACKING_URI", "RAY_ADDRESS", "K3DN_CONFIG", "MLFLOW_RUN_ID"):
     os.environ.pop(_name, None)  # a test must not write into somebody's store or cluster
 os.environ["K3DN_WEIGHTS"] = os.devnull  # nor see the weights that somebody installed
+# Of each training a process that waits for a cloud to take its machine away: 2 s to start.
+os.environ["RAY_TRAIN_ENABLE_PREEMPTION_WATCHER"] = "0"
 prepare_environment()
 # A shell that runs the tests in the background has them ignore SIGINT, and what they start too.
 signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -34,11 +36,14 @@ settings.load_profile("k3dn")
 
 
 CLUSTER, SERVICES = "cluster", "services"
-"""The two groups of files that start something: those that share this process's Ray cluster, and
-those whose commands, servers and browsers are processes of their own. One process of several runs
-a group, so that two such clusters and one beside them is the most that a machine has to bear."""
+"""The two groups of files that start something large: those that share this process's Ray cluster,
+and those whose commands and servers are processes of their own. One process of several runs a
+group, so that three clusters, one of each group and one of its commands, are the most at a time."""
 
-MARKS = {"ray_cluster": "ray", "own_ray": "ray", "s3": "s3", "browser": "browser", "demo": "demo"}
+MARKS = {
+    **{"ray_cluster": "ray", "own_ray": "ray", "s3": "s3", "demo": "demo"},
+    **{"browser": "browser", "own_browser": "browser"},
+}
 """A test that uses the fixture, itself or through another one, carries the mark."""
 
 
@@ -55,7 +60,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
                 item.add_marker(MARKS[name])
                 if name == "ray_cluster":
                     groups[item.path] = CLUSTER
-                groups.setdefault(item.path, SERVICES)
+                elif MARKS[name] != "browser":
+                    groups.setdefault(item.path, SERVICES)
     for item in items:
         item.add_marker(pytest.mark.xdist_group(groups.get(item.path, item.path.stem)))
     # The two long ones first, one for each of two processes; the rest fills up.
@@ -75,6 +81,11 @@ def ray_cluster() -> Iterator[None]:
 @pytest.fixture(scope="session")
 def own_ray() -> None:
     """For tests whose commands start a Ray of their own, in other processes."""
+
+
+@pytest.fixture(scope="session")
+def own_browser() -> None:
+    """For tests that open a browser of their own."""
 
 
 @pytest.fixture(scope="session")

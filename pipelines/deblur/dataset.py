@@ -18,6 +18,7 @@ from pipelines.deblur.metadata import Metadata
 from pipelines.deblur.restore import ModelUnusable, Sharpener, by_process
 from pipelines.deblur.result import DeblurResult, Failed, Seconds, Sharpened
 from pipelines.errors import UserError
+from pipelines.failures import explain_failure
 from pipelines.picture_keys import ANY_BOX
 from pipelines.progress import progress
 from pipelines.ray_tasks import each_on_ray
@@ -66,6 +67,9 @@ def sharpen_dataset(config: DeblurConfig, version: DatasetVersion) -> DeblurResu
             raise UserError(f"{key}= is for files, and {version.reference} is a dataset")
     output = folder_for_many(config)
     output.child("a.png").check_writable()
+    if (path := output.local_path()) is not None:
+        for split in SPLITS:
+            outputs.remove_unfinished(path / split)
     config = _settled(config)
     tasks = list(_tasks(version))
 
@@ -89,7 +93,7 @@ def _settled(config: DeblurConfig) -> DeblurConfig:
         tracking_uri = open_store(config)
         model = settle(model, tracking_uri, config.factory).reference
         return replace(config, model=model, factory=None, tracking_uri=tracking_uri)
-    if model != ANY_BOX and not model.startswith(BOX):
+    if model not in (ANY_BOX, config.factory) and not model.startswith(BOX):
         if not by_process(config) and not locate(model).exists():
             raise UserError(f"there are no weights at {model}; check the path")
         return replace(config, model=locate(model).url)
@@ -125,7 +129,8 @@ def _outcome(
     except (ModelUnusable, outputs.NoRoom):
         raise
     except (UserError, OSError, ValueError) as error:
-        return Failed(name, str(error))
+        of_system = isinstance(error, OSError) and error.errno is not None  # Parquet's have none
+        return Failed(name, explain_failure(error).message if of_system else str(error))
 
 
 def _made(

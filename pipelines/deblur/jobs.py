@@ -23,6 +23,7 @@ _NOT_READ = {
     **{".avif": "AVIF", ".jxl": "JPEG XL", ".jp2": "JPEG 2000"},
 }
 """Pictures all the same (docs/deblur.md says why not)."""
+_PICTURES = {*FORMATS, ".pgm", ".ppm", *_NOT_READ}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -296,7 +297,9 @@ def _two_folders(config: DeblurConfig, folder: Location, pictures: Iterable[str]
 def _by_pattern(config: DeblurConfig) -> _Found:
     """Left views by a pattern; right ones by another, or by the names of the left ones."""
     paths = glob.glob(_escaped(config.left), recursive=True)  # noqa: PTH207 (absolute ones, too)
-    found = sorted(path for path in paths if Path(path).is_file())
+    there = sorted(path for path in paths if Path(path).is_file())
+    # What a pattern such as 'shots/*' matches beside pictures is none that could not be made.
+    found = [path for path in there if PurePosixPath(path).suffix.lower() in _PICTURES] or there
     if not found:
         raise UserError(
             f"nothing matches '{config.left}'; check the folder and the pattern ([] stands for one "

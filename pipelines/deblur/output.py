@@ -181,19 +181,20 @@ def _hidden_beside(path: Path) -> Path:
     return path.with_name(f".{stem}{end}")
 
 
-def remove_unfinished(folders: Iterable[Path]) -> None:
-    """Delete what killed writers left in folders; what a living one holds stays, and so does any
-    file that is not called as theirs are."""
-    for folder in folders:
-        for path in folder.iterdir() if folder.is_dir() else ():
-            if not _UNFINISHED_NAME.fullmatch(path.name) or not stat.S_ISREG(path.lstat().st_mode):
-                continue
-            try:
-                with path.open("rb") as file:
-                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                    path.unlink()
-            except OSError:  # its writer is alive, or was and has renamed it
-                continue
+def remove_unfinished(folder: Path, name: str = "") -> None:
+    """Delete what killed writers left in a folder, of one output or of all; what a living one holds
+    stays, and so does any file that is not called as theirs are."""
+    for path in folder.iterdir() if folder.is_dir() else ():
+        if not _UNFINISHED_NAME.fullmatch(path.name) or not stat.S_ISREG(path.lstat().st_mode):
+            continue
+        if name and not path.name.startswith(f".{name}{_UNFINISHED}"):
+            continue
+        try:
+            with path.open("rb") as file:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                path.unlink()
+        except OSError:  # its writer is alive, or was and has renamed it
+            continue
 
 
 def _write(path: Path, kind: Format, pixels: NDArray[Any], metadata: Metadata) -> None:

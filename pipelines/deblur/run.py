@@ -229,9 +229,9 @@ def _prepare_folder(work: Work) -> None:
     if not work.jobs:
         return
     work.jobs[0].output.check_writable()
-    places = (job.output.local_path() for job in work.jobs)
-    if work.folder is not None:
-        outputs.remove_unfinished({path.parent for path in places if path is not None})
+    places = [path for job in work.jobs if (path := job.output.local_path()) is not None]
+    for folder, name in {(p.parent, p.name if work.folder is None else "") for p in places}:
+        outputs.remove_unfinished(folder, name)
 
 
 def _is_kept(config: DeblurConfig, work: Work, job: Job) -> bool:

@@ -50,8 +50,9 @@ def _focus(found: Findings) -> str:
         )
     else:
         about = (
-            "Share of the contrast of fine detail, lines that repeat after "
-            f"{CONTRAST_PERIOD_PX:.0f} px, that the estimated blur leaves: 1 is sharp."
+            "1 where the picture is sharp, 0 where blur has wiped out fine detail. It is the share "
+            "of contrast that the estimated blur leaves to stripes that repeat every "
+            f"{CONTRAST_PERIOD_PX:.0f} px."
         )
         peak = float(np.ceil(np.abs(found.coc_px).max())) or 1.0
         figures.append(

@@ -88,7 +88,7 @@ def run(config: SplitConfig) -> SplitResult:
     kept: list[str] = []
     for folder in {_folder(config, path) for path in sources}:
         Location(str(folder / "view.tif")).check_writable()
-        remove_unfinished([folder])
+        remove_unfinished(folder)
     for path in progress(sources, label="splitting", unit="files"):
         left, right = _outputs(config, path)
         if not config.overwrite and os.path.lexists(left) and os.path.lexists(right):

@@ -143,6 +143,7 @@ def test_seconds_are_those_of_steps_however_often_it_stopped() -> None:
     assert seconds_of(rows) == 10 * 0.5 + 20 * 1.0
 
 
+@pytest.mark.usefixtures("own_browser")
 def test_the_page_in_a_browser(content: SearchContent, tmp_path: Path) -> None:
     """Nothing scrolls sideways, marks have colours, nothing is asked of a network."""
     path = tmp_path / "index.html"

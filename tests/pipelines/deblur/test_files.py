@@ -1,6 +1,7 @@
 """What a photograph's file says of itself is the same before and after, in files of every kind."""
 
 import errno
+import fcntl
 import io
 import json
 import os
@@ -219,6 +220,22 @@ def test_an_input_is_never_written_over(
     with pytest.raises(UserError, match="is an input, which is never written over"):
         sharpen(shots / "left.png", shots / "right.png", output, overwrite=True)
     assert {path.name: path.read_bytes() for path in shots.iterdir()} == before
+
+
+def test_what_a_killed_run_left_beside_a_picture_goes_with_the_next_one(
+    tmp_path: Path, sharpen: Sharpen
+) -> None:
+    for name, shift in (("left.png", 0), ("right.png", 1)):
+        Image.fromarray(scene(shift, 3, np.uint8)).save(tmp_path / name)
+    for name in ("[a].png", "another.png"):
+        (tmp_path / f".{name}.tmp-1-00000000").write_bytes(b"half")
+    sharpen(tmp_path / "left.png", tmp_path / "right.png", tmp_path / "[a].png")
+    hidden = [path.name for path in tmp_path.iterdir() if path.name.startswith(".")]
+    assert hidden == [".another.png.tmp-1-00000000"], "somebody else's"
+    with (tmp_path / ".[a].png.tmp-1-00000000").open("wb") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)  # its writer is alive
+        sharpen(tmp_path / "left.png", tmp_path / "right.png", tmp_path / "[a].png", overwrite=True)
+        assert len(list(tmp_path.glob(".*"))) == 2
 
 
 def test_an_existing_output_stays(tmp_path: Path, sharpen: Sharpen) -> None:

@@ -82,6 +82,14 @@ def test_a_pattern_and_two_folders(tmp_path: Path, sharpen: Sharpen) -> None:
     write(*(shots / f"{n}_{side}.png" for n in (1, 2) for side in "LR"), shots / "other.png")
     out = tmp_path / "out"
     assert made(sharpen(f"{shots}/*_L.png", None, out), out) == ["1.png", "2.png"]
+    for name in ("1_L.xmp", "1_R.xmp", "notes.txt"):  # what lies beside pictures
+        (shots / name).write_text("")
+    (shots / "3_L.heic").write_bytes(b"")
+    everything = sharpen(f"{shots}/*", None, tmp_path / "all")
+    assert made(everything, tmp_path / "all") == ["1.png", "2.png"]
+    assert [Path(one.name).name for one in everything.failed] == ["3_L.heic", "other.png"]
+    with pytest.raises(UserError, match=r"notes\.txt: its name says no side"):
+        sharpen(f"{shots}/*.txt", None, out)
     other = tmp_path / "other"
     write(other / "1.png", other / "2.png")
     two = tmp_path / "two"

@@ -197,6 +197,7 @@ def test_the_page_has_every_section_and_escapes_names(page: str) -> None:
     assert page.count('class="plot"') >= 3 and "0.24 M" in page
 
 
+@pytest.mark.usefixtures("own_browser")
 def test_the_page_in_a_browser(page: str, tmp_path: Path) -> None:
     """Nothing scrolls sideways, everything loads, nothing is asked of a network."""
     path = tmp_path / "index.html"

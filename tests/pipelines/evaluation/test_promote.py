@@ -177,6 +177,7 @@ def test_versions_with_different_code_are_told_apart_in_one_gate_run(
     assert decision.figures["bright@v1/champion_gain"] == pytest.approx(expected, abs=1e-3)
 
 
+@pytest.mark.slow
 def test_of_racing_gates_one_wins_and_none_is_lost(
     configure,
     candidate: Candidate,

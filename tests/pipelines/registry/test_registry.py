@@ -60,6 +60,7 @@ def nano(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+@pytest.mark.slow
 def test_loads_in_a_fresh_process_and_takes_any_size(
     nano: Path, tracking_uri: str, tmp_path: Path
 ) -> None:

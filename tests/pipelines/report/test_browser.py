@@ -73,13 +73,8 @@ def colour_at(picture: np.ndarray, share: float) -> str:
 
 def test_nothing_keeps_people_from_using_it(page: Any) -> None:
     assert barriers(page) == []
-    page.evaluate("document.querySelector('img').removeAttribute('alt')")
-    page.evaluate("document.querySelector('.lead').style.color = '#888'")
-    found = barriers(page)
-    assert {line.partition(": ")[2].partition(":")[0] for line in found} == {
-        "image-alt",
-        "color-contrast",
-    }
+    page.evaluate("document.querySelector('main').insertAdjacentHTML('beforeend', '<button>')")
+    assert any("button-name" in line for line in barriers(page))
 
 
 def test_every_picture_loads_and_the_title_is_text(page: Any, page_data: PageData) -> None:

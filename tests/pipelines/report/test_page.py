@@ -134,7 +134,7 @@ def test_estimated_radii_stand_beside_the_true_ones_on_one_scale(page_data: Page
 
 def test_findings_say_what_the_in_focus_map_is(page_data: PageData) -> None:
     assert page_data.findings is not None
-    assert "lines that repeat after 8 px" in render_page(page_data)
+    assert "stripes that repeat every 8 px" in render_page(page_data)
     without = replace(page_data.findings, coc_px=None, kernels_deblur=False)
     text = render_page(PageData(findings=without))
     assert "1 / (1 + c)" in text and "Estimated blur radius" not in text
