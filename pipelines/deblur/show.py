@@ -26,6 +26,9 @@ from synth.pictures.picture import upright
 _MOST = 12
 """Pictures on the page: what a browser opens without a wait."""
 _FOUND_PX = 1024
+_NAME = "before-and-after.html"
+_LONGEST_NAME = 200
+"""Bytes; what is written has a longer name until it is whole."""
 
 
 class Page:
@@ -156,9 +159,12 @@ class Page:
 def page_of(work: Work) -> Location:
     """Where the page of some work lies."""
     if work.folder is not None:
-        return work.folder.child("before-and-after.html")
+        return work.folder.child(_NAME)
     output = work.jobs[0].output
-    return Location(str(PurePosixPath(output.url).with_suffix(".html")))
+    name = str(PurePosixPath(output.name).with_suffix(".html"))
+    if len(os.fsencode(name)) > _LONGEST_NAME:
+        name = _NAME
+    return Location(output.url.removesuffix(output.name) + name)
 
 
 def refuse_other_page(work: Work) -> None:
