@@ -22,7 +22,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO, cast
+from typing import IO, Any, BinaryIO, cast
 
 from pipelines.errors import UnavailableError, UserError
 from pipelines.retry import retried
@@ -146,6 +146,11 @@ class Location:
         with _temporary_file(path, data) as temporary:
             temporary.replace(path)
 
+    @property
+    def can_put_if_absent(self) -> bool:
+        """Whether ``put_if_absent`` works here."""
+        return self.scheme in ("file", *_CONDITIONAL_PUT)
+
     def put_if_absent(self, data: bytes) -> bool:
         """Write atomically if nothing is there. Of many writers exactly one gets True.
 
@@ -154,7 +159,7 @@ class Location:
         path = self.local_path()
         if path is not None:
             return _link_if_absent(path, data)
-        if self.scheme not in _CONDITIONAL_PUT:
+        if not self.can_put_if_absent:
             raise UserError(
                 f"{self.url}: '{self.scheme}://' has no atomic put-if-absent, so two writers could "
                 "overwrite each other; keep the root in a folder, s3:// or gs://"
@@ -369,30 +374,59 @@ def _temporary_file(path: Path, data: bytes) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
-def _link_if_absent(path: Path, data: bytes) -> bool:
-    # link() refuses an existing name, and the content is whole before the name appears.
-    with _temporary_file(path, data) as temporary:
-        try:
-            path.hardlink_to(temporary)
-        except FileExistsError:
-            return False
-        except OSError as error:
-            if error.errno not in _NO_HARD_LINKS:
-                raise
-            return _rename_if_absent(temporary, path)
+def name_if_absent(file: Path, path: Path) -> bool:
+    """Give a whole local file a name beside it, unless one is there; it may keep its old one, too.
+
+    Of many writers exactly one gets True. Raises OSError.
+    """
+    try:
+        path.hardlink_to(file)  # link() refuses an existing name
+    except FileExistsError:
+        return False
+    except OSError as error:
+        if error.errno not in _NO_HARD_LINKS:
+            raise
+        return _rename_if_absent(file, path)
     return True
+
+
+def _link_if_absent(path: Path, data: bytes) -> bool:
+    with _temporary_file(path, data) as temporary:  # whole before the name appears
+        return name_if_absent(temporary, path)
 
 
 def _rename_if_absent(temporary: Path, path: Path) -> bool:
     """Rename unless ``path`` exists, where there are no hard links (exFAT, SMB).
 
     Under a lock on a file beside it, which the system lets go of when its holder dies: so the
-    name appears with its content or not at all. ``remove_leftovers`` deletes the lock's file.
+    name appears with its content or not at all. The lock's file goes with the holder;
+    ``remove_leftovers`` deletes that of a killed one.
     """
-    with path.with_name(f".{path.name}{_TEMPORARY}lock").open("ab") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        os.utime(lock.fileno())
-        if path.exists():
-            return False
-        temporary.replace(path)
-    return True
+    lock_path = path.with_name(f".{_digest(path.name)}{_TEMPORARY}lock")
+    while True:
+        with lock_path.open("ab") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX)
+            except OSError:  # a file system without locks
+                lock_path.unlink(missing_ok=True)
+                raise
+            if not _is_called(lock, lock_path):  # deleted while this one waited: of no use
+                continue
+            os.utime(lock.fileno())
+            absent = not os.path.lexists(path)
+            if absent:
+                temporary.replace(path)
+            lock_path.unlink()
+            return absent
+
+
+def _is_called(file: IO[bytes], path: Path) -> bool:
+    try:
+        return os.path.samestat(os.fstat(file.fileno()), path.stat())
+    except FileNotFoundError:
+        return False
+
+
+def _digest(name: str) -> str:
+    """Short, as a name may be as long as names may be."""
+    return hashlib.sha256(os.fsencode(name)).hexdigest()[:32]

@@ -7,7 +7,7 @@ tags move one by one; between the others the block moves whole (``metadata``).
 import struct
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from pathlib import Path
+from typing import BinaryIO
 
 _SIZES = {
     **{1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4},
@@ -188,35 +188,35 @@ def short(tree: ExifTree, value: int) -> Entry:
     return Entry(3, 1, struct.pack(f"{tree.order}H", value))
 
 
-def add_tags(path: Path, tree: ExifTree) -> None:
+def add_tags(file: BinaryIO, tree: ExifTree) -> None:
     """Give the one picture of a classic TIFF file the tags of a tree of the file's byte order.
 
     The new directory goes to the file's end; what says how the samples lie stays the file's own.
     """
-    with path.open("r+b") as file:
-        head = file.read(8)
-        (start,) = struct.unpack_from(f"{tree.order}I", head, 4)
-        file.seek(start)
-        (count,) = struct.unpack(f"{tree.order}H", file.read(2))
-        own: dict[int, Entry] = {}
-        for number in range(count):
-            file.seek(start + 2 + 12 * number)
-            tag, kind, length, _ = struct.unpack(f"{tree.order}HHII", file.read(12))
-            if tag not in STRUCTURE:
-                continue
-            size = length * _SIZES[kind]
-            if size <= 4:
-                file.seek(start + 2 + 12 * number + 8)
-            else:
-                file.seek(start + 2 + 12 * number + 8)
-                file.seek(struct.unpack(f"{tree.order}I", file.read(4))[0])
-            own[tag] = Entry(kind, length, file.read(size))
-        end = file.seek(0, 2)
-        end += file.write(b"\0" * (end % 2))
-        body, at = _packed(replace(tree, main={**tree.main, **own}), end)
-        file.write(body)
-        file.seek(4)
-        file.write(struct.pack(f"{tree.order}I", at))
+    file.seek(0)
+    head = file.read(8)
+    (start,) = struct.unpack_from(f"{tree.order}I", head, 4)
+    file.seek(start)
+    (count,) = struct.unpack(f"{tree.order}H", file.read(2))
+    own: dict[int, Entry] = {}
+    for number in range(count):
+        file.seek(start + 2 + 12 * number)
+        tag, kind, length, _ = struct.unpack(f"{tree.order}HHII", file.read(12))
+        if tag not in STRUCTURE:
+            continue
+        size = length * _SIZES[kind]
+        if size <= 4:
+            file.seek(start + 2 + 12 * number + 8)
+        else:
+            file.seek(start + 2 + 12 * number + 8)
+            file.seek(struct.unpack(f"{tree.order}I", file.read(4))[0])
+        own[tag] = Entry(kind, length, file.read(size))
+    end = file.seek(0, 2)
+    end += file.write(b"\0" * (end % 2))
+    body, at = _packed(replace(tree, main={**tree.main, **own}), end)
+    file.write(body)
+    file.seek(4)
+    file.write(struct.pack(f"{tree.order}I", at))
 
 
 def _packed(tree: ExifTree, base: int) -> tuple[bytes, int]:

@@ -6,7 +6,8 @@ import os
 import re
 import secrets
 import stat
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -17,15 +18,16 @@ from pipelines.deblur.jpeg_file import encode_jpeg, too_long
 from pipelines.deblur.metadata import FORMATS, Format, Metadata
 from pipelines.deblur.photograph import Photograph
 from pipelines.deblur.png_file import encode_png
-from pipelines.deblur.tiff_file import write_tiff
+from pipelines.deblur.tiff_file import encode_tiff
 from pipelines.deblur.webp_file import LARGEST_PX, encode_webp
 from pipelines.errors import UnavailableError, UserError
-from pipelines.storage import Location
+from pipelines.storage import Location, name_if_absent
 
 _UNFINISHED = ".tmp-"  # as in pipelines.storage: names that no listing shows
 _UNFINISHED_NAME = re.compile(rf"\..*{re.escape(_UNFINISHED)}\d+-[0-9a-f]{{8}}", re.DOTALL)
 _LONGEST_NAME = 255
 """Bytes; file systems have no longer ones."""
+_NO_LOCKS = (errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS)
 _SRGB_ONLY = "PNG's words on colour"
 
 
@@ -113,8 +115,37 @@ def write_photograph(
     NoRoom on a full disk, UserError for a file that is larger than one may be there, and OSError.
     What was there before is then untouched.
     """
+    write_photographs([(output, pixels)], metadata, overwrite=overwrite)
+
+
+def write_photographs(
+    pictures: Sequence[tuple[Location, NDArray[Any]]], metadata: Metadata, *, overwrite: bool
+) -> None:
+    """Write pictures that belong together, as ``write_photograph``; none gets its name before all
+    are whole."""
+    with ExitStack() as opened:
+        whole: list[tuple[Location, Path | bytes]] = []
+        for output, pixels in pictures:
+            path, kind = output.local_path(), format_of(output.name)
+            with _told(output):
+                if path is None:
+                    whole.append((output, b"".join(_encoded(kind, pixels, metadata))))
+                    continue
+                unfinished = opened.enter_context(_hidden(path))
+                with unfinished.open("wb") as file:
+                    file.writelines(_encoded(kind, pixels, metadata))
+                    os.fsync(file.fileno())
+                whole.append((output, unfinished))
+        for output, content in whole:
+            with _told(output):
+                _give_name(output, content, overwrite)
+
+
+@contextmanager
+def _told(output: Location) -> Iterator[None]:
+    """Say of a file that cannot be written what is to be done."""
     try:
-        _write_whole(output, pixels, metadata, overwrite)
+        yield
     except FileExistsError as error:
         raise AlreadyThere(
             f"{output} has appeared meanwhile and stays; --overwrite replaces it"
@@ -133,44 +164,46 @@ def write_photograph(
         raise
 
 
-def _write_whole(
-    output: Location, pixels: NDArray[Any], metadata: Metadata, overwrite: bool
-) -> None:
-    path, kind = output.local_path(), format_of(output.name)
-    if path is None:
-        import tempfile
-
-        with tempfile.TemporaryDirectory(prefix="k3dn-output-") as folder:
-            local = Path(folder, output.name)
-            _write(local, kind, pixels, metadata)
-            if not overwrite and output.exists():
-                raise FileExistsError(output.url)
-            output.write_bytes(local.read_bytes())
-        return
+@contextmanager
+def _hidden(path: Path) -> Iterator[Path]:
+    """An empty file under a hidden name, which is gone when the block ends."""
     unfinished = _hidden_beside(path)
     try:
         with unfinished.open("xb") as held:
-            fcntl.flock(held, fcntl.LOCK_EX)  # let go of with its holder's life
-            _write(unfinished, kind, pixels, metadata)
-            os.fsync(held.fileno())
-            if overwrite:
-                unfinished.replace(path)
-            else:
-                _give_name(unfinished, path)
+            with suppress(OSError):  # some network file systems have no locks
+                fcntl.flock(held, fcntl.LOCK_EX)  # let go of with its holder's life
+            yield unfinished
     finally:
         unfinished.unlink(missing_ok=True)
 
 
-def _give_name(file: Path, path: Path) -> None:
-    """Give a file a name that no other has. Raises FileExistsError."""
+def _give_name(output: Location, content: Path | bytes, overwrite: bool) -> None:
+    """Make a whole picture appear. Raises FileExistsError where another one may not go."""
+    if isinstance(content, bytes):
+        if overwrite:
+            output.write_bytes(content)
+        elif output.can_put_if_absent:
+            if not output.put_if_absent(content):
+                raise FileExistsError(output.url)
+        elif output.exists():
+            raise FileExistsError(output.url)
+        else:
+            output.write_bytes(content)
+        return
+    path = Path(str(output.local_path()))
+    if overwrite:
+        content.replace(path)
+        return
     try:
-        path.hardlink_to(file)
-    except FileExistsError:
-        raise
-    except OSError:  # a file system without second names, such as a memory card's
-        if os.path.lexists(path):
-            raise FileExistsError(path) from None
-        file.replace(path)
+        absent = name_if_absent(content, path)
+    except OSError as error:
+        if error.errno not in _NO_LOCKS:
+            raise
+        absent = not os.path.lexists(path)  # neither second names nor locks: nothing is surer
+        if absent:
+            content.replace(path)
+    if not absent:
+        raise FileExistsError(path)
 
 
 def _hidden_beside(path: Path) -> Path:
@@ -197,16 +230,13 @@ def remove_unfinished(folder: Path, name: str = "") -> None:
             continue
 
 
-def _write(path: Path, kind: Format, pixels: NDArray[Any], metadata: Metadata) -> None:
+def _encoded(
+    kind: Format, pixels: NDArray[Any], metadata: Metadata
+) -> Sequence[bytes | memoryview]:
+    """The parts of a file, in order."""
     pixels = np.ascontiguousarray(pixels)
     if kind == "tiff":
-        write_tiff(path, pixels, metadata)
-        return
+        return [encode_tiff(pixels, metadata)]
     if kind == "png":
-        parts = encode_png(pixels, metadata)
-    elif kind == "jpeg":
-        parts = [encode_jpeg(pixels, metadata)]
-    else:
-        parts = [encode_webp(pixels, metadata)]
-    with path.open("wb") as file:
-        file.writelines(parts)
+        return encode_png(pixels, metadata)
+    return [(encode_jpeg if kind == "jpeg" else encode_webp)(pixels, metadata)]

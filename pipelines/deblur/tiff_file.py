@@ -1,8 +1,8 @@
 """TIFF: the source's tags beside newly coded samples."""
 
+import io
 import struct
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 from numpy.typing import NDArray
@@ -28,14 +28,11 @@ from pipelines.deblur.exif_tree import (
 from pipelines.deblur.metadata import Metadata
 
 _COMPRESSIONS = {1: None, 5: "lzw"}  # all else as deflate, which loses nothing either
-_LARGEST_BYTES = 4_000_000_000  # offsets have 32 bit
 _CM = 2.54
 
 
 def read_tiff(data: bytes) -> Metadata:
     """Return what a TIFF says of itself."""
-    import io
-
     import tifffile
 
     with tifffile.TiffFile(io.BytesIO(data)) as file:
@@ -68,37 +65,31 @@ def read_tiff(data: bytes) -> Metadata:
     )
 
 
-def write_tiff(path: Path, pixels: NDArray[Any], metadata: Metadata) -> None:
-    """Write ``(H, W, 1 to 4)`` of 8 or 16 bit, in the source's compression or deflate."""
+def encode_tiff(pixels: NDArray[Any], metadata: Metadata) -> memoryview:
+    """Return ``(H, W, 1 to 4)`` of 8 or 16 bit as a TIFF; compression: the source's, or deflate."""
     import tifffile
 
-    if pixels.nbytes > _LARGEST_BYTES:
-        raise ValueError("it is too large for a TIFF; name a .png")
     tree, samples = metadata.as_tree(), pixels.shape[2]
     compression = _COMPRESSIONS.get(metadata.compression, "zlib")
     if metadata.format != "tiff":
         compression = "zlib"
         tree = _with_others(tree, metadata)
-    try:
-        tifffile.imwrite(
-            path,
-            pixels[..., 0] if samples == 1 else pixels,
-            byteorder=tree.order,  # type: ignore[arg-type]
-            bigtiff=False,
-            photometric="rgb" if samples >= 3 else "minisblack",
-            planarconfig=None if samples == 1 else "contig",
-            extrasamples=_last_sample(metadata) if samples in (2, 4) else None,
-            compression=compression,
-            predictor=compression is not None,
-            metadata=None,
-            software=False,
-        )
-    except OSError as error:
-        if error.errno is None:  # NumPy does not say why a write was short; another one does
-            with path.open("ab") as file:
-                file.write(b"\0" * pixels.nbytes)
-        raise
-    add_tags(path, tree)
+    file = io.BytesIO()
+    tifffile.imwrite(
+        file,
+        pixels[..., 0] if samples == 1 else pixels,
+        byteorder=tree.order,  # type: ignore[arg-type]
+        bigtiff=False,
+        photometric="rgb" if samples >= 3 else "minisblack",
+        planarconfig=None if samples == 1 else "contig",
+        extrasamples=_last_sample(metadata) if samples in (2, 4) else None,
+        compression=compression,
+        predictor=compression is not None,
+        metadata=None,
+        software=False,
+    )
+    add_tags(file, tree)
+    return file.getbuffer()
 
 
 def _last_sample(metadata: Metadata) -> list[str]:

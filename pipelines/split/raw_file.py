@@ -1,6 +1,7 @@
 """A raw file by LibRaw (rawpy): its two frames, and a picture of either view."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -41,7 +42,7 @@ def read_frames(path: Path, black: int | None) -> Frames:
     black: in place of what the file says. Raises UserError where rawpy is not installed, the file
     is none that LibRaw reads, or it holds one frame.
     """
-    with _open(path, 0) as first, _open(path, 1) as second:
+    with _opened(path, 0) as first, _opened(path, 1) as second:
         total, side = _mosaic(first, path), _mosaic(second, path)
         return Frames(
             total, side, _black(first, black), _black(second, black), int(first.white_level)
@@ -54,9 +55,9 @@ def render(path: Path, mosaic: NDArray[np.uint16], black: int | None) -> NDArray
     White balance of the camera, demosaicing and colours are LibRaw's and depend on the file alone,
     not on the view. As the sensor lies: no turn is applied.
     """
-    import rawpy
+    with _opened(path, 0) as raw:
+        import rawpy
 
-    with _open(path, 0) as raw:
         raw.raw_image_visible[:] = mosaic
         picture: NDArray[np.uint16] = raw.postprocess(
             use_camera_wb=True,
@@ -96,20 +97,23 @@ def _tree_of_cr3(data: bytes) -> ExifTree | None:
     return ExifTree(order, *found) if any(found) else None
 
 
-def _open(path: Path, frame: int) -> Any:
+@contextmanager
+def _opened(path: Path, frame: int) -> Iterator[Any]:
+    """A frame of a file, unpacked. Raises UserError for what LibRaw says until the block ends."""
     try:
         import rawpy
     except ImportError as error:
         raise UserError(
             "raw files are read by rawpy, which is not installed: pip install 'k3dn[raw]'"
         ) from error
-    raw = rawpy.RawPy()
     try:
-        # Before the file is opened as well: LibRaw looks for the frame of a TIFF-like one there.
-        raw.set_unpack_params(shot_select=frame)
-        raw.open_file(str(path))
-        raw.set_unpack_params(shot_select=frame)
-        raw.unpack()
+        with rawpy.RawPy() as raw:
+            # Before the file is opened as well: LibRaw looks for the frame of a TIFF-like one there
+            raw.set_unpack_params(shot_select=frame)
+            raw.open_file(str(path))
+            raw.set_unpack_params(shot_select=frame)
+            raw.unpack()
+            yield raw
     except rawpy.LibRawRequestForNonexistentImageError as error:
         raise UserError(
             f"{path} holds one frame, so it has no second view; give a file taken with Dual Pixel "
@@ -123,7 +127,6 @@ def _open(path: Path, frame: int) -> Any:
         raise UserError(
             f"{path}: LibRaw cannot read it ({text}){hint if is_picture else ''}"
         ) from error
-    return raw
 
 
 def _mosaic(raw: Any, path: Path) -> NDArray[np.uint16]:

@@ -1,8 +1,7 @@
 """``k3dn split``: read raw files, take their views apart, write two pictures of each."""
 
-import glob
 import os
-from contextlib import suppress
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -12,13 +11,14 @@ from numpy.typing import NDArray
 from pipelines.deblur.exif_tree import ExifTree
 from pipelines.deblur.metadata import Metadata
 from pipelines.deblur.names import name_of, partners, side_of
-from pipelines.deblur.output import AlreadyThere, NoRoom, remove_unfinished, write_photograph
+from pipelines.deblur.output import NoRoom, remove_unfinished, write_photographs
+from pipelines.deblur.patterns import files_of, folders_before
 from pipelines.errors import UserError
 from pipelines.next_steps import command
 from pipelines.progress import printable, progress, say
 from pipelines.split.config import SplitConfig
 from pipelines.split.views import encode_linear, split_sum
-from pipelines.storage import Location
+from pipelines.storage import Location, locate
 from synth.pictures import decode
 
 RAW_SUFFIXES = (".cr2", ".cr3", ".dng")
@@ -67,7 +67,7 @@ class SplitResult:
         """Return the command that sharpens what was written."""
         if not self.files:
             return []
-        folder = str(PurePosixPath(self.files[0].left).parent)
+        folder = os.path.commonpath([PurePosixPath(file.left).parent for file in self.files])
         if len(self.files) == 1:
             return [command("deblur", self.files[0].left, self.files[0].right)]
         return [command("deblur", folder, output=f"{folder}/sharp")]
@@ -82,39 +82,50 @@ def run(config: SplitConfig) -> SplitResult:
     Of many, one that cannot be split is listed in the result and does not stop the others. Raises
     UserError where there is nothing to split, and for a single file that cannot be.
     """
-    sources = _find(config)
+    outputs = _outputs(config, _find(config))
     done: list[SplitFile] = []
     failed: list[tuple[str, str]] = []
     kept: list[str] = []
-    for folder in {_folder(config, path) for path in sources}:
+    for folder in {left.parent for left, _ in outputs.values()}:
         Location(str(folder / "view.tif")).check_writable()
         remove_unfinished(folder)
-    for path in progress(sources, label="splitting", unit="files"):
-        left, right = _outputs(config, path)
-        if not config.overwrite and os.path.lexists(left) and os.path.lexists(right):
+    for path in progress(outputs, label="splitting", unit="files"):
+        there = [view for view in outputs[path] if os.path.lexists(view)]
+        if len(there) == 2 and not config.overwrite:
             kept.append(str(path))
             continue
         try:
-            done.append(_split(config, path, left, right))
-        except (UserError, ValueError, OSError) as error:
-            if len(sources) == 1 or isinstance(error, NoRoom):
+            if there and not config.overwrite:
+                raise _one_is_there(there[0], outputs[path])
+            done.append(_split(config, path, *outputs[path]))
+        except (UserError, ValueError, OSError, MemoryError) as error:
+            if len(outputs) == 1 or isinstance(error, NoRoom):
                 raise _as_user_error(error, path) from error
-            failed.append((str(path), str(error)))
-            say(f"{path}: {error}")
+            failed.append((str(path), str(_as_user_error(error, path))))
+            say(f"{path}: {failed[-1][1]}")
     return SplitResult(
         files=tuple(done), kept=tuple(kept), failed=tuple(failed), exit_code=2 if failed else 0
     )
+
+
+def _one_is_there(there: Path, views: Sequence[Path]) -> UserError:
+    """Of another run, maybe, with another ``second`` or ``black``: no pair with one made now."""
+    (missing,) = (view for view in views if view != there)
+    return UserError(f"{there} is there and {missing.name} is not; --overwrite makes both anew")
 
 
 def _split(config: SplitConfig, path: Path, left: Path, right: Path) -> SplitFile:
     views, tree, clipped = (
         _views_of_pgm(config, path) if path.suffix.lower() == PGM else _views_of_raw(config, path)
     )
-    metadata = Metadata(format="tiff", tree=tree, compression=8)
-    for output, view in zip((left, right), views, strict=True):
-        output.parent.mkdir(parents=True, exist_ok=True)
-        with suppress(AlreadyThere):  # what is there stays, be it one of the two
-            write_photograph(Location(str(output)), view, metadata, overwrite=config.overwrite)
+    if not left.parent.exists():
+        left.parent.mkdir(parents=True)
+        say(f"made the folder {left.parent}")
+    write_photographs(
+        [(Location(str(left)), views[0]), (Location(str(right)), views[1])],
+        Metadata(format="tiff", tree=tree, compression=8),
+        overwrite=config.overwrite,
+    )
     height, width = views[0].shape[:2]
     return SplitFile(
         source=str(path),
@@ -175,21 +186,26 @@ def _views_of_pgm(
     return (views[0], views[1]), ExifTree("<"), 0.0
 
 
-def _find(config: SplitConfig) -> list[Path]:
-    """The files to split, sorted. Raises UserError where there are none."""
+def _find(config: SplitConfig) -> dict[Path, Path]:
+    """The files to split, sorted, each with the folder that it is to go to below the output.
+
+    Raises UserError where there are none.
+    """
     path = Path(config.source).expanduser()
     if path.is_file():
-        return [path]
+        return {path: Path()}
+    none = f"no raw file ({', '.join(RAW_SUFFIXES)}) and no NAME_left.pgm"
     if path.is_dir():
-        found = sorted(file for file in path.iterdir() if _is_source(file))
-        what = f"no raw file ({', '.join(RAW_SUFFIXES)}) and no NAME_left.pgm in {path}"
+        found = sorted(file for file in path.iterdir() if file.is_file() and _is_source(file))
+        what = f"{none} in {path}"
     else:
-        matches = glob.glob(config.source, recursive=True)  # noqa: PTH207 (absolute ones, too)
-        found = sorted(file for match in matches if (file := Path(match)).is_file())
-        what = f"there is nothing at {path}"
+        matches = files_of(config.source)
+        found = [file for match in matches if _is_source(file := Path(match))]
+        what = f"{none} among what {path} names" if matches else f"there is nothing at {path}"
+        path = Path(folders_before(str(path)))
     if not found:
         raise UserError(f"{what}; check the path")
-    return found
+    return {file: file.parent.relative_to(path) for file in found}
 
 
 def _is_source(path: Path) -> bool:
@@ -199,15 +215,33 @@ def _is_source(path: Path) -> bool:
     return suffix in RAW_SUFFIXES or (suffix == PGM and side_of(path.name) == "left")
 
 
-def _folder(config: SplitConfig, path: Path) -> Path:
-    return path.parent if config.output is None else Path(config.output).expanduser()
+def _outputs(config: SplitConfig, sources: Mapping[Path, Path]) -> dict[Path, tuple[Path, Path]]:
+    """Where the views of each file go: into the output, in folders as theirs below what a pattern
+    begins with, since cameras number the pictures of each anew; or beside the file.
 
-
-def _outputs(config: SplitConfig, path: Path) -> tuple[Path, Path]:
-    stem = name_of(path.name) if path.suffix.lower() == PGM else path.stem
-    folder = _folder(config, path)
-    return folder / f"{stem}_L.tif", folder / f"{stem}_R.tif"
+    Raises UserError for two files whose views would have the same name.
+    """
+    output = None if config.output is None else locate(config.output).local_path()
+    if config.output is not None and output is None:
+        raise UserError(f"output={config.output}: views go to a folder of this machine; name one")
+    outputs: dict[Path, tuple[Path, Path]] = {}
+    taken: dict[Path, Path] = {}
+    for path, below in sources.items():
+        folder = path.parent if output is None else output / below
+        stem = name_of(path.name) if path.suffix.lower() == PGM else path.stem
+        left, right = folder / f"{stem}_L.tif", folder / f"{stem}_R.tif"
+        if left in taken:
+            raise UserError(
+                f"{taken[left]} and {path} would both be written to {left}; rename one, or give "
+                "one kind at a time into folders of their own"
+            )
+        outputs[path], taken[left] = (left, right), path
+    return outputs
 
 
 def _as_user_error(error: Exception, path: Path) -> Exception:
-    return UserError(f"{path}: {error}") if type(error) is ValueError else error
+    if isinstance(error, UserError | OSError):
+        return error
+    if isinstance(error, MemoryError):
+        return UserError(f"{path}: there is too little memory for it; close other programs")
+    return UserError(str(error))  # of a file that is no picture, by its path

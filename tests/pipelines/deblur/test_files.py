@@ -17,10 +17,12 @@ from numpy.typing import NDArray
 from PIL import Image
 
 import k3dn
+from pipelines.deblur.metadata import Metadata
+from pipelines.deblur.output import AlreadyThere, write_photograph
 from pipelines.deblur.photograph import read_photograph
 from pipelines.deblur.result import DeblurResult
 from pipelines.errors import UserError
-from pipelines.storage import locate
+from pipelines.storage import Location, locate
 from tests.pipelines.deblur.pictures import XMP, Kind, exif, kinds, scene, wide_gamut
 
 Sharpen = Callable[..., DeblurResult]
@@ -249,6 +251,47 @@ def test_an_existing_output_stays(tmp_path: Path, sharpen: Sharpen) -> None:
     sharpen(*views, out, overwrite=True)
     assert read_photograph(locate(str(out)), "x").pixels.shape == scene(0, 3, np.uint8).shape
     assert sorted(path.name for path in tmp_path.iterdir()) == ["left.png", "out.png", "right.png"]
+
+
+@pytest.mark.parametrize("links", [False, True])
+def test_a_file_system_without_locks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, links: bool
+) -> None:
+    """NFS without its lock manager, some SMB and FUSE."""
+
+    def no_lock(file: object, operation: int) -> None:
+        raise OSError(errno.ENOLCK, "there are no locks here")
+
+    def no_link(self: Path, target: Path) -> None:
+        raise OSError(errno.EPERM, "there are no second names here")
+
+    monkeypatch.setattr(fcntl, "flock", no_lock)
+    if not links:
+        monkeypatch.setattr(Path, "hardlink_to", no_link)
+    place, pixels = locate(str(tmp_path / "a.png")), scene(0, 3, np.uint8)
+    write_photograph(place, pixels, Metadata(format="png"), overwrite=False)
+    assert np.array_equal(read_photograph(place, "a").pixels, pixels)
+    with pytest.raises(AlreadyThere):
+        write_photograph(place, 255 - pixels, Metadata(format="png"), overwrite=False)
+    assert np.array_equal(read_photograph(place, "a").pixels, pixels)
+    write_photograph(place, 255 - pixels, Metadata(format="png"), overwrite=True)
+    assert np.array_equal(read_photograph(place, "a").pixels, 255 - pixels)
+    assert [path.name for path in tmp_path.iterdir()] == ["a.png"]
+
+
+@pytest.mark.parametrize("suffix", [".png", ".tif", ".jpg", ".webp"])
+def test_of_two_writers_to_a_bucket_one_wins(suffix: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    place, pixels = Location(f"memory://pictures/a{suffix}"), scene(0, 3, np.uint8)
+    place.delete()
+    write_photograph(place, pixels, Metadata(format="png"), overwrite=False)
+    first = place.read_bytes()
+    assert read_photograph(place, "a").pixels.shape == pixels.shape
+    monkeypatch.setattr(Location, "exists", lambda self: False)  # as it was when the other looked
+    with pytest.raises(AlreadyThere):
+        write_photograph(place, 255 - pixels, Metadata(format="png"), overwrite=False)
+    assert place.read_bytes() == first
+    write_photograph(place, 255 - pixels, Metadata(format="png"), overwrite=True)
+    assert place.read_bytes() != first
 
 
 @pytest.mark.parametrize("kind", ["file", "link to nothing", "no links"])

@@ -19,7 +19,7 @@ from pipelines.deblur.output import lost_in
 from pipelines.deblur.photograph import Photograph, read_photograph
 from pipelines.deblur.png_file import _chunk, encode_png
 from pipelines.deblur.result import DeblurResult
-from pipelines.deblur.tiff_file import write_tiff
+from pipelines.deblur.tiff_file import encode_tiff
 from pipelines.deblur.webp_file import encode_webp
 from pipelines.errors import UserError
 from pipelines.failures import explain_failure
@@ -143,9 +143,8 @@ def written(tmp_path: Path, photograph: Photograph, name: str) -> bytes:
     """As ``write_photograph`` does, but for what makes it last: hundreds are written."""
     path, pixels, metadata = tmp_path / name, photograph.pixels, photograph.metadata
     if path.suffix == ".tif":
-        write_tiff(path, pixels, metadata)
-        return path.read_bytes()
-    if path.suffix == ".png":
+        path.write_bytes(encode_tiff(pixels, metadata))
+    elif path.suffix == ".png":
         path.write_bytes(b"".join(encode_png(pixels, metadata)))
     else:
         encode = {".jpg": encode_jpeg, ".webp": encode_webp}[path.suffix]

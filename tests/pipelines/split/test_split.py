@@ -1,5 +1,7 @@
 """Raw files to two views. No camera's file is at hand: files of their form are made here."""
 
+import errno
+import os
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -8,7 +10,7 @@ import numpy as np
 import pytest
 import rawpy
 import tifffile
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from numpy.typing import NDArray
@@ -79,10 +81,8 @@ ONES = arrays.arrays(np.int64, (6, 8), elements=st.integers(0, 6000))
 def test_both_views_come_out_of_their_sum(
     one: NDArray[Any], other: NDArray[Any], black: int, black_of_side: int
 ) -> None:
-    if not 0.3 < (one.mean() + 1) / (one.mean() + other.mean() + 2) < 0.7:
-        return
-    if (one > 2 * (one + other).clip(64)).any() or one.mean() + other.mean() < 50:
-        return
+    assume(0.3 < (one.mean() + 1) / (one.mean() + other.mean() + 2) < 0.7)
+    assume(one.mean() + other.mean() >= 50)
     views = split_sum(
         (one + other + black).astype(np.uint16),
         (one + black_of_side).astype(np.uint16),
@@ -227,17 +227,106 @@ def test_a_pixel_capture_becomes_two_grey_pictures(tmp_path: Path) -> None:
         assert np.abs(written[..., 0] / 65535 - srgb(light)).max() < 2e-4
 
 
-def test_a_view_that_is_there_stays_and_the_other_is_made(tmp_path: Path) -> None:
-    for side, light in zip(("left", "right"), lights(), strict=True):
-        pgm(tmp_path / f"1_{side}.pgm", mosaic(light))
+def test_one_view_that_is_there_is_refused(tmp_path: Path) -> None:
+    """With another second= the two would be the same view."""
+    for number in (1, 2):
+        for side, light in zip(("left", "right"), lights(), strict=True):
+            pgm(tmp_path / f"{number}_{side}.pgm", mosaic(light))
     there = tmp_path / "out" / "1_L.tif"
     there.parent.mkdir()
     there.write_bytes(b"dear")
     config = SplitConfig(source=str(tmp_path), output=str(there.parent))
-    run(config)
-    assert there.read_bytes() == b"dear" and there.with_name("1_R.tif").exists()
+    result = run(config)
+    ((name, reason),) = result.failed
+    assert name.endswith("1_left.pgm") and "1_L.tif is there and 1_R.tif is not" in reason
+    assert there.read_bytes() == b"dear" and not there.with_name("1_R.tif").exists()
+    assert [Path(file.left).name for file in result.files] == ["2_L.tif"]
     run(replace(config, overwrite=True))
-    assert there.read_bytes() != b"dear"
+    assert there.read_bytes() != b"dear" and there.with_name("1_R.tif").exists()
+
+
+def test_no_view_is_named_before_both_are_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, other = lights()
+    path, out = dng(tmp_path / "IMG_1.dng", mosaic(one + other), mosaic(one)), tmp_path / "out"
+    written = []
+
+    def full(file: int) -> None:
+        written.append(file)
+        if len(written) == 2:
+            raise OSError(errno.ENOSPC, "no space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(UserError, match=r"no space left for .*_R\.tif"):
+        run(SplitConfig(source=str(path), output=str(out)))
+    assert len(written) == 2 and list(out.iterdir()) == []
+
+
+def test_numbers_that_begin_anew_in_each_folder(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, other = lights()
+    for folder in ("100CANON", "101 [b]"):
+        (tmp_path / "DCIM" / folder).mkdir(parents=True)
+        dng(tmp_path / "DCIM" / folder / "IMG_1.dng", mosaic(one + other), mosaic(one))
+        (tmp_path / "DCIM" / folder / "IMG_1.jpg").write_bytes(b"")
+    out = tmp_path / "views"
+    monkeypatch.setenv("HOME", str(tmp_path))
+    result = run(SplitConfig(source="~/DCIM/*/*", output=str(out)))
+    assert result.failed == () and len(result.files) == 2
+    written = sorted(str(path.relative_to(out)) for path in out.rglob("*.tif"))
+    assert written == [f"{d}/IMG_1_{s}.tif" for d in ("100CANON", "101 [b]") for s in "LR"]
+    assert str(out) in result.next_steps()[0] and "100CANON" not in result.next_steps()[0]
+    assert f"made the folder {out}/100CANON" in capsys.readouterr().err
+    again = run(SplitConfig(source=f"{tmp_path}/DCIM/*/*.dng", output=str(out)))
+    assert len(again.kept) == 2
+    one_folder = SplitConfig(source=f"{tmp_path}/DCIM/101 [b]/*.dng", output=f"{tmp_path}/one")
+    assert [Path(f.left).parent.name for f in run(one_folder).files] == ["one"]
+
+
+def test_two_files_of_one_name_are_refused_before_any_is_split(tmp_path: Path) -> None:
+    one, other = lights()
+    for name in ("IMG_1.dng", "IMG_1.cr2"):
+        dng(tmp_path / name, mosaic(one + other), mosaic(one))
+    with pytest.raises(UserError, match=r"IMG_1\.cr2 and .*IMG_1\.dng would both be written to"):
+        run(SplitConfig(source=str(tmp_path), overwrite=True))
+    assert not list(tmp_path.glob("*.tif"))
+
+
+def test_a_pattern_of_captures_names_left_views(tmp_path: Path) -> None:
+    for side, light in zip(("left", "right"), lights(), strict=True):
+        pgm(tmp_path / f"1_{side}.pgm", mosaic(light))
+    result = run(SplitConfig(source=f"{tmp_path}/*.pgm", output=f"{tmp_path}/out"))
+    assert len(result.files) == 1 and result.failed == ()
+    with pytest.raises(UserError, match=r"no raw file .* among what .*right\.pgm names"):
+        run(SplitConfig(source=f"{tmp_path}/*right.pgm"))
+
+
+def test_what_libraw_says_while_it_renders_ends_no_batch(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, other = lights()
+    for name in ("1.dng", "2.dng"):
+        dng(tmp_path / name, mosaic(one + other), mosaic(one))
+
+    class Failing(rawpy.RawPy):  # type: ignore[misc]
+        name = ""
+
+        def open_file(self, path: str) -> None:
+            self.name = Path(path).name
+            super().open_file(path)
+
+        def postprocess(self, *more: Any, **keys: Any) -> Any:
+            if self.name == "1.dng":
+                raise rawpy.LibRawDataError(b"Data error or unsupported file format")
+            return super().postprocess(*more, **keys)
+
+    monkeypatch.setattr(rawpy, "RawPy", Failing)
+    result = run(SplitConfig(source=str(tmp_path), output=f"{tmp_path}/out"))
+    assert [Path(file.source).name for file in result.files] == ["2.dng"]
+    ((name, reason),) = result.failed
+    assert name.endswith("1.dng") and "LibRaw cannot read it (Data error" in reason
 
 
 def test_pgm_is_decoded_as_its_header_says() -> None:
