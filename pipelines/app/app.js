@@ -68,9 +68,10 @@
     by("exchange").setAttribute("aria-pressed", String(!pressed));
   });
 
-  const follow = async () => {
+  const follow = async (job) => {
     for (;;) {
       const state = await (await ask("/state")).json();
+      if (state.job !== job) throw new Error("Another page has begun another picture; sharpen once more");
       by("bar").value = state.share;
       by("noticed").replaceChildren(...state.notices.map((line) => {
         const item = document.createElement("li");
@@ -91,16 +92,18 @@
     by("bar").hidden = false;
     by("bar").value = 0;
     try {
+      const query = {};
       for (const side of sides) {
         say("Taking the " + side + " view");
-        await ask("/view/" + side, { method: "PUT", body: files[side] }, { name: files[side].name });
+        const taken = await ask("/view/" + side, { method: "PUT", body: files[side] }, { name: files[side].name });
+        query[side] = (await taken.json()).view;
       }
-      const exchanged = by("exchange").getAttribute("aria-pressed") === "true";
-      await ask("/sharpen", { method: "POST" }, exchanged ? { exchanged: 1 } : {});
-      const state = await follow();
-      by("figure").innerHTML = await (await ask("/figure")).text();
+      if (by("exchange").getAttribute("aria-pressed") === "true") query.exchanged = 1;
+      const { job } = await (await ask("/sharpen", { method: "POST" }, query)).json();
+      const state = await follow(job);
+      by("figure").innerHTML = await (await ask("/figure", {}, { job })).text();
       compare(by("figure").querySelector(".compare"));
-      by("save").href = at("/picture");
+      by("save").href = at("/picture", { job });
       by("save").download = state.name;
       by("save").textContent = "Save " + state.name;
       by("described").textContent = state.described;

@@ -3,7 +3,7 @@
 import shutil
 import tempfile
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Literal
@@ -21,14 +21,23 @@ from pipelines.report.compare import compare
 
 Side = Literal["left", "right"]
 READ = (*FORMATS, ".pgm")
-_CHUNK_BYTES = 1 << 20
 _LONGEST_NAME_BYTES = 120
+
+
+@dataclass(frozen=True, slots=True)
+class _View:
+    """A file that was dropped."""
+
+    number: int
+    path: Path
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class State:
     """How far the job is, for the page."""
 
+    job: int = 0
+    """Its number; another page may have begun another one."""
     busy: bool = False
     share: float = 0.0
     """Of the work, 0 to 1."""
@@ -45,10 +54,10 @@ class Desk:
     def __init__(self, config: AppConfig, folder: Path) -> None:
         self._config, self._folder = config, folder
         self._lock = threading.Lock()
-        self._views: dict[str, Path] = {}
+        self._views: dict[Side, _View] = {}
         self._state = State()
         self._thread: threading.Thread | None = None
-        self._count = 0
+        self._taken = 0
         self._output: Path | None = None
         self._figure = ""
         self.made = 0
@@ -61,20 +70,19 @@ class Desk:
         with self._lock:
             return self._state
 
-    @property
-    def output(self) -> Path | None:
-        """The sharp picture of the last job."""
+    def output_of(self, job: int) -> Path | None:
+        """The sharp picture of a job; None before there is one, and after the next has begun."""
         with self._lock:
-            return self._output
+            return self._output if job == self._state.job else None
 
-    @property
-    def figure(self) -> str:
-        """Before and after of the last job, as HTML."""
+    def figure_of(self, job: int) -> str:
+        """Before and after of a job, as HTML; '' where there is no picture of it."""
         with self._lock:
-            return self._figure
+            return self._figure if job == self._state.job else ""
 
-    def take(self, side: Side, name: str, chunks: Iterator[bytes]) -> None:
-        """Take a view; of several for one side the one that is whole last stays.
+    def take(self, side: Side, name: str, chunks: Iterator[bytes]) -> int:
+        """Take a view, and return its number; of several for one side the one that is whole last
+        stays.
 
         Raises UserError for a name of no picture, BusyError while one is made."""
         name = PurePosixPath(name.replace("\\", "/")).name.replace("\0", "")
@@ -100,7 +108,9 @@ class Desk:
                 if self._state.busy:
                     raise BusyError("a picture is being sharpened; wait for it")
                 self._forget(side)
-                self._views[side] = path
+                self._taken += 1
+                self._views[side] = _View(self._taken, path)
+                return self._taken
         except BaseException:
             shutil.rmtree(place, ignore_errors=True)
             raise
@@ -108,32 +118,37 @@ class Desk:
     def _forget(self, side: Side) -> None:
         """Delete a view that another one takes the place of."""
         if (old := self._views.pop(side, None)) is not None:
-            shutil.rmtree(old.parent, ignore_errors=True)
+            shutil.rmtree(old.path.parent, ignore_errors=True)
 
-    def start(self, left: Side = "left") -> None:
-        """Begin to sharpen the two views; left: which of them is taken for the left one.
+    def start(self, left: Side = "left", given: Mapping[Side, int] | None = None) -> int:
+        """Begin to sharpen the two views, and return the job's number.
 
-        Raises UserError where a view is missing, BusyError while another picture is made.
+        left: which of them is taken for the left one. given: their numbers as the page knows them.
+        Raises UserError where a view is missing, BusyError while another picture is made, and
+        where another page has given other views meanwhile.
         """
-        other = "right" if left == "left" else "left"
+        other: Side = "right" if left == "left" else "left"
         with self._lock:
             if self._state.busy:
                 raise BusyError("a picture is being sharpened; wait for it")
-            if set(self._views) != {"left", "right"}:
+            if self._views.keys() != {"left", "right"}:
                 raise UserError("give both views")
-            views = self._views[left], self._views[other]
-            self._state, self._output, self._figure = State(busy=True), None, ""
-            self._count += 1
-            self._thread = threading.Thread(target=self._work, args=views, daemon=True)
+            if any(self._views[side].number != number for side, number in (given or {}).items()):
+                raise BusyError("another page has given other views meanwhile; sharpen once more")
+            views = self._views[left].path, self._views[other].path
+            job = self._state.job + 1
+            self._state, self._output, self._figure = State(job=job, busy=True), None, ""
+            self._thread = threading.Thread(target=self._work, args=(job, *views), daemon=True)
         self._thread.start()
+        return job
 
     def close(self) -> None:
         """End what holds a model."""
-        self._sharpener.__exit__(None, None, None)
+        self._sharpener.close()
 
-    def _work(self, left: Path, right: Path) -> None:
+    def _work(self, number: int, left: Path, right: Path) -> None:
         try:
-            place = self._folder / f"answer-{self._count}"
+            place = self._folder / f"answer-{number}"
             for old in self._folder.glob("answer-*"):
                 shutil.rmtree(old, ignore_errors=True)
             place.mkdir()
@@ -163,8 +178,8 @@ class Desk:
             self._state = State(**values)
 
     def _named(self, text: str) -> str:
-        for path in self._views.values():
-            text = text.replace(f"{path.parent}/", "")
+        for view in self._views.values():
+            text = text.replace(f"{view.path.parent}/", "")
         return text
 
     def _deblur(self, left: str, right: str, output: str) -> DeblurConfig:

@@ -1,16 +1,17 @@
-"""The page over HTTP: on loopback, for who has the token, with bounded uploads."""
+"""The page over HTTP: on loopback, for whoever has the token, with bounded uploads."""
 
 import hmac
 import json
 import shutil
 import urllib.parse
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict
+from functools import partial
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
-from pipelines.app.desk import Desk
+from pipelines.app.desk import Desk, Side
 from pipelines.app.page import render
 from pipelines.errors import BusyError, UserError
 
@@ -19,7 +20,7 @@ _CHUNK_BYTES = 1 << 20
 _STILL_S = 60.0
 """A connection that says nothing for so long is closed."""
 _MOST_DIGITS = 18
-_SIDES = ("left", "right")
+_SIDES: tuple[Side, ...] = ("left", "right")
 
 
 class Server(ThreadingHTTPServer):
@@ -37,7 +38,7 @@ class Server(ThreadingHTTPServer):
         return f"http://{HOST}:{self.server_address[1]}/?token={self.token}"
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """A browser that hangs up is no matter."""
+        """Say nothing of a browser that hangs up."""
 
 
 class _Refused(Exception):
@@ -64,7 +65,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_PUT(self) -> None:
         """A view."""
-        self._answer({f"/view/{side}": self._view for side in _SIDES})
+        self._answer({f"/view/{side}": partial(self._view, side) for side in _SIDES})
 
     def do_POST(self) -> None:
         """Begin."""
@@ -73,10 +74,9 @@ class _Handler(BaseHTTPRequestHandler):
     def log_message(self, format: str, *args: object) -> None:
         """Requests are not logged: they hold the token."""
 
-    def _answer(self, places: dict[str, Any]) -> None:
+    def _answer(self, places: Mapping[str, Callable[[], None]]) -> None:
         parts = urllib.parse.urlsplit(self.path)
         self._query = dict(urllib.parse.parse_qsl(parts.query))
-        self._place = parts.path
         try:
             self._check()
             if parts.path not in places:
@@ -109,12 +109,15 @@ class _Handler(BaseHTTPRequestHandler):
         self._send(json.dumps(asdict(self.server.desk.state)).encode(), "application/json")
 
     def _figure(self) -> None:
-        self._send(self.server.desk.figure.encode(), "text/html")
+        self._send(self.server.desk.figure_of(self._number("job")).encode(), "text/html")
 
     def _picture(self) -> None:
-        path = self.server.desk.output
+        path = self.server.desk.output_of(self._number("job"))
         if path is None:
-            raise _Refused(HTTPStatus.NOT_FOUND, "there is no sharp picture yet")
+            raise _Refused(
+                HTTPStatus.NOT_FOUND,
+                "there is no sharp picture of that job; another one may have been begun",
+            )
         with path.open("rb") as file:
             name = urllib.parse.quote(path.name)
             self._head(
@@ -125,8 +128,7 @@ class _Handler(BaseHTTPRequestHandler):
             )
             shutil.copyfileobj(file, self.wfile, _CHUNK_BYTES)
 
-    def _view(self) -> None:
-        side = self._place.rpartition("/")[2]
+    def _view(self, side: Side) -> None:
         length = self._length()
         if length > self.server.largest_bytes:
             size, limit = (count / 1e6 for count in (length, self.server.largest_bytes))
@@ -134,12 +136,23 @@ class _Handler(BaseHTTPRequestHandler):
                 HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
                 f"it has {size:.3g} MB, and up to {limit:.3g} MB are taken (largest=)",
             )
-        self.server.desk.take(side, self._query.get("name", ""), self._chunks(length))  # type: ignore[arg-type]
-        self._send(b"{}", "application/json")
+        name = self._query.get("name", "")
+        number = self.server.desk.take(side, name, self._chunks(length))
+        self._send(json.dumps({"view": number}).encode(), "application/json")
 
     def _sharpen(self) -> None:
-        self.server.desk.start("right" if self._query.get("exchanged") else "left")
-        self._send(b"{}", "application/json")
+        given = {side: self._number(side) for side in _SIDES if side in self._query}
+        job = self.server.desk.start("right" if self._query.get("exchanged") else "left", given)
+        self._send(json.dumps({"job": job}).encode(), "application/json")
+
+    def _number(self, key: str) -> int:
+        """A number of the query; 0, which nothing has, for what is none."""
+        given = self._query.get(key, "")
+        return (
+            int(given)
+            if given.isascii() and given.isdecimal() and len(given) <= _MOST_DIGITS
+            else 0
+        )
 
     def _length(self) -> int:
         given = self.headers.get("Content-Length", "")

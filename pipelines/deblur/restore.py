@@ -72,6 +72,10 @@ class Sharpener:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End a model's process, if there is one."""
         self._open.close()
 
     @property

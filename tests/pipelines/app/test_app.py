@@ -99,16 +99,17 @@ def test_an_answer_is_that_of_deblur(
     server: Server, views: tuple[Path, Path], tmp_path: Path, weights: str
 ) -> None:
     give(server, *views)
-    assert ask(server, "/sharpen", b"", "POST")[0] == 200
+    status, body = ask(server, "/sharpen", b"", "POST")
     state = finished(server)
+    assert (status, json.loads(body)["job"], state["job"]) == (200, 1, 1)
     assert (state["error"], state["name"], state["share"]) == ("", "IMG_1.jpg", 1.0)
     assert "folder" not in " ".join(state["notices"]), "where it works concerns nobody"
-    assert b'class="compare"' in ask(server, "/figure")[1]
+    assert b'class="compare"' in ask(server, "/figure", job="1")[1]
     out = tmp_path / "out.jpg"
     left, right = map(str, views)
     config = DeblurConfig(left=left, right=right, output=str(out), model=weights, precision="fp32")
     deblur(config)
-    assert ask(server, "/picture")[1] == out.read_bytes()
+    assert ask(server, "/picture", job="1")[1] == out.read_bytes()
     assert server.desk.made == 1
     assert ask(server, "/sharpen", b"", "POST", exchanged="1")[0] == 200
     assert "by their names the views are exchanged" in " ".join(finished(server)["notices"])
@@ -132,7 +133,7 @@ def test_what_is_not_taken(server: Server, views: tuple[Path, Path], tmp_path: P
         status, body = ask(server, "/view/left", b"x", "PUT", name=name)
         assert status == 422 and b"is not read" in body
     assert ask(server, "/sharpen", b"", "POST") == (422, b'{"error": "give both views"}')
-    assert ask(server, "/picture")[0] == 404 and ask(server, "/etc/passwd")[0] == 404
+    assert ask(server, "/picture", job="1")[0] == 404 and ask(server, "/etc/passwd")[0] == 404
     give(server, *views)
     for name in ("../../../evil.png", "/tmp/evil.png", "..\\evil.png", ".hidden.png"):
         assert ask(server, "/view/left", b"no picture", "PUT", name=name)[0] == 200
@@ -167,7 +168,7 @@ def test_two_files_for_one_side_at_once(server: Server, views: tuple[Path, Path]
 
     desk.take("left", "a_L.jpg", slow())
     desk.take("right", "a_R.jpg", iter([second]))
-    assert desk._views["left"].read_bytes() == first
+    assert desk._views["left"].path.read_bytes() == first
     assert {path.name for path in desk._folder.rglob("*.jpg")} == {"a_L.jpg", "a_R.jpg"}
 
     def broken() -> Iterator[bytes]:
@@ -180,6 +181,31 @@ def test_two_files_for_one_side_at_once(server: Server, views: tuple[Path, Path]
     assert {path.name for path in desk._folder.rglob("*.jpg")} == {"a_L.jpg", "a_R.jpg"}
     desk.start()
     assert finished(server)["error"] == ""
+
+
+def test_two_pages_get_each_their_own(server: Server, views: tuple[Path, Path]) -> None:
+    """The link of an older answer leads to no other picture, and views are not mixed."""
+
+    def given(side: str, name: str) -> str:
+        data = views[side == "right"].read_bytes()
+        status, body = ask(server, f"/view/{side}", data, "PUT", name=name)
+        assert status == 200
+        return str(json.loads(body)["view"])
+
+    first = {side: given(side, f"IMG_1_{side[0]}.jpg") for side in ("left", "right")}
+    assert ask(server, "/sharpen", b"", "POST", **first)[0] == 200
+    assert finished(server)["name"] == "IMG_1.jpg"
+    assert ask(server, "/picture", job="1")[0] == 200
+    second = {side: given(side, f"IMG_2_{side[0]}.jpg") for side in ("left", "right")}
+    status, body = ask(server, "/sharpen", b"", "POST", **first)
+    assert status == 409 and b"another page has given other views" in body
+    assert ask(server, "/picture", job="1")[0] == 200, "what was made is still there"
+    assert ask(server, "/sharpen", b"", "POST", **second)[0] == 200
+    assert finished(server)["job"] == 2
+    for job in ("1", "", "x", "9" * 5000):
+        assert ask(server, "/picture", job=job)[0] == 404
+        assert ask(server, "/figure", job=job) == (200, b"")
+    assert ask(server, "/picture", job="2")[0] == 200
 
 
 @pytest.mark.parametrize("letter", ["a", "\u00fc", "\U0001f4f7"])
@@ -300,7 +326,7 @@ def test_by_keyboard_from_two_files_to_the_saved_one(
         page.keyboard.press("Enter")
     assert download.value.suggested_filename == "IMG_1.jpg"
     download.value.save_as(tmp_path / "saved.jpg")
-    output = server.desk.output
+    output = server.desk.output_of(server.desk.state.job)
     assert output is not None and (tmp_path / "saved.jpg").read_bytes() == output.read_bytes()
     broken = tmp_path / "b_R.png"
     broken.write_text("no picture")
