@@ -313,6 +313,7 @@ def test_deblur_without_a_network_takes_the_box() -> None:
     calls: list[Callable[[], Any]] = [
         lambda: k3dn.deblur(left, right, precision="fp32"),
         lambda: k3dn.deblur(left=left, right=right, precision="fp32"),
+        lambda: k3dn.deblur(left, right=right, precision="fp32"),
         lambda: k3dn.deblur(left, right, weights=name, precision="fp32"),
         lambda: k3dn.deblur(left, right, weights=f"box:{name}", precision="fp32"),
     ]
@@ -360,6 +361,30 @@ def test_wrong_use_of_deblur_is_told() -> None:
         deblur(network)
     with pytest.raises(ValueError, match="there is no box:nanno"):
         deblur(left, right, weights="nanno")
+    with pytest.raises(ValueError, match="there is none for left=; give"):
+        deblur(right, left=left)  # exchanged in silence, if it were taken
+    with pytest.raises(ValueError, match="there is none for left=; give"):
+        deblur(network, right, left=left)
+    with pytest.raises(ValueError, match="got 3 pictures"):
+        deblur(network, left, right, left)
+    with pytest.raises(ValueError, match="numpy arrays"):
+        deblur(network, None, right)
+
+
+def test_a_network_of_ones_own_by_position_and_by_name() -> None:
+    left, right = views(32, 32)
+    network = box.load("nano")
+    expected = tiling.deblur(network, left, right, precision="fp32")
+    calls: list[Callable[[], Any]] = [
+        lambda: k3dn.deblur(network, left, right=right, precision="fp32"),
+        lambda: k3dn.deblur(model=network, left=left, right=right, precision="fp32"),
+    ]
+    for call in calls:
+        assert np.array_equal(call(), expected)
+    options = {"width": 2, "disparity_channels": 4, "single_picture": True}
+    single = k3dn.build_model("nano", options)
+    for one in (k3dn.deblur(single, left), k3dn.deblur(single, left, None)):
+        assert np.array_equal(one, left), "untrained: it changes nothing"
 
 
 ALONE = """
