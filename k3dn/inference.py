@@ -88,9 +88,10 @@ def plan_tiles(
     ValueError for a setting out of range, and where not even the smallest tile fits; TypeError for
     one that is no number.
     """
-    for name, value in (("memory_mib", memory_mib), ("halo_px", halo_px), ("tile_px", tile_px)):
-        if value is not None or name != "tile_px":
-            check_number(name, value)
+    check_number("memory_mib", memory_mib)
+    check_number("halo_px", halo_px)
+    if tile_px is not None:
+        check_number("tile_px", tile_px)
     if (tile_px is not None and tile_px < _SMALLEST_TILE_PX) or halo_px < 0:
         raise ValueError(
             f"tile_px must be at least {_SMALLEST_TILE_PX} and halo_px not negative, got "
@@ -110,6 +111,26 @@ def plan_tiles(
         bytes_a_px = _bytes_a_px(network, dtype or torch.float32)
         tile = _tile(height, width, grid, halo, bytes_a_px, memory_mib)
     return TilePlan(tile, halo)
+
+
+def least_memory_mib(
+    model: nn.Module,
+    height: int,
+    width: int,
+    dtype: torch.dtype | None = None,
+    *,
+    halo_px: int = DEFAULT_HALO_PX,
+) -> int:
+    """Return the least ``memory_mib`` that ``plan_tiles`` takes for a picture; 1 where it counts
+    for nothing: in a network that resizes, and in one of somebody else's."""
+    network = as_k3dn(model)
+    if network is None or not network.config.pad_to_grid:
+        return 1
+    grid = network.config.grid_px
+    halo = (_round_up(halo_px, grid[0]), _round_up(halo_px, grid[1]))
+    tile = (_even_parts(height, grid[0])[-1], _even_parts(width, grid[1])[-1])
+    needed = _tile_bytes(height, width, tile, halo, _bytes_a_px(network, dtype or torch.float32))
+    return _FIXED_MIB + -(-needed // 2**20)
 
 
 def prepare(model: nn.Module, dtype: torch.dtype | None) -> nn.Module:
@@ -179,21 +200,35 @@ def _tile(
     budget = (memory_mib - _FIXED_MIB) * 2**20
     best, least = None, 0
     for tile_height in _even_parts(height, grid[0]):
-        rows = min(tile_height + 2 * halo[0], height)
         for tile_width in _even_parts(width, grid[1]):
-            columns = min(tile_width + 2 * halo[1], width)
-            needed = rows * columns * bytes_a_px + rows * width * _BAND_BYTES
+            tile = (tile_height, tile_width)
+            needed = _tile_bytes(height, width, tile, halo, bytes_a_px)
+            rows, columns = _seen(height, width, tile, halo)
             computed = -(-height // tile_height) * rows * -(-width // tile_width) * columns
             if needed <= budget and (best is None or computed < least):
-                best, least = (tile_height, tile_width), computed
+                best, least = tile, computed
     if best is None:
-        smallest = rows * columns * bytes_a_px + rows * width * _BAND_BYTES
+        tile = (_even_parts(height, grid[0])[-1], _even_parts(width, grid[1])[-1])
+        smallest = _tile_bytes(height, width, tile, halo, bytes_a_px)
         raise ValueError(
             f"memory_mib={memory_mib} is too little: the smallest tile of {height} x {width} px "
             f"with a halo of {max(halo)} px takes {_FIXED_MIB + -(-smallest // 2**20)} "
             "MiB; allow more, or a smaller halo"
         )
     return best
+
+
+def _tile_bytes(
+    height: int, width: int, tile: tuple[int, int], halo: tuple[int, int], bytes_a_px: int
+) -> int:
+    """What a tile takes, with the sums over its row."""
+    rows, columns = _seen(height, width, tile, halo)
+    return rows * columns * bytes_a_px + rows * width * _BAND_BYTES
+
+
+def _seen(height: int, width: int, tile: tuple[int, int], halo: tuple[int, int]) -> tuple[int, int]:
+    """Height and width of a tile with its surroundings."""
+    return min(tile[0] + 2 * halo[0], height), min(tile[1] + 2 * halo[1], width)
 
 
 def _even_parts(length: int, grid: int) -> list[int]:

@@ -17,6 +17,7 @@ from k3dn.inference import (
     Precision,
     choose_dtype,
     compile_shapes,
+    least_memory_mib,
     plan_tiles,
     prepare,
 )
@@ -158,6 +159,16 @@ class Restorer:
 
             self._tiles(scaled[0], views, peak, passes, smaller, told, keep)
         return image
+
+    def least_memory_mib(self, height: int, width: int, *, halo_px: int = DEFAULT_HALO_PX) -> int:
+        """Return the least ``memory_mib`` that a picture of a size in px can be restored in."""
+        factors = scale_factors(height, width)[: None if self._finds_blur else 1]
+        return max(
+            least_memory_mib(
+                self._network, -(-height // n), -(-width // n), self._dtype, halo_px=halo_px
+            )
+            for n in factors
+        )
 
     def _scale(
         self,

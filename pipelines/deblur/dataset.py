@@ -93,7 +93,8 @@ def _settled(config: DeblurConfig) -> DeblurConfig:
         tracking_uri = open_store(config)
         model = settle(model, tracking_uri, config.factory).reference
         return replace(config, model=model, factory=None, tracking_uri=tracking_uri)
-    if model not in (ANY_BOX, config.factory) and not model.startswith(BOX):
+    is_file = model != config.factory  # else the factory's own weights, of no file
+    if is_file and model != ANY_BOX and not model.startswith(BOX):
         if not by_process(config) and not locate(model).exists():
             raise UserError(f"there are no weights at {model}; check the path")
         return replace(config, model=locate(model).url)
@@ -128,6 +129,8 @@ def _outcome(
         return place.url
     except (ModelUnusable, outputs.NoRoom):
         raise
+    except MemoryError:
+        return Failed(name, "there is too little memory for this picture")
     except (UserError, OSError, ValueError) as error:
         of_system = isinstance(error, OSError) and error.errno is not None  # Parquet's have none
         return Failed(name, explain_failure(error).message if of_system else str(error))

@@ -1,10 +1,10 @@
 """The network that sharpens: in this process for weights that name no code, else in its own."""
 
 import threading
-from collections.abc import Callable
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from types import TracebackType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from numpy.typing import NDArray
 
@@ -15,6 +15,12 @@ from pipelines.registry.loading import BOX, load_network, settle
 from pipelines.registry.model_process import ModelProcess
 from pipelines.registry.registry import open_store
 from pipelines.storage import locate
+
+if TYPE_CHECKING:  # torch takes seconds to come
+    import torch
+    from torch import nn
+
+    from k3dn import Restorer
 
 _PROCESS_MIB = 700
 """What a process with torch and a model takes, where it is another one."""
@@ -27,12 +33,38 @@ _GROWTH = 1.6
 that the allocator keeps (docs/performance.md)."""
 
 
+_SPARE = 1.05
+"""The advice on memory over what was counted: no two runs take exactly the same."""
+_NO_MEMORY = ("allocate memory", "not enough memory")
+"""How torch says so of a CPU, in a RuntimeError."""
+
+
 class Halted(BaseException):
     """Raised in a thread whose picture nobody waits for any more."""
 
 
 class ModelUnusable(UserError):
     """There is no such model, or it takes no pictures of this kind."""
+
+
+class Libraries:
+    """What the process takes beside pictures and tiles: libraries and a model, measured once.
+
+    Later there would be counted what other threads are at, and what the allocator keeps for more.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._taken_mib: float | None = None
+
+    def taken_mib(self, views_mib: float) -> float:
+        """Return it; views_mib: of the pictures that are loaded when it is measured."""
+        import psutil
+
+        with self._lock:
+            if self._taken_mib is None:
+                self._taken_mib = psutil.Process().memory_info().rss / 2**20 - views_mib
+            return self._taken_mib
 
 
 def by_process(config: DeblurConfig) -> bool:
@@ -45,18 +77,26 @@ class Sharpener:
     """Sharpens one picture after the other with the model of a configuration; a context manager.
 
     Nothing is loaded before the first picture. device: such as ``cuda:1``; None: a GPU where there
-    is one. at_once: how many of them are at work in this process, which share its memory. Raises
-    UserError for a model that is not there, or does not fit the pictures.
+    is one. at_once: how many of them are at work in this process, which share its memory, and
+    libraries: what these count as taken. Raises UserError for a model that is not there, or does
+    not fit the pictures, and where memory runs out.
     """
 
     def __init__(
-        self, config: DeblurConfig, device: str | None = None, *, at_once: int = 1
+        self,
+        config: DeblurConfig,
+        device: str | None = None,
+        *,
+        at_once: int = 1,
+        libraries: Libraries | None = None,
     ) -> None:
         self._config, self._device, self._at_once = config, device, at_once
+        self._libraries = libraries or Libraries()
         self._halt = threading.Event()
         self._open = ExitStack()
-        self._restorers: dict[str, Any] = {}
-        self._networks: dict[str, Any] = {}
+        self._restorers: dict[str, Restorer] = {}
+        self._networks: dict[str, nn.Module] = {}
+        self._first: nn.Module | None = None
         self._process: ModelProcess | None = None
         self._label = ""
         self._by_process = by_process(config)
@@ -90,7 +130,8 @@ class Sharpener:
                 self._start_process()
                 return self._label
             reference = self._reference(left, right)
-            self._restorer(reference)
+            with _memory_told(self._name(reference)):
+                self._restorer(reference)
             return self._name(reference)
         except UserError as error:
             raise ModelUnusable(str(error)) from error
@@ -105,40 +146,49 @@ class Sharpener:
 
         told: is called with the number of tiles done and of all. Raises Halted after ``halt``.
         """
-        settings = self._settings(left)
         if self._by_process:
-            self._start_process()
-            assert self._process is not None
-            return self._process.predict(left, right, settings)
-        import torch
-
+            return self._by_other_process(left, right)
         reference = self._reference(left, right)
-        restorer, name = self._restorer(reference), self._name(reference)
-        settings.pop("precision", None)
+        name = self._name(reference)
+        with _memory_told(name):
+            restorer = self._restorer(reference)
+            settings = self._settings(left, right, restorer)
+            settings.pop("precision", None)
 
-        def after_a_tile(done: int, total: int) -> None:
-            if self._halt.is_set():
-                raise Halted
-            if told is not None:
-                told(done, total)
+            def after_a_tile(done: int, total: int) -> None:
+                if self._halt.is_set():
+                    raise Halted
+                if told is not None:
+                    told(done, total)
 
+            try:
+                answer: NDArray[Any] = restorer(left, right, progress=after_a_tile, **settings)
+            except ValueError as error:
+                raise UserError(f"{name}: {error}") from error
+        self._first = self._first or self._networks[reference]
+        return answer
+
+    def _by_other_process(self, left: NDArray[Any], right: NDArray[Any] | None) -> NDArray[Any]:
+        self._start_process()
+        assert self._process is not None
+        settings = self._settings(left, right)
         try:
-            answer: NDArray[Any] = restorer(left, right, progress=after_a_tile, **settings)
-            return answer
-        except ValueError as error:
-            raise UserError(f"{name}: {error}") from error
-        except (MemoryError, torch.OutOfMemoryError) as error:
-            raise UserError(
-                f"{name}: there is too little memory for a tile; give less, such as memory=1500MB"
+            return self._process.predict(left, right, settings)
+        except UserError as error:
+            if "memory_mib" not in settings or "memory_mib=" not in str(error):
+                raise
+            raise UserError(  # it alone knows its tiles
+                f"memory={self._config.memory} is too little, as it leaves "
+                f"{settings['memory_mib']} MiB for tiles: {error}"
             ) from error
 
     def halt(self) -> None:
         """From another thread: give up the picture that is being made, and make no other."""
         self._halt.set()
 
-    def network(self) -> Any:
-        """The network in this process that was used last, None where another process has it."""
-        return next(reversed(self._networks.values()), None)
+    def network(self) -> "nn.Module | None":
+        """The network of the first picture, None where another process has it."""
+        return self._first
 
     def _start_process(self) -> None:
         if self._process is not None:
@@ -164,7 +214,7 @@ class Sharpener:
 
         return BOX + box.choose(left.shape[0], left.shape[1], self._where())
 
-    def _where(self) -> Any:
+    def _where(self) -> "torch.device":
         """The device, as torch has it."""
         import torch
 
@@ -172,7 +222,7 @@ class Sharpener:
 
         return box.best_device() if self._device is None else torch.device(self._device)
 
-    def _restorer(self, reference: str) -> Any:
+    def _restorer(self, reference: str) -> "Restorer":
         if reference not in self._restorers:
             from k3dn import Restorer
 
@@ -188,35 +238,67 @@ class Sharpener:
     def _name(reference: str) -> str:
         return reference if reference.startswith(BOX) else locate(reference).name
 
-    def _settings(self, left: NDArray[Any]) -> dict[str, int | str]:
+    def _settings(
+        self, left: NDArray[Any], right: NDArray[Any] | None, restorer: "Restorer | None" = None
+    ) -> dict[str, Any]:
         """Keywords of ``k3dn.deblur``, those alone that differ: an older version may lack some."""
         config = self._config
         settings: dict[str, int | str | None] = {
             "tile_px": config.tile_px,
             "halo_px": config.halo_px,
             "precision": None if config.precision == "auto" else config.precision,
-            "memory_mib": self._memory_mib(left),
+            "memory_mib": self._memory_mib(left, right, restorer),
             "passes": None if config.passes == 1 else config.passes,
         }
         return {key: value for key, value in settings.items() if value is not None}
 
-    def _memory_mib(self, left: NDArray[Any]) -> int | None:
+    def _memory_mib(
+        self, left: NDArray[Any], right: NDArray[Any] | None, restorer: "Restorer | None"
+    ) -> int | None:
         """What is left for tiles of what the process may take; None: as much as usual."""
-        if self._config.memory is None:
+        whole = self.memory_mib
+        if whole is None:
             return None
-        import psutil
-
-        whole = parse_memory_mib(self._config.memory)
         height, width = left.shape[:2]
-        picture = (left.nbytes + height * width * _BESIDE_BYTES) / 2**20
+        beside = (left.nbytes + height * width * _BESIDE_BYTES) / 2**20
         if self._by_process:
-            taken = _PROCESS_MIB + 3 * picture
+            taken = _PROCESS_MIB + 3 * beside
+        elif self._where().type == "cuda":
+            taken = 0.0  # tiles lie in the GPU's own memory
         else:
-            beside = self._at_once * picture + _MARGIN_MIB
-            taken = psutil.Process().memory_info().rss / 2**20 + beside
-        if taken + 1 > whole:
+            views = (left.nbytes + (0 if right is None else right.nbytes)) / 2**20
+            taken = self._libraries.taken_mib(views) + self._at_once * (views + beside)
+            taken += _MARGIN_MIB
+        left_over = (whole - taken) / self._at_once / _GROWTH
+        least = 1
+        if restorer is not None and self._config.tile_px is None:
+            least = restorer.least_memory_mib(height, width, halo_px=self._config.halo_px)
+        if left_over < least:
+            enough = (taken + self._at_once * _GROWTH * (least + 1)) * _SPARE
             raise UserError(
                 f"memory={self._config.memory} is too little: pictures of this size and the model "
-                f"take {taken:.0f} MiB before the first tile; give about {taken * 1.5:.0f}MiB"
+                f"take {taken:.0f} MiB, tiles {self._at_once * _GROWTH * least:.0f} MiB at least; "
+                f"give about {enough:.0f}MiB"
             )
-        return max(1, int((whole - taken) / self._at_once / _GROWTH))
+        return int(left_over)
+
+
+@contextmanager
+def _memory_told(name: str) -> Iterator[None]:
+    """Say in one line that memory has run out."""
+    try:
+        yield
+    except (MemoryError, RuntimeError) as error:
+        if isinstance(error, MemoryError) or _is_out_of_memory(error):
+            raise UserError(
+                f"{name}: there is too little memory for this picture; close other programs, or "
+                "give less to tiles, such as memory=1500MB"
+            ) from error
+        raise
+
+
+def _is_out_of_memory(error: RuntimeError) -> bool:
+    import torch
+
+    words = str(error)
+    return isinstance(error, torch.OutOfMemoryError) or any(sign in words for sign in _NO_MEMORY)

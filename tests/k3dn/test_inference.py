@@ -14,6 +14,7 @@ from k3dn import Restorer, build_model, deblur, inference
 from k3dn.inference import TilePlan, choose_dtype, plan_tiles, prepare
 from k3dn.network.convolutions import ResidualBlock
 from k3dn.network.mixing import InvertibleMixing
+from k3dn.scales import scale_factors
 from tests.k3dn.test_model import SWITCHES
 
 SIZES = {"width": 4, "disparity_channels": 8}
@@ -24,6 +25,9 @@ def awake(name="nano", **options):
     model = build_model(name, {**SIZES, **options}).eval()
     torch.nn.init.normal_(model.decoder.to_image.weight, std=0.02)
     return model
+
+
+SMALL = awake()
 
 
 def picture(height, width):
@@ -124,6 +128,21 @@ def test_tiles_fit_into_the_memory_and_keep_to_the_grid(height, width, memory_mi
     assert rows * columns * 480 + rows * width * 12 <= memory_mib * 2**20
     more = plan_tiles(model, height, width, torch.float32, memory_mib=10 * memory_mib)
     assert np.prod(more.tile_px) >= np.prod(plan.tile_px)
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    height=st.integers(16, 3000), width=st.integers(16, 3000), halo_px=st.sampled_from([0, 96, 200])
+)
+def test_the_least_memory_is_enough_and_less_is_not(height, width, halo_px):
+    restorer = Restorer(SMALL, precision="fp32")
+    least = restorer.least_memory_mib(height, width, halo_px=halo_px)
+    sizes = [(-(-height // n), -(-width // n)) for n in scale_factors(height, width)]
+    for size in sizes:
+        plan_tiles(SMALL, *size, torch.float32, memory_mib=least, halo_px=halo_px)
+    with pytest.raises(ValueError, match=f"takes {least} MiB; allow more"):
+        for size in sizes:
+            plan_tiles(SMALL, *size, torch.float32, memory_mib=least - 1, halo_px=halo_px)
 
 
 def test_a_picture_that_fits_is_one_tile():

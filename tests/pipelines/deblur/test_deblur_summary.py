@@ -1,6 +1,8 @@
 """``k3dn deblur`` on real files and ``k3dn summary``."""
 
+import re
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -13,6 +15,7 @@ import k3dn
 from pipelines.app.config import AppConfig
 from pipelines.cli import run_command_line
 from pipelines.deblur.config import DeblurConfig
+from pipelines.deblur.restore import Libraries, Sharpener
 from pipelines.deblur.run import run as deblur
 from pipelines.errors import UserError
 from pipelines.evaluation.config import EvaluateConfig, PromoteConfig
@@ -29,6 +32,15 @@ def halving(networks: Path, tmp_path: Path) -> str:
     path = tmp_path / "quarter.safetensors"
     model, options = "offset_network:offset", {"number": 0.25}
     k3dn.save_weights(path, k3dn.build_model(model, options), name=model, options=options)
+    return str(path)
+
+
+@pytest.fixture
+def weights(tmp_path: Path) -> str:
+    """A small network, untrained."""
+    options = {"width": 2, "disparity_channels": 4, "psf_blocks": 1}
+    path = tmp_path / "small.safetensors"
+    k3dn.save_weights(path, k3dn.build_model("nano", options), name="nano", options=options)
     return str(path)
 
 
@@ -106,8 +118,83 @@ def test_precision_and_memory_reach_the_network(tmp_path: Path) -> None:
         assert np.abs(restored(precision=precision) - expected).max() <= 2
     assert np.abs(restored(precision="fp32") - expected).max() > 20  # bf16 is another answer
     # The whole process, pictures and libraries as well.
-    with pytest.raises(UserError, match=r"memory=128MiB is too little: .* give about \d+MiB"):
+    with pytest.raises(UserError, match=r"memory=128MiB is too little: .* take (\d+) MiB") as few:
         restored(memory="128MiB")
+    taken = re.search(r"take (\d+) MiB", str(few.value))
+    assert taken is not None
+    with pytest.raises(UserError, match=r"too little: .* give about") as more:  # no tile's room
+        restored(memory=f"{int(taken[1]) + 20}MiB")
+    for refused in (few, more):
+        advice = re.search(r"give about (\d+MiB)", str(refused.value))
+        assert advice is not None
+        restored(memory=advice[1])
+
+
+def test_what_tiles_may_take_is_not_what_others_leave(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, weights: str
+) -> None:
+    """Of many pictures, each gets as much as the first: whatever other threads hold meanwhile."""
+    told: list[int] = []
+    restore = k3dn.Restorer.__call__
+
+    def listen(self: k3dn.Restorer, *views: Any, **settings: Any) -> Any:
+        told.append(settings["memory_mib"])
+        return restore(self, *views, **settings)
+
+    monkeypatch.setattr(k3dn.Restorer, "__call__", listen)
+    config = DeblurConfig(left="a", right="b", model=weights, memory="4GiB", precision="fp32")
+    views = np.zeros((2, 64, 64, 3), np.uint8)
+    libraries = Libraries()
+    one, other = (Sharpener(config, at_once=2, libraries=libraries) for _ in range(2))
+    one(*views)
+    held = np.ones((256 << 20,), np.uint8)  # as tiles of another picture, and what is kept of them
+    other(*views)
+    one(*views)
+    del held
+    assert told[0] == told[1] == told[2]
+    alone = Sharpener(config)
+    alone(*views)
+    assert told[3] > 1.8 * told[0], "which need not share it"
+    larger = np.zeros((2, 2048, 2048, 3), np.uint8)
+    monkeypatch.setattr(k3dn.Restorer, "__call__", lambda self, left, *_, **s: told.append(s))
+    one(*larger)
+    expected = 2 * (3 + 3 + 3 + 10) * 2048**2 / 2**20 / 2 / 1.6  # two at once, of four of 2048 px
+    assert told[0] - told[4]["memory_mib"] == pytest.approx(expected, abs=2)  # type: ignore[index]
+
+
+def test_no_memory_for_one_picture_is_no_end_of_a_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, weights: str
+) -> None:
+    for name in ("1_L", "1_R", "2_L", "2_R", "3_L", "3_R"):
+        write(tmp_path / f"{name}.png", 9, np.uint8, (20, 24 + int(name[0])))
+    restore = k3dn.Restorer.__call__
+
+    def greedy(self: k3dn.Restorer, left: Any, *more: Any, **settings: Any) -> Any:
+        if left.shape[1] == 25:
+            torch.empty(1 << 50)  # torch's own words, of this machine
+        if left.shape[1] == 26:
+            raise MemoryError
+        return restore(self, left, *more, **settings)
+
+    monkeypatch.setattr(k3dn.Restorer, "__call__", greedy)
+    result = deblur(DeblurConfig(left=str(tmp_path), output=str(tmp_path / "out"), model=weights))
+    assert [Path(made.output).name for made in result.pictures] == ["3.png"]
+    assert [one.name for one in result.failed] == ["1", "2"]
+    assert all("there is too little memory for this picture" in one.reason for one in result.failed)
+
+
+def test_the_page_explains_with_the_network_of_the_first_picture(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = iter(["nano", "tiny"] * 2)
+    monkeypatch.setattr("k3dn.box.choose", lambda *_: next(names))
+    with Sharpener(DeblurConfig(left="a", right="b", precision="fp32")) as sharpener:
+        assert sharpener.network() is None
+        views = np.zeros((2, 32, 32, 3), np.uint8)
+        sharpener(*views)
+        first = sharpener.network()
+        sharpener(*views)
+        assert first is not None and sharpener.network() is first
 
 
 def test_an_older_version_gets_what_it_knows() -> None:
