@@ -6,10 +6,12 @@ from typing import Any
 from numpy.typing import NDArray
 
 from pipelines.deblur.exif_tree import ExifTree, exif_block, read_tree
-from pipelines.deblur.metadata import Metadata
+from pipelines.deblur.metadata import INCH_CM, Metadata
 from synth.pictures.jpeg import segments
 
 QUALITY = 97
+LARGEST_PX = 65500
+"""A side, of libjpeg."""
 _EXIF, _XMP, _MORE_XMP = (
     b"Exif\0\0",
     b"http://ns.adobe.com/xap/1.0/\0",
@@ -17,7 +19,7 @@ _EXIF, _XMP, _MORE_XMP = (
 )
 _ICC, _MPF, _PHOTOSHOP = b"ICC_PROFILE\0", b"MPF\0", b"Photoshop 3.0\0"
 _LONGEST = 65533
-_CM = 2.54
+_FURTHER = "further pictures of the file"
 
 
 def read_jpeg(data: bytes) -> Metadata:
@@ -26,12 +28,17 @@ def read_jpeg(data: bytes) -> Metadata:
     icc: list[tuple[int, bytes]] = []
     exif, xmp, photoshop, resolution = None, None, b"", None
     words: dict[str, None] = {}
-    left_out: list[str] = []
+    left_out: dict[str, None] = {}
     for kind, body in segments(data):
+        if kind == 0xD9 and body.strip(b"\0") and _FURTHER not in left_out:
+            left_out["what follows the picture in its file (a film, a gain map)"] = None
         if not 0xE0 <= kind <= 0xEF and kind != 0xFE:
             continue
         if kind == 0xE2 and body.startswith(_MPF):
-            left_out.append("further pictures of the file")
+            left_out[_FURTHER] = None
+            continue
+        if kind == 0xEB and body.startswith(b"JP"):
+            left_out["content credentials (of the old samples)"] = None
             continue
         if kind == 0xEE and body.startswith(b"Adobe") and body[11:12] != b"\x01":
             continue  # says that the samples are RGB, which the new ones are not
@@ -39,7 +46,7 @@ def read_jpeg(data: bytes) -> Metadata:
         if kind == 0xE0 and body.startswith(b"JFIF\0") and len(body) >= 12:
             unit, x, y = struct.unpack_from(">BHH", body, 7)
             if unit and x and y:
-                factor = 1.0 if unit == 1 else _CM
+                factor = 1.0 if unit == 1 else INCH_CM
                 resolution = (x * factor, y * factor)
         elif kind == 0xE1 and body.startswith(_EXIF):
             exif = exif or body[len(_EXIF) :]
@@ -56,8 +63,6 @@ def read_jpeg(data: bytes) -> Metadata:
             words["a comment"] = None
         elif kind not in (0xE0, 0xEE):
             words[f"segment APP{kind - 0xE0}"] = None
-    if not left_out and not data.rstrip(b"\0").endswith(b"\xff\xd9"):
-        left_out.append("what follows the picture in its file (a film, a gain map)")
     return Metadata(
         format="jpeg",
         exif=exif,

@@ -15,6 +15,8 @@ FORMATS: dict[str, Format] = {
 }
 """By suffix."""
 
+INCH_CM = 2.54
+
 _PX_AN_INCH: dict[Format, tuple[float, float]] = {
     **{"png": (0.02, 54e6), "jpeg": (0.5, 65535.0), "tiff": (1e-4, 4.2e9), "webp": (0.0, 0.0)},
 }

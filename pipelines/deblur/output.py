@@ -14,12 +14,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from pipelines.deblur import jpeg_file, webp_file
 from pipelines.deblur.jpeg_file import encode_jpeg, too_long
 from pipelines.deblur.metadata import FORMATS, Format, Metadata
 from pipelines.deblur.photograph import Photograph
 from pipelines.deblur.png_file import encode_png
 from pipelines.deblur.tiff_file import encode_tiff
-from pipelines.deblur.webp_file import LARGEST_PX, encode_webp
+from pipelines.deblur.webp_file import encode_webp
 from pipelines.errors import UnavailableError, UserError
 from pipelines.storage import Location, name_if_absent
 
@@ -74,8 +75,11 @@ def check_format(output: str, photograph: Photograph) -> None:
         raise UserError(f"{output}: {name} holds 8 bit and the views have 16; name a .png or .tif")
     if kind == "jpeg" and samples in (2, 4):
         raise UserError(f"{output}: JPEG holds no alpha, which the views have; name a .png or .tif")
-    if kind == "webp" and max(photograph.pixels.shape[:2]) > LARGEST_PX:
-        raise UserError(f"{output}: WebP holds {LARGEST_PX} px a side at most; name a .png or .tif")
+    for name, largest_px in (("JPEG", jpeg_file.LARGEST_PX), ("WebP", webp_file.LARGEST_PX)):
+        if kind == name.lower() and max(photograph.pixels.shape[:2]) > largest_px:
+            raise UserError(
+                f"{output}: {name} holds {largest_px} px a side at most; name a .png or .tif"
+            )
     metadata = photograph.metadata
     if kind != "png" and metadata.icc is None and _SRGB_ONLY in metadata.own_words:
         from synth.pictures.png import check_colours

@@ -25,10 +25,9 @@ from pipelines.deblur.exif_tree import (
     short,
     whole_number,
 )
-from pipelines.deblur.metadata import Metadata
+from pipelines.deblur.metadata import INCH_CM, Metadata
 
 _COMPRESSIONS = {1: None, 5: "lzw"}  # all else as deflate, which loses nothing either
-_CM = 2.54
 
 
 def read_tiff(data: bytes) -> Metadata:
@@ -127,5 +126,5 @@ def _resolution(tree: ExifTree) -> tuple[float, float] | None:
     number = 2 if unit is None else whole_number(tree, unit)
     if number not in (2, 3):
         return None
-    factor = _CM if number == 3 else 1.0
+    factor = INCH_CM if number == 3 else 1.0
     return found[0] * factor, found[1] * factor

@@ -49,16 +49,16 @@ def decode_jpeg(data: bytes, *, colour: bool) -> Picture:
 
 
 def segments(data: bytes) -> list[tuple[int, bytes]]:
-    """Return marker and content of each segment up to the end of the picture.
+    """Return marker and content of each segment of the picture.
 
-    What follows its end (a phone's film) is no matter; a picture within a segment (a thumbnail)
-    is stepped over with it. Raises ValueError where there is no end.
+    The last is its end, 0xD9, whose content is what follows in the file (a phone's film). A picture
+    within a segment (a thumbnail) is stepped over with it. Raises ValueError where there is no end.
     """
     position, found = 2, list[tuple[int, bytes]]()
     while (head := _MARKER.search(data, position)) is not None:
         kind, position = data[head.start() + 1], head.end()
         if kind == 0xD9:
-            return found
+            return [*found, (kind, data[position:])]
         if kind == 0x01:  # TEM stands alone
             continue
         length = int.from_bytes(data[position : position + 2], "big")

@@ -15,7 +15,8 @@ from PIL import Image
 
 from pipelines.deblur.exif_tree import read_tree
 from pipelines.deblur.jpeg_file import encode_jpeg
-from pipelines.deblur.output import lost_in
+from pipelines.deblur.metadata import Metadata
+from pipelines.deblur.output import check_format, lost_in
 from pipelines.deblur.photograph import Photograph, read_photograph
 from pipelines.deblur.png_file import _chunk, encode_png
 from pipelines.deblur.result import DeblurResult
@@ -247,6 +248,55 @@ def test_parts_of_a_png_that_are_of_its_old_samples_stay_behind(tmp_path: Path) 
     assert untouched == {
         kind for kind, _ in chunks_of(written(tmp_path, of(tmp_path, "c.png", png_with()), "d.png"))
     }
+
+
+@pytest.mark.parametrize("behind", ["nothing", "zeros", "JPEG", "film"])
+def test_what_follows_a_jpeg_is_said(tmp_path: Path, behind: str) -> None:
+    """A gain map or a second view is a whole JPEG itself."""
+    more = {"nothing": b"", "zeros": bytes(9), "JPEG": saved(".jpg"), "film": b"\0\0ftypmp4"}
+    photograph = of(tmp_path, "a.jpg", saved(".jpg") + more[behind])
+    lost = any("what follows the picture" in w for w in lost_in("b.jpg", photograph.metadata))
+    assert lost == (behind in ("JPEG", "film"))
+    written(tmp_path, photograph, "b.jpg")
+    assert of(tmp_path, "b.jpg", (tmp_path / "b.jpg").read_bytes()).metadata.left_out == ()
+
+
+def test_content_credentials_are_of_the_old_samples(tmp_path: Path) -> None:
+    parts = ((0xEB, b"JP\0\1\0\0\0\1jumb"), (0xEB, b"JP\0\1\0\0\0\2more"), (0xEB, b"HDR_RI"))
+    photograph = of(tmp_path, "a.jpg", jpeg_with(*parts))
+    kept = written(tmp_path, photograph, "b.jpg")
+    assert b"jumb" not in kept and b"\2more" not in kept and b"HDR_RI" in kept
+    for name in ("b.jpg", "b.png"):
+        told = [words for words in lost_in(name, photograph.metadata) if "credentials" in words]
+        assert told == ["content credentials (of the old samples)"]
+
+
+@pytest.mark.parametrize("opaque", [False, True])
+@pytest.mark.parametrize("samples", [2, 4])
+def test_a_webp_says_what_alpha_it_has(tmp_path: Path, opaque: bool, samples: int) -> None:
+    pixels = scene(0, samples, np.uint8, (16, 20))
+    if opaque:
+        pixels[..., -1] = 255
+    metadata = of(tmp_path, "a.webp", saved(".webp")).metadata
+    (tmp_path / "b.webp").write_bytes(data := encode_webp(pixels, metadata))
+    assert data[12:16] == b"VP8X" and bool(data[20] & 0x10) != opaque
+    again = of(tmp_path, "b.webp", data).pixels
+    assert again.shape[2] == (3 if opaque else 4)
+    assert np.array_equal(again[..., 0], pixels[..., 0])
+    assert opaque or np.array_equal(again[..., 3], pixels[..., -1])
+
+
+@pytest.mark.parametrize(("suffix", "longest"), [(".jpg", 65500), (".webp", 16382)])
+def test_a_side_that_a_format_lacks_is_told_before_the_work(suffix: str, longest: int) -> None:
+    for side in (longest, longest + 1):
+        pixels = np.zeros((1, side, 3), np.uint8)
+        long = Photograph(where="a", pixels=pixels, orientation=1, metadata=Metadata(format="png"))
+        if side == longest:
+            check_format(f"b{suffix}", long)
+            (encode_jpeg if suffix == ".jpg" else encode_webp)(pixels, long.metadata)
+        else:
+            with pytest.raises(UserError, match=f"holds {longest} px a side at most"):
+                check_format(f"b{suffix}", long)
 
 
 @pytest.mark.parametrize("extra", ["unspecified", "unassalpha"])
