@@ -16,6 +16,9 @@ XMP = (
     b'xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#"><rdf:Description '
     b'xmlns:dc="http://purl.org/dc/elements/1.1/" dc:format="a view"/></rdf:RDF></x:xmpmeta>'
 )
+IPTC = b"\x1c\2\x05\0\x06a view\x1c\2\x50\0\x08somebody"
+"""A title and an author."""
+PHOTOSHOP = b"8BIM\4\4\0\0" + len(IPTC).to_bytes(4, "big") + IPTC + b"\0" * (len(IPTC) % 2)
 SIZE = (34, 46)
 
 
@@ -87,7 +90,12 @@ class Kind:
                 extratags=[
                     (271, 2, 4, "ACME", True),
                     (274, 3, 1, self.orientation, True),
+                    (270, 2, 7, "a view", True),
+                    (306, 2, 20, "2024:01:02 03:04:05", True),
+                    (315, 2, 9, "somebody", True),
                     (700, 1, len(XMP), XMP, True),
+                    (33723, 7, len(IPTC), IPTC, True),
+                    (34377, 1, len(PHOTOSHOP), PHOTOSHOP, True),
                 ],
                 **self.options,
             )
@@ -110,7 +118,14 @@ class Kind:
             keys["icc_profile"] = wide_gamut()
         form = {".jpg": "JPEG", ".png": "PNG", ".webp": "WEBP"}[self.suffix]
         picture.save(file, form, exif=exif(self.orientation), **keys)
-        return file.getvalue()
+        data = file.getvalue()
+        return _with_photoshop(data) if self.suffix == ".jpg" else data
+
+
+def _with_photoshop(jpeg: bytes) -> bytes:
+    """A JPEG with Photoshop's resources behind JFIF's segment, of 18 bytes."""
+    body = b"Photoshop 3.0\0" + PHOTOSHOP
+    return jpeg[:20] + b"\xff\xed" + (len(body) + 2).to_bytes(2, "big") + body + jpeg[20:]
 
 
 def with_chunks(png: bytes, orientation: int, *, colour: bool) -> bytes:
