@@ -87,7 +87,7 @@ def test_a_pattern_and_two_folders(tmp_path: Path, sharpen: Sharpen) -> None:
     (shots / "3_L.heic").write_bytes(b"")
     everything = sharpen(f"{shots}/*", None, tmp_path / "all")
     assert made(everything, tmp_path / "all") == ["1.png", "2.png"]
-    assert [Path(one.name).name for one in everything.failed] == ["3_L.heic", "other.png"]
+    assert [Path(one.name).name for one in everything.failed] == ["3_L.heic"]
     with pytest.raises(UserError, match=r"notes\.txt: its name says no side"):
         sharpen(f"{shots}/*.txt", None, out)
     other = tmp_path / "other"
@@ -233,7 +233,7 @@ def test_a_folder_is_shared_out_to_devices(
     assert [failed.name for failed in two.failed] == ["3"] and two.exit_code == 2
     for path in (tmp_path / "one").iterdir():
         assert (tmp_path / "two" / path.name).read_bytes() == path.read_bytes()
-    with pytest.raises(UserError, match=r"devices=cuda:99: there is no such device; .* has cpu"):
+    with pytest.raises(UserError, match=r"devices=cuda:99: there is no such device .* has cpu"):
         sharpen(shots, None, tmp_path / "none", devices=("cuda:99",))
     with pytest.raises(UserError, match="answers in a process of its own, on one"):
         sharpen(shots, None, tmp_path / "none", devices=("cpu",), model="models:/k3dn@champion")
@@ -265,8 +265,8 @@ def test_who_stops_it_is_told_the_truth(
             begun.set()
         return restore(self, left, *more, **settings)
 
-    def told_end(self: Progress) -> None:
-        end(self)
+    def told_end(self: Progress, **how: bool) -> None:
+        end(self, **how)
         ended.set()
 
     monkeypatch.setattr(Progress, "end", told_end)
