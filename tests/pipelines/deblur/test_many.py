@@ -1,5 +1,6 @@
 """Folders and patterns: what is found, what stops it, and what a killed run leaves."""
 
+import errno
 import os
 import random
 import re
@@ -313,3 +314,34 @@ def test_how_far_it_is_in_a_log_and_in_a_terminal(
     else:
         assert "sharpening 1 of 2: 1, 46 x 34 px, 8 bit, by mean.safetensors\n" in said
         assert "\r" not in said
+
+
+def test_what_was_there_tells_nothing_of_the_time_left(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """900 of 1000 are there, and a quarter of the next takes 15 s: 99.75 pictures are left."""
+    now = 0.0
+    monkeypatch.setattr(time, "monotonic", lambda: now)
+    with Progress(1000) as progress:
+        for _ in range(900):
+            progress.end(made=False)
+        progress.begin("a", "mean")
+        now = 15.0
+        progress.tiles(1, 4)
+    assert "about 5985 s left" in capsys.readouterr().err
+
+
+def test_a_page_that_fails_takes_no_picture_away(
+    tmp_path: Path,
+    sharpen: Sharpen,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def full(*arguments: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("pipelines.deblur.show.Page.write", full)
+    write(tmp_path / "1_L.png", tmp_path / "1_R.png")
+    result = sharpen(tmp_path, None, tmp_path / "out", show=True)
+    assert len(result.pictures) == 1 and result.page is None
+    assert "there is no page: " in capsys.readouterr().err
