@@ -78,6 +78,12 @@ def ray_cluster() -> Iterator[None]:
     ray.shutdown()
 
 
+def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
+    """Call a test of a file's bytes by their argument and its number: they may hold a time, and the
+    processes of a run must call their tests alike."""
+    return argname if isinstance(val, bytes) else None
+
+
 @pytest.fixture(scope="session")
 def own_ray() -> None:
     """For tests whose commands start a Ray of their own, in other processes."""

@@ -23,7 +23,9 @@ _NOT_READ = {
     **{".avif": "AVIF", ".jxl": "JPEG XL", ".jp2": "JPEG 2000"},
 }
 """Pictures all the same (docs/deblur.md says why not)."""
-_PICTURES = {*FORMATS, ".pgm", ".ppm", *_NOT_READ}
+_GREY_MAPS = (".pgm", ".ppm")
+_PICTURES = {*FORMATS, *_GREY_MAPS, *_NOT_READ}
+_NO_SIDE = "its name says no side, such as _L and _R or left and right"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -45,7 +47,9 @@ class Work:
     folder: Location | None = None
     """Where they go; None for a single pair, whose output is a file."""
     alone: tuple[tuple[str, str], ...] = ()
-    """Files without a partner, each with what is missing."""
+    """Views without a partner, each with what is missing, and pictures that are not read."""
+    others: tuple[str, ...] = ()
+    """Pictures beside the pairs whose names say no side."""
 
 
 class _Views(NamedTuple):
@@ -68,18 +72,28 @@ class _Pair:
     right: Location
 
 
+class _Found(NamedTuple):
+    """What a folder or a pattern holds."""
+
+    pairs: list[_Pair]
+    alone: dict[Location, str]
+    """Of each view without its other, and each picture that is not read, why."""
+    others: list[Location]
+    """Pictures whose names say no side."""
+
+
 def find_work(config: DeblurConfig) -> Work:
     """Look at what ``left``, ``right`` and ``output`` mean. Raises UserError where nothing fits."""
     left = locate(config.left)
     if left.local_path() is not None and _is_pattern(config.left):
-        return _many(config, *_by_pattern(config))
+        return _many(config, _by_pattern(config))
     path = left.local_path()
     if path is not None and not path.exists():
         raise UserError(f"there is no picture at {path}, nor a folder; check the path")
     for view in (config.left, config.right):
         _refuse_pipe(view)
     if path.is_dir() if path is not None else _is_remote_folder(left):
-        return _many(config, *_in_folder(config, left))
+        return _many(config, _in_folder(config, left))
     right = _partner(config, left) if config.right is None else locate(config.right)
     if config.right is not None:
         _refuse_two_of_a_side(left, locate(config.right))
@@ -162,24 +176,36 @@ def _is_remote_folder(location: Location) -> bool:
     return not PurePosixPath(location.name).suffix and bool(location.list())
 
 
-def _many(config: DeblurConfig, pairs: Sequence[_Pair], alone: Mapping[str, str]) -> Work:
+def _many(config: DeblurConfig, found: _Found) -> Work:
     """Work of pairs. One whose name another has, too, is called as its left view lies."""
-    folder = folder_for_many(config)
-    times = Counter(_file_name(pair.name, pair.left) for pair in pairs)
-    jobs: dict[str, Job] = {}
-    for pair in pairs:
+    folder, source = folder_for_many(config), locate(config.left)
+    times = Counter(_file_name(pair.name, pair.left) for pair in found.pairs)
+    jobs: dict[Location, Job] = {}
+    for pair in found.pairs:
         name = pair.name
         if times[_file_name(name, pair.left)] > 1:
             name = pair.stem
         output = folder.child(_file_name(name, pair.left))
-        job = Job(name=name, left=pair.left, right=pair.right, output=output)
-        if output.url in jobs:
+        if output in jobs:
             raise UserError(
-                f"{jobs[output.url].left} and {pair.left} would both be written to {output}; "
-                "rename one"
+                f"{jobs[output].left} and {pair.left} would both be written to {output}; rename one"
             )
-        jobs[output.url] = job
-    return Work(jobs=tuple(jobs.values()), folder=folder, alone=tuple(alone.items()))
+        jobs[output] = Job(name=name, left=pair.left, right=pair.right, output=output)
+    # What a run before has made beside the views is not told of.
+    return Work(
+        jobs=tuple(jobs.values()),
+        folder=folder,
+        alone=tuple(
+            (_shown(place, source), why) for place, why in found.alone.items() if place not in jobs
+        ),
+        others=tuple(_shown(place, source) for place in found.others if place not in jobs),
+    )
+
+
+def _shown(place: Location, source: Location) -> str:
+    """A file's path below what was given, or as it is."""
+    below = place.url.removeprefix(source.url.rstrip("/") + "/")
+    return str(place) if below == place.url else below
 
 
 def _file_name(name: str, left: Location) -> str:
@@ -200,9 +226,6 @@ def _suffix(left: Location) -> str:
     return suffix if suffix.lower() in FORMATS else ".png"
 
 
-_Found = tuple[list[_Pair], dict[str, str]]
-
-
 def _in_folder(config: DeblurConfig, folder: Location) -> _Found:
     files = all_files = folder.walk(follow_links=True)
     output = locate(config.output).url.rstrip("/") + "/"
@@ -215,17 +238,9 @@ def _in_folder(config: DeblurConfig, folder: Location) -> _Found:
             f"all files at {folder} lie in the output folder, and what was made is not an input; "
             "name another folder by -o"
         )
-    pictures = [path for path in files if _is_picture(path)]
     if config.right is not None:
-        return _two_folders(config, folder, pictures)
-    pairs, alone = _by_names(pictures)
-    alone |= {
-        path: f"{kind} is not read: save it as PNG or TIFF"
-        for path in files
-        if (kind := _NOT_READ.get(PurePosixPath(path).suffix.lower()))
-        and side_of(path) == "left"
-        and not _is_hidden(path)
-    }
+        return _two_folders(config, folder, files)
+    pictures, not_read = _pictures_in(folder, files, sides=("left",))
     from pipelines.ingest.layouts import LAYOUTS, find_views  # brings pyarrow: for folders alone
 
     with_targets = [
@@ -235,25 +250,45 @@ def _in_folder(config: DeblurConfig, folder: Location) -> _Found:
         if (place := layout.place(PurePosixPath(path).parts[:-1], PurePosixPath(path).stem))
         and place.role == "target"
     ]
-    raw = any(layout.refusal for layout in with_targets)
-    if pairs and not with_targets and 2 * len(pairs) == len(pictures):
-        return _located(folder, pairs), alone
-    try:
-        known, missing = find_views(files, source=folder.url)
-    except UserError as error:
-        if raw or not files:
-            raise
-        if not pairs:
-            raise UserError(_nothing_found(folder, files, alone)) from error
-        return _located(folder, pairs), alone
-    views = [_Views(name, name, left, right) for name, (left, right) in known.items()]
-    return _located(folder, views), missing
+    pairs, alone, others = _by_names(pictures)
+    if not pairs or with_targets:  # names alone would take two targets for views
+        try:
+            known, missing, placed = find_views(files, source=folder.url)
+        except UserError as error:
+            if not files or any(layout.refusal for layout in with_targets):
+                raise
+            if not pairs:
+                raise UserError(_nothing_found(folder, files, alone, others)) from error
+        else:
+            pairs, alone, others = _by_names(path for path in pictures if path not in placed)
+            pairs += [_Views(name, name, left, right) for name, (left, right) in known.items()]
+            alone |= missing
+    return _Found(
+        [_Pair(v.name, v.stem, folder.child(v.left), folder.child(v.right)) for v in pairs],
+        not_read | {folder.child(path): why for path, why in alone.items()},
+        [folder.child(path) for path in others],
+    )
 
 
-def _nothing_found(folder: Location, files: Iterable[str], alone: Mapping[str, str]) -> str:
+def _pictures_in(
+    folder: Location, files: Iterable[str], *, sides: tuple[str | None, ...]
+) -> tuple[list[str], dict[Location, str]]:
+    """Files that are read, and why those that are pictures all the same are not, as far as their
+    names say one of some sides."""
+    kinds = {path: PurePosixPath(path).suffix.lower() for path in files if not _is_hidden(path)}
+    return [path for path, kind in kinds.items() if kind in (*FORMATS, *_GREY_MAPS)], {
+        folder.child(path): f"{_NOT_READ[kind]} is not read: save it as PNG or TIFF"
+        for path, kind in kinds.items()
+        if kind in _NOT_READ and side_of(path) in sides
+    }
+
+
+def _nothing_found(
+    folder: Location, files: Iterable[str], alone: Mapping[str, str], others: Sequence[str]
+) -> str:
     """What a folder without a pair holds, and how pairs are told."""
-    if alone:
-        path, reason = next(iter(alone.items()))
+    if alone or others:
+        path, reason = next(iter(alone.items()), (*others[:1], _NO_SIDE))
         seen = f"no picture has its other view ({path}: {reason})"
     else:
         kinds = sorted({PurePosixPath(path).suffix.lower() or "no suffix" for path in files})
@@ -264,11 +299,7 @@ def _nothing_found(folder: Location, files: Iterable[str], alone: Mapping[str, s
     )
 
 
-def _located(folder: Location, pairs: Iterable[_Views]) -> list[_Pair]:
-    return [_Pair(v.name, v.stem, folder.child(v.left), folder.child(v.right)) for v in pairs]
-
-
-def _two_folders(config: DeblurConfig, folder: Location, pictures: Iterable[str]) -> _Found:
+def _two_folders(config: DeblurConfig, folder: Location, files: Mapping[str, int]) -> _Found:
     """Left views in one folder, right ones in another, under equal names or names of their side."""
     other = locate(str(config.right))
     if (there := other.local_path()) is not None and not there.is_dir():
@@ -277,21 +308,27 @@ def _two_folders(config: DeblurConfig, folder: Location, pictures: Iterable[str]
             f"left={config.left} is a folder and right={config.right} is {what}; give two folders, "
             "or two files"
         )
-    theirs = set(other.walk(follow_links=True))
+    pictures, alone = _pictures_in(folder, files, sides=("left", None))
+    there = other.walk(follow_links=True)
+    theirs, not_read = _pictures_in(other, there, sides=("right", None))
+    alone |= {place: why for place, why in not_read.items() if _shown(place, other) not in files}
+    unused = dict.fromkeys(theirs)
     pairs: list[_Pair] = []
-    alone: dict[str, str] = {}
     for path in pictures:
         stem = _stem(path)
         names = (Partner(path, stem), *partners(path))
-        partner = next((one for one in names if one.right in theirs), None)
+        partner = next((one for one in names if one.right in unused), None)
         if partner is None:
-            alone[path] = f"there is no right view of that name at {other}"
+            alone[folder.child(path)] = f"there is no right view of that name at {other}"
         else:
+            del unused[partner.right]
             right = other.child(partner.right)
             pairs.append(_Pair(partner.name, stem, folder.child(path), right))
+    for path in unused:
+        alone[other.child(path)] = f"there is no left view of that name at {folder}"
     if not pairs:
         raise UserError(f"no picture at {other} has the name of one at {folder}; check both")
-    return pairs, alone
+    return _Found(pairs, alone, [])
 
 
 def _by_pattern(config: DeblurConfig) -> _Found:
@@ -306,14 +343,19 @@ def _by_pattern(config: DeblurConfig) -> _Found:
             "of several characters)"
         )
     if config.right is not None:
-        pairs, alone = _by_two_patterns(config.left, config.right, found), dict[str, str]()
+        pairs, alone = _by_two_patterns(config.left, config.right, found)
+        others: list[str] = []
     else:
         base = _folders_before(config.left)
-        pairs, alone = _by_names(found, base, exists=lambda path: Path(path).is_file())
+        pairs, alone, others = _by_names(found, base, exists=lambda path: Path(path).is_file())
     if not pairs:
-        path, reason = next(iter(alone.items()))
+        path, reason = next(iter(alone.items()), (*others[:1], _NO_SIDE))
         raise UserError(f"{path}: {reason}")
-    return [_Pair(v.name, v.stem, locate(v.left), locate(v.right)) for v in pairs], alone
+    return _Found(
+        [_Pair(v.name, v.stem, locate(v.left), locate(v.right)) for v in pairs],
+        {locate(path): why for path, why in alone.items()},
+        [locate(path) for path in others],
+    )
 
 
 def _folders_before(pattern: str) -> str:
@@ -331,7 +373,9 @@ def _escaped(pattern: str) -> str:
     return glob.escape(before) + pattern.removeprefix(before)
 
 
-def _by_two_patterns(left: str, right: str, found: Iterable[str]) -> list[_Views]:
+def _by_two_patterns(
+    left: str, right: str, found: Iterable[str]
+) -> tuple[list[_Views], dict[str, str]]:
     wild = [pattern.removeprefix(_folders_before(pattern)) for pattern in (left, right)]
     if any(text.count("*") != 1 or "?" in text or "[" in text for text in wild):
         raise UserError(
@@ -341,18 +385,24 @@ def _by_two_patterns(left: str, right: str, found: Iterable[str]) -> list[_Views
     before, _, behind = wild[0].partition("*")
     before = _folders_before(left) + before
     there = _folders_before(right)
-    pairs = []
+    unused = set(glob.glob(_escaped(right)))  # noqa: PTH207 (absolute ones, too)
+    pairs: list[_Views] = []
+    alone: dict[str, str] = {}
     for path in found:
         key = path[len(before) : len(path) - len(behind)]
-        name = key.strip("-_. ") or "deblurred"
-        pairs.append(_Views(name, key or name, path, there + wild[1].replace("*", key)))
-    return pairs
+        name, partner = key.strip("-_. ") or "deblurred", there + wild[1].replace("*", key)
+        if partner in unused:
+            unused.remove(partner)
+            pairs.append(_Views(name, key or name, path, partner))
+        else:
+            alone[path] = f"its right view is missing: there is no {partner}"
+    return pairs, alone | dict.fromkeys(sorted(unused), f"no left view matches '{left}'")
 
 
 def _by_names(
     paths: Iterable[str], base: str = "", exists: Callable[[str], bool] | None = None
-) -> tuple[list[_Views], dict[str, str]]:
-    """Pairs whose names say their side, and those alone.
+) -> tuple[list[_Views], dict[str, str], list[str]]:
+    """Pairs whose names say their side, why others that say it are none, and those that say none.
 
     base: how all paths begin, which is no part of what a pair is called.
     """
@@ -360,29 +410,29 @@ def _by_names(
     is_there = exists or there.__contains__
     pairs: list[_Views] = []
     alone: dict[str, str] = {}
+    others: list[str] = []
     for path in sorted(there):
         found = list(partners(path, base))
         partner = next((one for one in found if is_there(one.right)), None)
         if partner is not None:
             stem = _stem(path.removeprefix(base))
             pairs.append(_Views(partner.name, stem, path, partner.right))
+        elif side_of(path) is None:
+            others.append(path)
         elif found:
             alone[path] = f"its right view is missing: there is no {found[0].right}"
-        elif side_of(path) is None:
-            alone[path] = "its name says no side, such as _L and _R or left and right"
         else:
             alone[path] = "its left view is missing"
-    for views in pairs:
-        alone.pop(views.right, None)
-    return pairs, alone
+    rights = {views.right for views in pairs}
+    return (
+        pairs,
+        {path: why for path, why in alone.items() if path not in rights},
+        [path for path in others if path not in rights],
+    )
 
 
 def _stem(path: str) -> str:
     return path.removesuffix(PurePosixPath(path).suffix)
-
-
-def _is_picture(path: str) -> bool:
-    return PurePosixPath(path).suffix.lower() in FORMATS and not _is_hidden(path)
 
 
 def _is_hidden(path: str) -> bool:

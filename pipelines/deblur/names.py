@@ -25,11 +25,18 @@ class Partner(NamedTuple):
 
 
 def side_of(name: str) -> Side | None:
-    """Return the side that a name says, by its last word for one; None where it says none."""
-    words = _WORD.findall(name)
+    """Return the side that a name says, by its last word for one; None where it says none.
+
+    A letter with a number behind it, as in ``EOS_R5_0001``, says none by itself.
+    """
+    words = [word[0].lower() for word in _WORD.finditer(name) if not _is_numbered(word)]
     if not words:
         return None
-    return "left" if words[-1].lower().startswith("l") else "right"
+    return "left" if words[-1].startswith("l") else "right"
+
+
+def _is_numbered(word: re.Match[str]) -> bool:
+    return len(word[0]) == 1 and word.string[word.end() : word.end() + 1].isdigit()
 
 
 def partners(left: str, base: str = "") -> Iterator[Partner]:

@@ -48,16 +48,17 @@ class Inputs:
         self._files: set[tuple[int, int]] = set()
         for location in locations:
             self._urls.add(location.url)
-            if (identity := _identity(location)) is not None:
-                self._files.add(identity)
+            if (known := identity(location)) is not None:
+                self._files.add(known)
 
     def refuse(self, output: Location) -> None:
         """Raise UserError where a file is an input: itself, a link to it, or a second name."""
-        if output.url in self._urls or _identity(output) in self._files:
+        if output.url in self._urls or identity(output) in self._files:
             raise UserError(f"{output} is an input, which is never written over; give another name")
 
 
-def _identity(location: Location) -> tuple[int, int] | None:
+def identity(location: Location) -> tuple[int, int] | None:
+    """What tells a file from any other, whatever it is called; None where none is there."""
     path = location.local_path()
     try:
         found = path.stat() if path is not None else None

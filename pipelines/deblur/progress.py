@@ -69,11 +69,17 @@ class Progress:
             self._shares[threading.get_ident()] = done / total
             self._show()
 
-    def end(self) -> None:
-        """This thread's picture is done, given up, or was there already."""
+    def end(self, *, made: bool = True) -> None:
+        """This thread's picture is done; or given up, or was there already: then it is no work, and
+        tells nothing of how long the others take."""
         with self._lock:
             self._shares.pop(threading.get_ident(), None)
-            self._done += 1
+            if made:
+                self._done += 1
+            else:
+                self._pictures -= 1
+                if self._bar is not None:
+                    self._bar.total -= 1
             self._show()
 
     def _show(self) -> None:

@@ -3,7 +3,7 @@
 import errno
 import os
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
@@ -64,7 +64,7 @@ def run(config: DeblurConfig) -> DeblurResult:
     if config.show:
         from pipelines.deblur.show import Page, refuse_other_page  # which bring torch
 
-        if work.jobs and not config.overwrite:
+        if work.jobs:
             refuse_other_page(work)
         page = Page()
     with (
@@ -72,6 +72,8 @@ def run(config: DeblurConfig) -> DeblurResult:
         ExitStack() as opened,
         Progress(len(work.jobs)) as progress,
     ):
+        if work.others:
+            progress.say(_of_others(work))
         devices = devices_for(config, len(work.jobs))
         sharpeners = [
             opened.enter_context(Sharpener(config, device, at_once=len(devices)))
@@ -80,15 +82,33 @@ def run(config: DeblurConfig) -> DeblurResult:
 
         def make(job: Job, sharpener: Sharpener) -> None:
             outcomes[job] = _outcome(config, work, job, sharpener, progress, page)
-            progress.end()
+            progress.end(made=isinstance(outcomes[job], Made))
 
         with closing(share_out(work.jobs, sharpeners, make)) as made:
             for _ in made:
                 pass
         where = None
         if page is not None and page.comparisons:
-            where = page.write(work, sharpeners)
+            where = _page(page, work, sharpeners, progress)
     return _result(work, outcomes, where)
+
+
+def _page(
+    page: "Page", work: Work, sharpeners: Sequence[Sharpener], progress: Progress
+) -> str | None:
+    """Write the page; where that fails, say why: the pictures are there all the same."""
+    try:
+        return page.write(work, sharpeners)
+    except (UserError, OSError, ValueError, RuntimeError, MemoryError) as error:
+        progress.say(f"there is no page: {explain_failure(error).message}")
+        return None
+
+
+def _of_others(work: Work) -> str:
+    count, first = len(work.others), work.others[0]
+    if count == 1:
+        return f"left out: {first}, whose name says no side"
+    return f"left out: {count} pictures whose names say no side, such as {first}"
 
 
 def _outcome(
@@ -160,8 +180,6 @@ def sharpen(
     if job.right is not None:
         right = read_photograph(job.right, _shown(job.right), memory_mib=most)
     _check(left, right)
-    for line in left.notices:
-        progress.say(f"{job.name}: {line}")
     outputs.check_format(job.output.name, left)
     lost = outputs.lost_in(job.output.name, left.metadata)
     read_s = clock.lap()
@@ -171,6 +189,8 @@ def sharpen(
         noticed = look(views[0], views[1], (job.left.name, job.right.name))
         if left.metadata.icc != right.metadata.icc:
             noticed = replace(noticed, lines=(OTHER_PROFILE, *noticed.lines))
+    of_files = dict.fromkeys((*left.notices, *(() if right is None else right.notices)))
+    noticed = replace(noticed, lines=(*of_files, *noticed.lines))
     del right
     for line in noticed.lines:
         progress.say(f"{job.name}: {line}")
@@ -185,8 +205,7 @@ def sharpen(
     sharp = sharpener(views[0], views[1] if len(views) > 1 else None, progress.tiles)
     if noticed.vertical:
         sharp = np.rot90(sharp, -1)
-    if page is not None:
-        page.add(job, left, views, sharp, noticed)
+    shown = views if page is not None else []
     del views
     sharpen_s = clock.lap()
     path = job.output.local_path()
@@ -194,6 +213,8 @@ def sharpen(
         path.parent.mkdir(parents=True)
         progress.say(f"{job.name}: made the folder {path.parent}")
     outputs.write_photograph(job.output, left.filled(sharp), left.metadata, overwrite=overwrite)
+    if page is not None:
+        page.add(job, left, shown, sharp, noticed)
     picture = Sharpened(
         output=job.output.url,
         model=label,
@@ -214,6 +235,12 @@ def _check(left: Photograph, right: Photograph | None) -> None:
             f"{right.where} has {right.orientation}; give the two views of one exposure"
         )
     here, there = left.pixels, left.pixels if right is None else right.pixels
+    if right is not None and (here.shape[2] < 3) != (there.shape[2] < 3):
+        grey, colour = (left, right) if here.shape[2] < 3 else (right, left)
+        raise UserError(
+            f"the views do not fit: {grey.where} is grey, {colour.where} has colours; save both "
+            "with the same settings"
+        )
     if here.shape[:2] != there.shape[:2] or here.dtype != there.dtype:
         assert right is not None
         raise UserError(
@@ -258,17 +285,16 @@ def _stops_all(error: Exception) -> bool:
 @contextmanager
 def _truth_when_stopped(work: Work, outcomes: Mapping[Job, Made | Failed | None]) -> Iterator[None]:
     """Say of a run that was interrupted what is there and what the same command would do."""
+    before = None if work.folder is not None else outputs.identity(work.jobs[0].output)
     try:
         yield
     except (KeyboardInterrupt, Terminated) as error:
         done = _made(work, outcomes)
         if work.folder is None:
-            text = (
-                f"stopped; nothing was written to {work.jobs[0].output}, and the same command "
-                "begins anew"
-            )
-            if done:
-                text = f"stopped; {work.jobs[0].output} is whole"
+            output = work.jobs[0].output
+            text = f"stopped; nothing was written to {output}, and the same command begins anew"
+            if done or outputs.identity(output) not in (None, before):
+                text = f"stopped; {output} is whole"
         else:
             text = (
                 f"stopped; {len(done)} of {len(work.jobs)} pictures were made now and are whole in "

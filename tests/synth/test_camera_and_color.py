@@ -145,7 +145,7 @@ def test_every_level_survives_the_way_there_and_back(bit_depth, dtype):
 
 def test_quantize_rounds_and_clips_and_knows_its_depths():
     np.testing.assert_array_equal(quantize(np.array([-0.1, 0.4999, 1.7]), 8), [0, 127, 255])
-    with pytest.raises(ValueError, match="bit_depth"):
+    with pytest.raises(ValueError, match="bit_depth must be 8 or 16, got "):
         quantize(np.zeros(3), 12)
 
 

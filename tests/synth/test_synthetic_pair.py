@@ -323,7 +323,7 @@ def test_unlawful_parameters_are_refused():
     ):
         with pytest.raises(ValueError, match=message):
             PairRanges(**change)
-    with pytest.raises(ValueError, match="bit_depth"):
+    with pytest.raises(ValueError, match="bit_depth must be 8 or 16, got "):
         sample_parameters(generator(0, ""), scene, PairRanges(bit_depth=12))
     for change, message in (
         ({"max_coc_px": 0.0}, "max_coc_px"),

@@ -82,15 +82,16 @@ def discover(
 
 def find_views(
     files: Mapping[str, int], *, source: str
-) -> tuple[dict[str, tuple[str, str]], dict[str, str]]:
-    """Return the views of each pair by its name, and of files without a pair why they have none.
+) -> tuple[dict[str, tuple[str, str]], dict[str, str], set[str]]:
+    """Return the views of each pair by its name, of files without a pair why they have none, and
+    all files that have a place in the layout, targets among them.
 
     As ``discover`` with ``auto``, for who wants no targets and no splits. Raises UserError where no
     layout is found, more than one, or one whose views are none to be looked at.
     """
     chosen, seen = _choose(files, _ROWS, source)
     _check_allowed(chosen, source)
-    return views_of(seen)
+    return *views_of(seen), {file.path for file in seen.placed}
 
 
 def _check_allowed(layout: Layout, source: str) -> None:

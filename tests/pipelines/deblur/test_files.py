@@ -407,7 +407,9 @@ def test_the_page_takes_no_other_file_away_and_shows_what_was_made_before(
     single = tmp_path / "sharp.html"
     single.write_text("precious")
     with pytest.raises(UserError, match="is not a page"):
-        sharpen(shots / "1_L.png", shots / "1_R.png", tmp_path / "sharp.png", show=True)
+        sharpen(
+            shots / "1_L.png", shots / "1_R.png", tmp_path / "sharp.png", show=True, overwrite=True
+        )
     assert single.read_text() == "precious" and not (tmp_path / "sharp.png").exists()
     long = tmp_path / f"{'x' * 247}.png"
     result = sharpen(shots / "1_L.png", shots / "1_R.png", long, show=True)

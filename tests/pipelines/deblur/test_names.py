@@ -126,3 +126,75 @@ def test_a_pipe_is_told_at_once(tmp_path: Path, sharpen: Sharpen) -> None:
     for views in (("a.png", "b.png"), ("b.png", "a.png")):
         with pytest.raises(UserError, match=r"a\.png is not a file, nor a folder"):
             sharpen(*(tmp_path / view for view in views), tmp_path / "out.png")
+
+
+def test_every_view_of_a_folder_is_made_or_listed(
+    tmp_path: Path, sharpen: Sharpen, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Pictures beside pairs take nothing away from them."""
+    cases: dict[str, tuple[list[str], list[str], list[str]]] = {
+        "cover": (["cover.jpg"], ["1.png", "x.png"], []),
+        "half": (["y-left.png"], ["1.png", "x.png"], ["y-left.png"]),
+        "beside": (["1_L.jpg"], ["1.png", "x.png"], ["1_L.jpg"]),
+        "made": (["1.png", "EOS_R5.png"], ["1.png", "x.png"], []),
+        "kinds": (["3_L.heic", "3_R.heic"], ["1.png", "x.png"], ["3_L.heic"]),
+        "targets": (
+            [f"train_{side}/source/7.png" for side in "lr"] + ["train_c/target/7.png"],
+            ["1.png", "train/source/7.png", "x.png"],
+            [],
+        ),
+    }
+    for case, (more, expected, listed) in cases.items():
+        shots, out = tmp_path / case, tmp_path / f"out-{case}"
+        write(*(shots / f"{n}.png" for n in ("1_L", "1_R", "x-left", "x-right")))
+        for name in more:
+            if name.endswith(".heic"):
+                (shots / name).write_bytes(b"picture")
+            else:
+                write(shots / name)
+        result = sharpen(shots, None, out)
+        assert names(result, out) == expected, case
+        assert [failed.name for failed in result.failed] == listed, case
+        said = capsys.readouterr().err
+        assert ("left out: " in said) == (case in ("cover", "made", "targets")), case
+
+
+def test_two_folders_list_what_has_no_other_view(tmp_path: Path, sharpen: Sharpen) -> None:
+    write(*(tmp_path / "l" / f"{n}.png" for n in (1, 2)))
+    write(*(tmp_path / "r" / f"{n}.png" for n in (1, 7)))
+    (tmp_path / "r" / "3.heic").write_bytes(b"picture")
+    out = tmp_path / "out"
+    result = sharpen(tmp_path / "l", tmp_path / "r", out)
+    assert names(result, out) == ["1.png"]
+    listed = {Path(failed.name).name for failed in result.failed}
+    assert listed == {"2.png", "3.heic", "7.png"}
+    patterns = sharpen(f"{tmp_path}/l/*.png", f"{tmp_path}/r/*.png", tmp_path / "two")
+    assert {Path(failed.name).name for failed in patterns.failed} == {"2.png", "7.png"}
+
+
+def test_the_same_command_goes_on_beside_the_views(tmp_path: Path, sharpen: Sharpen) -> None:
+    write(*(tmp_path / f"{n}.png" for n in ("IMG_1_L", "IMG_1_R", "Left_2", "Right_2")))
+    assert names(sharpen(tmp_path, None, tmp_path), tmp_path) == ["2.png", "IMG_1.png"]
+    (tmp_path / "2.png").unlink()
+    again = sharpen(tmp_path, None, tmp_path)
+    assert names(again, tmp_path) == ["2.png"] and again.failed == () and len(again.kept) == 1
+
+
+def test_grey_maps_of_a_folder_are_pairs(tmp_path: Path, sharpen: Sharpen) -> None:
+    write(*(tmp_path / f"1_{side}.png" for side in "LR"))
+    for side in ("left", "right"):
+        grey = scene(side == "right", 1, np.uint8, (34, 46))
+        (tmp_path / f"2_{side}.pgm").write_bytes(b"P5 46 34 255 " + grey.tobytes())
+    out = tmp_path / "out"
+    assert names(sharpen(tmp_path, None, out), out) == ["1.png", "2.png"]
+
+
+def test_grey_and_colours_are_no_pair(tmp_path: Path, sharpen: Sharpen) -> None:
+    write(tmp_path / "1_L.png", tmp_path / "2_R.png")
+    for name in ("1_R.png", "2_L.png"):
+        grey = scene(1, 1, np.uint8, (34, 46)).reshape(34, 46)
+        Image.fromarray(grey).save(tmp_path / name)
+    result = sharpen(tmp_path, None, tmp_path / "out")
+    assert [failed.reason.partition(":")[0] for failed in result.failed] == [
+        "the views do not fit"
+    ] * 2

@@ -327,7 +327,7 @@ def test_wrong_paths(root: str, keys: dict[str, str], words: str) -> None:
         ({"mirror": 1.5}, "mirror must be from 0 to 1"),
         ({"recolour": -0.1}, "recolour must be from 0 to 1"),
         ({"mirror": 1.0}, "mirror would change nothing"),
-        ({"bit_depth": 12}, "bit_depth"),
+        ({"bit_depth": 12}, "bit_depth must be 8 or 16, got 12"),
         ({"kernels": ["gauss"]}, "got 'gauss'"),
         ({"kernels": []}, "kernels"),
         ({"val_fraction": 0.7, "test_fraction": 0.7}, "val_fraction and test_fraction"),
