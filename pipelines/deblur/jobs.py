@@ -309,8 +309,8 @@ def _two_folders(config: DeblurConfig, folder: Location, files: Mapping[str, int
             "or two files"
         )
     pictures, alone = _pictures_in(folder, files, sides=("left", None))
-    there = other.walk(follow_links=True)
-    theirs, not_read = _pictures_in(other, there, sides=("right", None))
+    listed = other.walk(follow_links=True)
+    theirs, not_read = _pictures_in(other, listed, sides=("right", None))
     alone |= {place: why for place, why in not_read.items() if _shown(place, other) not in files}
     unused = dict.fromkeys(theirs)
     pairs: list[_Pair] = []
