@@ -53,8 +53,9 @@ def check_views(views: Sequence[Image]) -> float:
             f"order, got {first.dtype}{way}"
         )
     if first.dtype.kind == "f":
-        for view in views:
-            _check_range(view)
+        names = ("left", "right") if len(views) == 2 else ("the picture",)
+        for name, view in zip(names, views, strict=True):
+            _check_range(name, view)
     return _PEAKS[first.dtype]
 
 
@@ -64,10 +65,10 @@ def check_number(name: str, value: object) -> None:
         raise TypeError(f"{name} must be a whole number, got {value!r} ({type(value).__name__})")
 
 
-def _check_range(view: Image) -> None:
+def _check_range(name: str, view: Image) -> None:
     low, high = float(view.min()), float(view.max())
     if np.isnan(low) or np.isnan(high):
-        raise ValueError("views hold NaN; values must be in [0, 1]")
+        raise ValueError(f"{name} has NaN; values must be in [0, 1]")
     if low < -_BEYOND or high > 1 + _BEYOND:
         white = next((white for white in (255, 65535) if 1 + _BEYOND < high <= white), None)
         hint = f"; divide them by {white}" if low >= 0 and white else ""

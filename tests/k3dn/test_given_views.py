@@ -49,7 +49,7 @@ def test_what_is_no_array_is_named(restorer: k3dn.Restorer, view: Any, told: str
         (PICTURE * 65535, r"must be in \[0, 1\], got .*; divide them by 65535, clip"),
         (PICTURE - 0.5, r"must be in \[0, 1\], got -0\.\d+ to 0\.\d+, clip them"),
         (np.where(PICTURE > 0.9, np.float32(np.inf), PICTURE), r"got .* to inf, clip them"),
-        (np.where(PICTURE > 0.9, np.float32(np.nan), PICTURE), "hold NaN"),
+        (np.where(PICTURE > 0.9, np.float32(np.nan), PICTURE), "has NaN"),
         (PICTURE[:0], r"must have pixels, got \(0, 32, 3\)"),
         (PICTURE[:, :0], r"must have pixels, got \(24, 0, 3\)"),
         (PICTURE[..., :1], r"must be \(H, W, 3\), got \(24, 32, 1\)"),
