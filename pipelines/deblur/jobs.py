@@ -1,6 +1,5 @@
 """Which pictures are to be sharpened, and where each goes: a pair, a folder, a pattern."""
 
-import glob
 import os
 import re
 from collections import Counter
@@ -12,6 +11,7 @@ from typing import NamedTuple
 from pipelines.deblur.config import DeblurConfig
 from pipelines.deblur.metadata import FORMATS
 from pipelines.deblur.names import Partner, name_of, partners, side_of
+from pipelines.deblur.patterns import files_of, folders_before
 from pipelines.errors import UserError
 from pipelines.picture_keys import ANY_BOX
 from pipelines.storage import Location, locate
@@ -333,8 +333,8 @@ def _two_folders(config: DeblurConfig, folder: Location, files: Mapping[str, int
 
 def _by_pattern(config: DeblurConfig) -> _Found:
     """Left views by a pattern; right ones by another, or by the names of the left ones."""
-    paths = glob.glob(_escaped(config.left), recursive=True)  # noqa: PTH207 (absolute ones, too)
-    there = sorted(path for path in paths if Path(path).is_file())
+    left = os.path.expanduser(config.left)  # noqa: PTH111 (keeps './' and '//')
+    there = files_of(left)
     # What a pattern such as 'shots/*' matches beside pictures is none that could not be made.
     found = [path for path in there if PurePosixPath(path).suffix.lower() in _PICTURES] or there
     if not found:
@@ -343,10 +343,11 @@ def _by_pattern(config: DeblurConfig) -> _Found:
             "of several characters)"
         )
     if config.right is not None:
-        pairs, alone = _by_two_patterns(config.left, config.right, found)
+        right = os.path.expanduser(config.right)  # noqa: PTH111 (keeps './' and '//')
+        pairs, alone = _by_two_patterns(left, right, found)
         others: list[str] = []
     else:
-        base = _folders_before(config.left)
+        base = folders_before(left)
         pairs, alone, others = _by_names(found, base, exists=lambda path: Path(path).is_file())
     if not pairs:
         path, reason = next(iter(alone.items()), (*others[:1], _NO_SIDE))
@@ -358,34 +359,19 @@ def _by_pattern(config: DeblurConfig) -> _Found:
     )
 
 
-def _folders_before(pattern: str) -> str:
-    """The folders that a pattern begins with, by their names, up to the last slash."""
-    parts = pattern.split("/")
-    known = 0
-    while known < len(parts) - 1 and Path("/".join(parts[: known + 1]) or "/").is_dir():
-        known += 1
-    return "".join(f"{part}/" for part in parts[:known])
-
-
-def _escaped(pattern: str) -> str:
-    """A pattern whose first folders are their names, brackets and all."""
-    before = _folders_before(pattern)
-    return glob.escape(before) + pattern.removeprefix(before)
-
-
 def _by_two_patterns(
     left: str, right: str, found: Iterable[str]
 ) -> tuple[list[_Views], dict[str, str]]:
-    wild = [pattern.removeprefix(_folders_before(pattern)) for pattern in (left, right)]
+    wild = [pattern.removeprefix(folders_before(pattern)) for pattern in (left, right)]
     if any(text.count("*") != 1 or "?" in text or "[" in text for text in wild):
         raise UserError(
             f"left='{left}' right='{right}': each needs one * for what the views of a pair have "
             "in common, and no other sign of a pattern"
         )
     before, _, behind = wild[0].partition("*")
-    before = _folders_before(left) + before
-    there = _folders_before(right)
-    unused = set(glob.glob(_escaped(right)))  # noqa: PTH207 (absolute ones, too)
+    before = folders_before(left) + before
+    there = folders_before(right)
+    unused = set(files_of(right))
     pairs: list[_Views] = []
     alone: dict[str, str] = {}
     for path in found:

@@ -62,10 +62,12 @@ def partners(left: str, base: str = "") -> Iterator[Partner]:
 
 
 def name_of(left: str, right: str | None = None) -> str:
-    """Return what a pair of two file names is called, as ``Partner.name``."""
-    found = list(partners(left))
-    by_name = (partner for partner in found if partner.right == right)
-    first = next(by_name, found[0] if found else None)
+    """Return what a pair of two file names is called, in whichever order, as ``Partner.name``."""
+    for one, other in ((left, right), (right, left)):
+        for partner in partners(one) if one is not None else ():
+            if partner.right == other:
+                return partner.name
+    first = next(partners(left), None)
     return PurePosixPath(left).stem if first is None else first.name
 
 

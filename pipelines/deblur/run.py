@@ -17,7 +17,7 @@ from pipelines.deblur.jobs import Job, Work, find_work, may_be_dataset
 from pipelines.deblur.notices import OTHER_PROFILE, Noticed, look
 from pipelines.deblur.photograph import Photograph, read_photograph
 from pipelines.deblur.progress import Progress
-from pipelines.deblur.restore import ModelUnusable, Sharpener
+from pipelines.deblur.restore import Libraries, ModelUnusable, Sharpener
 from pipelines.deblur.result import DeblurResult, Failed, Seconds, Sharpened
 from pipelines.errors import UserError
 from pipelines.failures import Terminated, explain_failure
@@ -75,8 +75,11 @@ def run(config: DeblurConfig) -> DeblurResult:
         if work.others:
             progress.say(_of_others(work))
         devices = devices_for(config, len(work.jobs))
+        libraries = Libraries()
         sharpeners = [
-            opened.enter_context(Sharpener(config, device, at_once=len(devices)))
+            opened.enter_context(
+                Sharpener(config, device, at_once=len(devices), libraries=libraries)
+            )
             for device in devices
         ]
 
@@ -130,6 +133,12 @@ def _outcome(
         if work.folder is None:
             raise
         return None
+    except MemoryError as error:
+        reason = "there is too little memory for this picture"
+        if work.folder is None:
+            raise UserError(f"{job.name}: {reason}; close other programs") from error
+        progress.say(f"{job.name}: {reason}")
+        return Failed(job.name, reason)
     except (UserError, OSError, ValueError) as error:
         if work.folder is None or _stops_all(error):
             raise

@@ -42,13 +42,20 @@ def test_restoring_and_a_training_step_are_one_graph_each(options):
     torch.testing.assert_close(loss, objective(left, right, target, coc))
 
 
-def test_nan_is_not_looked_for_but_not_hidden_either():
+def test_nan_is_told_whether_it_is_given_or_made():
     view = np.full((32, 32, 3), 0.5, np.float32)
-    view[3, 4, 1] = np.nan
-    with pytest.raises(ValueError, match="left has NaN"):
-        deblur(awake(), view, view)
+    given = view.copy()
+    given[3, 4, 1] = np.nan
+    broken = awake()
+    with torch.no_grad():
+        next(broken.parameters()).fill_(torch.nan)
+    for network in (awake(), compiled(awake())):
+        with pytest.raises(ValueError, match="left has NaN"):
+            deblur(network, given, view)
+        with pytest.raises(ValueError, match="right has NaN"):
+            deblur(network, view, given)
     with pytest.raises(ValueError, match="the network returned NaN"):
-        deblur(compiled(awake()), view, view)
+        deblur(compiled(broken), view, view / 2)
 
 
 @pytest.fixture

@@ -40,7 +40,7 @@ def test_a_pair_is_called_what_its_names_have_in_common(stem: str, sides: tuple[
     assert (first.right, first.name) == (right, stem)
     assert list(partners(right)) == []
     assert (side_of(left), side_of(right), side_of(f"{stem}.tif")) == ("left", "right", None)
-    assert name_of(left) == name_of(left, right) == stem
+    assert name_of(left) == name_of(left, right) == name_of(right, left) == stem
 
 
 @pytest.mark.parametrize(
