@@ -180,7 +180,7 @@ def parse_overrides(
         if words and len(bare) > len(words) and Path(extra).suffix:
             raise UserError(
                 f"'{extra}' is one word too many after {' and '.join(words)}; an output goes "
-                "behind -o, and a pattern with * needs quotes, or the shell puts all its files here"
+                "after -o, and a pattern with * needs quotes, or the shell puts all its files here"
             )
         raise UserError(f"'{extra}' is not key=value; did you mean {extra}=... ?")
     return [*zip(free, bare, strict=False), *found]

@@ -12,7 +12,7 @@ _DROP = (
 _BODY = (
     '<div class="drops">{drops}</div>'
     '<div class="act"><button type="button" id="go" class="main" disabled>Sharpen</button>'
-    '<button type="button" id="exchange" aria-pressed="false">Exchange views</button>'
+    '<button type="button" id="exchange" aria-pressed="false">Swap views</button>'
     '<progress id="bar" max="1" value="0" aria-label="Sharpening" hidden></progress></div>'
     '<p id="said" role="status"></p><ul id="noticed"></ul>'
     '<div id="result" hidden><p class="act"><a id="save" class="main" download>Save</a>'

@@ -46,7 +46,7 @@ def run(config: AppConfig) -> AppResult:
             server = Server(config.port, desk, secrets.token_urlsafe(24), largest)
         except OSError as error:
             raise UserError(
-                f"port {config.port} on {HOST} cannot be had ({error.strerror}); give another "
+                f"port {config.port} on {HOST} cannot be opened ({error.strerror}); give another "
                 "port=, or none"
             ) from error
         with server:

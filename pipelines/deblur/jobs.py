@@ -113,7 +113,7 @@ def _partner(config: DeblurConfig, left: Location) -> Location | None:
 
     Raises UserError where there is none and the weights in the box want it.
     """
-    if not config.model.startswith(ANY_BOX):
+    if config.model != ANY_BOX and not config.model.startswith(f"{ANY_BOX}:"):
         return None
     found = list(partners(left.name))
     for partner in found:
@@ -216,7 +216,9 @@ def folder_for_many(config: DeblurConfig) -> Location:
     """Return the folder that many pictures go to. Raises UserError for the name of a file."""
     folder = locate(config.output)
     path = folder.local_path()
-    if path is not None and (path.is_file() or PurePosixPath(folder.name).suffix in FORMATS):
+    if path is not None and (
+        path.is_file() or PurePosixPath(folder.name).suffix.lower() in FORMATS
+    ):
         raise UserError(f"output={config.output}: many pictures need a folder; name one")
     return folder
 

@@ -24,7 +24,7 @@ _ADVICE = {
 
 
 OTHER_PROFILE = (
-    "the views have other colour profiles, so equal numbers are other colours; save both with the "
+    "the views have different colour profiles, so equal numbers mean different colours; save both with the "
     "same settings"
 )
 

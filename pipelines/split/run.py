@@ -181,7 +181,7 @@ def _views_of_pgm(
         views.append(encode_linear(pixels, black=black, white=_PGM_WHITE))
     if views[0].shape != views[1].shape:
         raise UserError(
-            f"{path}: its views have other sizes, {views[0].shape[:2]} and {views[1].shape[:2]}"
+            f"{path}: its views differ in size, {views[0].shape[:2]} and {views[1].shape[:2]}"
         )
     return (views[0], views[1]), ExifTree("<"), 0.0
 

@@ -38,11 +38,11 @@ def split_sum(
     that its numbers mean what the sum's do: black is ``black_of_total``, and the white of a view is
     half the light of the sum's. Where the sum is clipped the other view is white: it has at least
     what is missing there, and where the side is not white itself that is more than its own white.
-    Raises ValueError for frames of other sizes, and where the second is no part of the first.
+    Raises ValueError for frames that differ in size, and where the second is no part of the first.
     """
     if total.shape != side.shape or total.ndim != 2:
         raise ValueError(
-            f"its frames have other sizes, {total.shape} and {side.shape}; a dual-pixel file holds "
+            f"its frames differ in size, {total.shape} and {side.shape}; a dual-pixel file holds "
             "the sum of both views and one of them"
         )
     signal = total.astype(np.int32) - black_of_total

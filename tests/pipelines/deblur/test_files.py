@@ -221,7 +221,7 @@ def test_views_of_unlike_profiles_are_told(
     for name, shift, keys in (("1_L", 0, {"icc_profile": wide_gamut()}), ("1_R", 1, {})):
         Image.fromarray(scene(shift, 3, np.uint8)).save(tmp_path / f"{name}.png", **keys)
     (made,) = sharpen(tmp_path / "1_L.png", None, tmp_path / "out.png", model="box:nano").pictures
-    assert len(made.notices) == 1 and "other colour profiles" in made.notices[0]
+    assert len(made.notices) == 1 and "different colour profiles" in made.notices[0]
     assert made.notices[0] in capsys.readouterr().err
     (made,) = sharpen(tmp_path / "1_L.png", tmp_path / "1_L.png", tmp_path / "o2.png").pictures
     assert not any("profile" in line for line in made.notices)

@@ -140,8 +140,7 @@ def test_what_was_made_is_no_input(tmp_path: Path, sharpen: Sharpen) -> None:
 def test_an_unquoted_pattern_is_told(capsys: pytest.CaptureFixture[str]) -> None:
     assert run_command_line(["deblur", "1_L.png", "2_L.png", "3_L.png", "-o", "x"]) == 2
     assert (
-        "one word too many after left and right; an output goes behind -o"
-        in capsys.readouterr().err
+        "one word too many after left and right; an output goes after -o" in capsys.readouterr().err
     )
 
 
