@@ -24,8 +24,8 @@ _ADVICE = {
 
 
 OTHER_PROFILE = (
-    "the views have different colour profiles, so equal numbers mean different colours; save both with the "
-    "same settings"
+    "the views have different colour profiles, so equal numbers mean different colours; save both "
+    "with the same settings"
 )
 
 

@@ -111,7 +111,7 @@ def test_one_dash_is_no_help(tmp_path: Path, mean: str, capsys: pytest.CaptureFi
     for words, told in (
         ([left, right, "-show"], "cannot read '-show': keys take two dashes, --show"),
         ([left, right, "-o"], "-o needs the output's name"),
-        ([left, right, "out.png"], "an output goes behind -o"),
+        ([left, right, "out.png"], "an output goes after -o"),
     ):
         capsys.readouterr()
         assert run_command_line(["deblur", *words]) == 2
