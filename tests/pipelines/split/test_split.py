@@ -119,7 +119,9 @@ def test_a_second_frame_that_is_no_side_is_refused(kind: str) -> None:
     }
     if kind == "black":
         total = np.full_like(total, BLACK)
-    with pytest.raises(ValueError, match=r"not one view of the first|differ in size|nothing to split"):
+    with pytest.raises(
+        ValueError, match=r"not one view of the first|differ in size|nothing to split"
+    ):
         split_sum(total, seconds[kind], black_of_total=BLACK, black_of_side=BLACK, white=WHITE)
 
 
