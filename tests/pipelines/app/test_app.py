@@ -146,7 +146,7 @@ def test_what_is_not_taken(server: Server, views: tuple[Path, Path], tmp_path: P
     assert ask(server, "/sharpen", b"", "POST")[0] == 200 and finished(server)["error"] == ""
 
 
-@pytest.mark.parametrize("length", ["9" * 19, "9" * 5000])
+@pytest.mark.parametrize("length", ["9" * 19, "9" * 5000], ids=["19 digits", "5000 digits"])
 def test_an_absurd_length_is_answered(server: Server, length: str) -> None:
     """Python reads no number of 5000 digits."""
     path = f"/view/left?name=a.png&token={server.token}"
