@@ -82,5 +82,6 @@ def ask(address: str, folder: Path) -> tuple[np.ndarray, int, int]:
     with urllib.request.urlopen(request, timeout=600) as answer:
         content = answer.read()
     data = base64.b64decode(json.loads(content)["predictions"])
-    image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)[..., ::-1]
-    return image, len(body), len(content)
+    image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
+    assert image is not None
+    return image[..., ::-1], len(body), len(content)

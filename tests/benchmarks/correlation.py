@@ -58,7 +58,7 @@ def main() -> None:
         for way in WAYS.values():
             with torch.inference_mode():
                 forward = median_ms(lambda: way(query, key, window), arguments.device)  # noqa: B023
-            leaves = [x.clone().requires_grad_() for x in (query, key)]
+            leaves = query.clone().requires_grad_(), key.clone().requires_grad_()
             both = median_ms(
                 lambda: way(*leaves, window).sum().backward(),  # noqa: B023
                 arguments.device,

@@ -10,6 +10,7 @@ import os
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import cast
 
 import cv2
 import numpy as np
@@ -28,7 +29,7 @@ def plain_zstd(image: Pixels) -> bytes:
 def plain_unzstd(data: bytes, like: Pixels) -> Pixels:
     """The inverse; shape and type are those of ``like``."""
     raw = pa.Codec("zstd").decompress(data, decompressed_size=like.nbytes)
-    return np.frombuffer(raw, like.dtype).reshape(like.shape)
+    return cast(Pixels, np.frombuffer(raw, like.dtype).reshape(like.shape))
 
 
 CODECS: dict[str, Codec] = {
@@ -83,9 +84,9 @@ def table(title: str, pictures: Sequence[Pixels]) -> None:
         encoded = [encode(picture) for picture in pictures]
         both = list(zip(encoded, pictures, strict=True))
         assert all(np.array_equal(decode(data, picture), picture) for data, picture in both)
-        write_s = seconds_of(lambda encode=encode: [encode(picture) for picture in pictures])
+        write_s = seconds_of(lambda: [encode(picture) for picture in pictures])  # noqa: B023
         read_s = seconds_of(
-            lambda decode=decode, both=both: [decode(data, picture) for data, picture in both]
+            lambda: [decode(data, picture) for data, picture in both]  # noqa: B023
         )
         share = sum(len(data) for data in encoded) / raw_bytes
         print(

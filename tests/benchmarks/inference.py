@@ -70,7 +70,7 @@ def build(name: str) -> nn.Module:
     with torch.no_grad():
         change = model(*views) - views.mean(0)
         last.mul_(5 / 255 / change.square().mean().sqrt())
-    return model  # type: ignore[no-any-return]
+    return model
 
 
 def picture(height: int, width: int) -> np.ndarray:
@@ -104,7 +104,7 @@ def compare(name: str, size: tuple[int, int], repeats: int, against: str | None)
 
     def answer(form: str) -> Tensor:
         with torch.inference_mode():
-            return networks[form](*given[form])  # type: ignore[no-any-return]
+            return networks[form](*given[form])
 
     calls: dict[str, Callable[[], Seconds]] = {
         form: lambda form=form: timed(lambda: answer(form))  # type: ignore[misc]

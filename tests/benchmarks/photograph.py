@@ -14,6 +14,12 @@ import sys
 import tempfile
 from pathlib import Path
 
+import numpy as np
+
+from pipelines.deblur.metadata import Metadata
+from pipelines.deblur.output import write_photograph
+from pipelines.storage import locate
+
 # At the end of the child, in it: what it inherits from nobody.
 COMMAND = """
 import sys, time
@@ -23,23 +29,19 @@ from tests.benchmarks.memory import peak_mib
 print(f"{time.process_time():.0f} s of the processor, {peak_mib():.0f} MiB at the peak")
 sys.exit(code)
 """
-WRITE = """
-import sys
-import numpy as np
-from pathlib import Path
-from pipelines.deblur.metadata import Metadata
-from pipelines.deblur.output import write_photograph
-from pipelines.storage import locate
-folder, suffix, height, width = Path(sys.argv[1]), sys.argv[2], *map(int, sys.argv[3:])
-y, x = (side.astype(np.float32) / 16 for side in np.ogrid[:height, :width])
-grey = 32768 + 16384 * np.sin(x + y) + 8192 * np.sign(np.sin(0.37 * x - 0.21 * y))
-noise = np.random.default_rng(0)
-for name, shift in (("left", -1), ("right", 1)):
-    view = np.empty((height, width, 3), np.uint16)
-    for channel in range(3):
-        view[..., channel] = np.roll(grey, shift, 1) + noise.normal(0, 100, grey.shape)
-    write_photograph(locate(f"{folder}/{name}{suffix}"), view, Metadata(format="jpeg"))
-"""
+
+
+def write_pair(folder: Path, suffix: str, height: int, width: int) -> None:
+    """Write two views of waves and edges with noise."""
+    y, x = (side.astype(np.float32) / 16 for side in np.ogrid[:height, :width])
+    grey = 32768 + 16384 * np.sin(x + y) + 8192 * np.sign(np.sin(0.37 * x - 0.21 * y))
+    noise = np.random.default_rng(0)
+    for name, shift in (("left", -1), ("right", 1)):
+        view = np.empty((height, width, 3), np.uint16)
+        for channel in range(3):
+            view[..., channel] = np.roll(grey, shift, 1) + noise.normal(0, 100, grey.shape)
+        place = locate(f"{folder}/{name}{suffix}")
+        write_photograph(place, view, Metadata(format="jpeg"), overwrite=False)
 
 
 def main() -> None:
@@ -50,9 +52,8 @@ def main() -> None:
     parser.add_argument("--suffix", default=".tif")
     chosen = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="k3dn-benchmark-") as folder:
-        size = chosen.size.split("x")
-        words = [folder, chosen.suffix, *size]
-        subprocess.run([sys.executable, "-c", WRITE, *words], check=True)
+        height, width = map(int, chosen.size.split("x"))
+        write_pair(Path(folder), chosen.suffix, height, width)
         left, right, output = (
             str(Path(folder, name + chosen.suffix)) for name in ("left", "right", "sharp")
         )

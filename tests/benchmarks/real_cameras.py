@@ -78,14 +78,9 @@ def pixel4(samples: Path) -> Iterator[Pictures]:
         exposure = (mean * target).sum() / (mean * mean).sum()
         white = np.quantile(target, 0.999)
         yield Pictures(
-            **{
-                role: _grey(picture / white)
-                for role, picture in (
-                    ("left", left * exposure),
-                    ("right", right * exposure),
-                    ("target", target),
-                )
-            }
+            left=_grey(left * exposure / white),
+            right=_grey(right * exposure / white),
+            target=_grey(target / white),
         )
 
 

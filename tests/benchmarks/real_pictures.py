@@ -118,11 +118,11 @@ class Judge:
         self.pixel4 = pixel4_tool()
 
     def restore(self, left: Pixels, right: Pixels) -> Pixels:
-        answer = np.asarray(self.restorer(left, right, scales=self.scales, passes=self.passes))
+        answer: Pixels = self.restorer(left, right, scales=self.scales, passes=self.passes)
         if self.strength == 1:
             return answer
         mean = (left.astype(np.float32) + right) / 2
-        blend = np.rint(mean + self.strength * (answer - mean))
+        blend = np.rint(mean + self.strength * (answer.astype(np.float32) - mean))
         return blend.clip(0, np.iinfo(left.dtype).max).astype(left.dtype)
 
     def gains(self) -> dict[str, dict[str, float]]:

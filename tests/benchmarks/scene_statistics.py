@@ -47,7 +47,8 @@ def picture_figures(image: np.ndarray) -> dict[str, float]:
         (np.sqrt(a * b), power[(frequency >= a) & (frequency < b)].mean())
         for a, b in pairwise(edges)
     ]
-    slope = np.polyfit(*np.log(np.array(rings)).T, 1)[0]
+    middles, powers = np.log(np.array(rings)).T
+    slope = np.polyfit(middles, powers, 1)[0]
     saturation = (image.max(axis=2) - image.min(axis=2)) / np.maximum(image.max(axis=2), 0.02)
     return {
         "kurtosis": kurtosis,
@@ -75,7 +76,8 @@ def depth_figures(depth_m: np.ndarray) -> dict[str, float]:
 def sources(size: tuple[int, int]) -> Iterator[tuple[str, Callable[[int], Scene]]]:
     """Name and the n-th scene of each source that is at hand."""
     folder = Path(os.environ["K3DN_SAMPLES"])
-    sharp = [cv2.imread(str(f))[..., ::-1] for f in sorted((folder / "sharp").glob("*.jpg"))]
+    read = (cv2.imread(str(f)) for f in sorted((folder / "sharp").glob("*.jpg")))
+    sharp = [picture[..., ::-1] for picture in read if picture is not None]
     bundled = list(skimage_textures().values())
 
     def photograph(number: int) -> Scene:

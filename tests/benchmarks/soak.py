@@ -163,7 +163,8 @@ def soak(kind: str, times: int, seed: int, s3: Server, mlflow: Server) -> str:
     disturber = Disturber(kind, plan, times, seed)
     thread = threading.Thread(target=disturber.run, args=(s3, mlflow))
     thread.start()
-    begun_s, codes = time.monotonic(), []
+    begun_s = time.monotonic()
+    codes: list[int] = []
     try:
         while not codes or codes[-1] != 0:
             assert len(codes) <= 2 * times + 2, f"{kind}: it does not end: {codes}"
@@ -203,8 +204,10 @@ def check(plan: RunPlan, config: TrainConfig) -> None:
     assert steps == sorted(set(steps)), "a step is recorded twice"
     client = MlflowClient(config.tracking_uri, registry_uri=config.tracking_uri)
     assert len(client.search_model_versions(f"name = '{config.register}'")) == 1
+    experiment = client.get_experiment_by_name("k3dn")
+    assert experiment is not None
     (run,) = client.search_runs(
-        [client.get_experiment_by_name("k3dn").experiment_id],
+        [experiment.experiment_id],
         f"attributes.run_name = '{config.name}'",
     )
     assert run.info.status == "FINISHED"

@@ -40,12 +40,12 @@ class Arm:
     """What differs from the preset."""
 
 
-FRAME = {"frame_width": 1000, "blur": [0.005, 0.018]}
+FRAME: Mapping[str, Any] = {"frame_width": 1000, "blur": [0.005, 0.018]}
 """Radii of up to 5 to 18 px, as those of photographs some 1000 px wide."""
 
 
 def _camera(optics: Mapping[str, Any] | None = None, **keys: Any) -> Arm:
-    return Arm("camera", {**keys, "optics": OpticsConfig(**(FRAME | dict(optics or {})))})
+    return Arm("camera", {**keys, "optics": OpticsConfig(**{**FRAME, **(optics or {})})})
 
 
 ARMS: Mapping[str, Arm] = MappingProxyType(

@@ -134,9 +134,10 @@ def check(config: PromoteConfig, best: str, outcome: Outcome) -> list[Decision]:
     for decision in decisions:
         tags = client.get_model_version(config.name, decision.candidate).tags
         assert tags[f"k3dn.decision.{decision.number:06d}"].startswith(decision.kind)
-    experiment = client.get_experiment_by_name("k3dn").experiment_id
+    experiment = client.get_experiment_by_name("k3dn")
+    assert experiment is not None
     asked = f"tags.`k3dn.model` = '{config.name}' and tags.`k3dn.step` = 'decision'"
-    runs = client.search_runs([experiment], asked, max_results=1000)
+    runs = client.search_runs([experiment.experiment_id], asked, max_results=1000)
     numbers = sorted(int(run.data.tags["k3dn.decision_key"].split("/")[1]) for run in runs)
     assert numbers == [d.number for d in decisions], f"a run each: {numbers}"
     assert {run.info.status for run in runs} == {"FINISHED"}

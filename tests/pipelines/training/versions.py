@@ -3,6 +3,7 @@
 import hashlib
 import io
 import json
+from typing import Any
 
 import numpy as np
 
@@ -26,8 +27,9 @@ def make_pair(
     with_coc: its blur radius, in px, is the target's first channel over 64.
     """
     rng = np.random.default_rng([number, *split.encode()])
-    peak, kind = (255, np.uint8) if bits == 8 else (65535, np.uint16)
-    target = rng.integers(peak // 4, peak // 2, (*size, 3), dtype=kind)
+    peak = 2**bits - 1
+    kind: Any = np.uint8 if bits == 8 else np.uint16
+    target: Any = rng.integers(peak // 4, peak // 2, (*size, 3), dtype=kind)
     left, right = target + kind(peak // 8), target + kind(number)
     return Pair(
         pair_id=f"{split}-{number:02d}",
