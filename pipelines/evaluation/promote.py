@@ -15,7 +15,8 @@ from pipelines.evaluation.transfer import carry_over, foreseen
 from pipelines.mlflow_store import is_missing, resolve_tracking_uri
 from pipelines.next_steps import command
 from pipelines.progress import say
-from pipelines.registry.decisions import Decision, DecisionLog, champions
+from pipelines.registry.decision import Decision, champions
+from pipelines.registry.decisions import DecisionLog
 from pipelines.registry.loading import settle
 from pipelines.registry.registry import (
     CHALLENGER,
