@@ -164,6 +164,7 @@ def describe_keys(config_class: type, prefix: str = "") -> list[Key]:
     """List the keys of a configuration class, nested ones by dotted names, own keys first."""
     docs = field_docs(config_class)
     hints = field_types(config_class)
+    filled = config_class.fill_in({}) if issubclass(config_class, StepConfig) else {}
     keys: list[Key] = []
     for field in dataclasses.fields(config_class):
         annotation, _ = strip_none(hints[field.name])
@@ -175,7 +176,9 @@ def describe_keys(config_class: type, prefix: str = "") -> list[Key]:
             Key(
                 name=prefix + key_of(field.name),
                 type=type_name(hints[field.name]),
-                default=_default_text(field),
+                default=value_text(filled[field.name])
+                if field.name in filled
+                else _default_text(field),
                 doc=docs.get(field.name, ""),
                 shared=field.name in SHARED_KEYS,
             )
