@@ -18,7 +18,8 @@ class DemoConfig(StepConfig):
     rgbd_pairs: int = 128
     """Pairs from the samples' RGB-D scenes, where there are samples."""
     size: str = "256x256"
-    """Height x width of the synthetic pairs in px."""
+    """Height x width of the synthetic pairs in px; those of the held-out scene are larger,
+    up to 384x576."""
     max_coc_px: float = 8.0
     """Largest radius of the synthetic blur in px."""
     start_from: str | None = "box:nano"

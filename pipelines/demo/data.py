@@ -9,6 +9,7 @@ from pipelines.demo.config import DemoConfig
 from pipelines.errors import UserError
 from pipelines.ingest import ingest
 from pipelines.ingest.config import IngestConfig
+from pipelines.picture_keys import parse_size
 from pipelines.progress import say
 from pipelines.synthesis import synthesize
 from pipelines.synthesis.config import SynthConfig
@@ -67,7 +68,7 @@ def make_data(config: DemoConfig, samples: Path | None) -> DemoData:
             dataset="demo-motorcycle",
             source="motorcycle",
             pairs=4,
-            size="384x576",
+            size=_larger(config.size),
             val_fraction=0.0,
             test_fraction=1.0,
         )
@@ -88,6 +89,13 @@ def make_data(config: DemoConfig, samples: Path | None) -> DemoData:
     )
     real = f"{REAL_SET}@{ingested.version}"
     return DemoData(procedural, held_out_scene, rgbd, real, real_folder)
+
+
+def _larger(size: str) -> str:
+    """The size of the held-out scene's pairs beside others of ``size``: a wide scene, of 500 x 741
+    px in all."""
+    height, width = parse_size(size)
+    return f"{min(384, height * 3 // 2)}x{min(576, width * 9 // 4)}"
 
 
 def _synthesize(config: SynthConfig) -> str:

@@ -16,7 +16,10 @@ from pipelines.dataset.images import decode_image
 from pipelines.dataset.record import Pair
 from pipelines.dataset.version import open_version
 from pipelines.deblur.config import DeblurConfig
-from pipelines.deblur.run import run as deblur
+from pipelines.deblur.jobs import Job
+from pipelines.deblur.progress import Progress
+from pipelines.deblur.restore import Sharpener
+from pipelines.deblur.run import sharpen
 from pipelines.demo.config import DemoConfig
 from pipelines.demo.data import NO_SAMPLES, DemoData
 from pipelines.evaluation.evaluate import EvaluationResult
@@ -177,29 +180,27 @@ def _radii(pairs: Sequence[Pair], network: nn.Module) -> list[BlurRadius]:
 def _real(
     config: DemoConfig, data: DemoData, model: str
 ) -> tuple[list[Comparison], tuple[str, ...]]:
-    """The real test pairs, each from its own files by the step that a photographer runs."""
+    """The real test pairs, each from its own files as `k3dn deblur` makes a folder of them: by one
+    model, which takes seconds to load."""
     if data.real is None or data.real_folder is None:
         return [], ()
     root = locate(config.root)
     version = open_version(root, data.real)
+    pairs = [version.read_pair("test", index) for index in range(version.rows("test"))]
+    settings = DeblurConfig(**config.place(), left=str(data.real_folder), model=model)
     shown, pictures = [], []
-    for index in range(version.rows("test")):
-        pair = version.read_pair("test", index)
-        files = {source.role: source.file for source in pair.provenance.sources}
-        output = root.child("demo", f"{pair.pair_id}-deblurred.png")
-        result = deblur(
-            DeblurConfig(
-                **config.place(),
-                left=str(data.real_folder / files["left"]),
-                right=str(data.real_folder / files["right"]),
-                output=output.url,
-                model=model,
-                overwrite=True,
-            )
-        )
-        restored = decode_image(output.read_bytes(), where=output.url)
-        shown.append(_comparison(pair, to_unit(restored), REAL_NOTE))
-        pictures.append(result.pictures[0].output)
+    with Sharpener(settings) as sharpener, Progress(len(pairs)) as progress:
+        for pair in pairs:
+            files = {
+                source.role: locate(str(data.real_folder / source.file))
+                for source in pair.provenance.sources
+            }
+            output = root.child("demo", f"{pair.pair_id}-deblurred.png")
+            job = Job(name=pair.pair_id, left=files["left"], right=files["right"], output=output)
+            pictures.append(sharpen(job, sharpener, progress, None, overwrite=True).picture.output)
+            progress.end(made=True)
+            restored = decode_image(output.read_bytes(), where=output.url)
+            shown.append(_comparison(pair, to_unit(restored), REAL_NOTE))
     return shown, tuple(pictures)
 
 

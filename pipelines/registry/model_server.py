@@ -42,8 +42,9 @@ def load(reference: str, tracking_uri: str, factory: str | None, folder: str) ->
 
     mlflow.set_tracking_uri(tracking_uri)
     mlflow.set_registry_uri(tracking_uri)
-    # The model itself, behind MLflow's schema, which takes floats alone.
-    loaded = mlflow.pyfunc.load_model(reference, dst_path=folder)
+    # The model itself, behind MLflow's schema, which takes floats alone. Without MLflow's warnings,
+    # which nobody would read here: to find packages of other versions takes it a second.
+    loaded = mlflow.pyfunc.load_model(reference, suppress_warnings=True, dst_path=folder)
     model: Any = loaded.unwrap_python_model()
     known = [parameter.name for parameter in loaded.metadata.get_params_schema() or []]
 

@@ -9,9 +9,11 @@ a result. `--retry` tries again those that were alive, after tests were added; `
 takes the mutants of one place.
 
 A mutant costs its tests alone: the libraries are imported once, each mutant has a forked process.
-First come the two nearest test files, until a test fails; then eight more; and where it is still
-alive, what starts Ray in the nearest (`--light` leaves that out). A test that fails on the
-unchanged tree kills nothing: it is left out.
+`--reach` first runs the light tests once and notes which functions each of them calls. Then a
+mutant meets the tests that call its function, those of the nearest files first; then the two
+nearest files whole, as what other processes run is not seen; and where it is still alive, what
+starts Ray in these (`--light` leaves that out). A test that fails on the unchanged tree kills
+nothing: it is left out.
 """
 
 import argparse
@@ -33,14 +35,18 @@ from pathlib import Path
 
 from tests.mutation.mutants import Mutant, mutants_of
 from tests.mutation.nearest import TestMap
+from tests.mutation.reach import PACKAGES, Reach
 
 ROOT = Path(__file__).parents[2]
-PACKAGES = ("k3dn", "synth", "pipelines", "tune")
 NEAREST, FURTHER = 2, 8
+REACHED_S = 100
+"""Of the tests that reach a function, those that take no more processor time than this in all."""
 LIGHT = ["-m", "not (ray or s3 or browser or demo or slow)"]
 HEAVY = ["-m", "ray or slow"]
 CPU_S, WALL_S = 300, 1500
-"""What the tests of one round may take; what takes more hangs."""
+"""What the tests of one round may take at most; what takes more hangs."""
+LEAST_CPU_S, OVER = 30, 3
+"""Where it is known what they take without a mutant: so many times that, and so much more."""
 MEMORY_BYTES = 8 << 30
 ALIVE = ("alive", "no test")
 _NEVER_RAN = 70
@@ -66,6 +72,7 @@ def main() -> None:
     parser.add_argument("--tests", nargs="+", help="these test files, whole")
     parser.add_argument("--list", action="store_true", help="print the mutants, try none")
     parser.add_argument("--light", action="store_true", help="no tests that start Ray")
+    parser.add_argument("--reach", action="store_true", help="first note what each test reaches")
     parser.add_argument("--retry", action="store_true", help="try the survivors again")
     options = parser.parse_args()
     drawn = _drawn(options)
@@ -74,8 +81,10 @@ def main() -> None:
             print(f"{mutant.module}:{mutant.line} {mutant.kind}")
             print(f"  {mutant.before}\n  {mutant.after}")
         return
-    _prepare()
     bench = Bench(options.folder, options.tests, options.light)
+    if options.reach:
+        bench.note_reach()
+    _prepare()
     for number, mutant in enumerate(drawn, 1):
         known = bench.results.get(mutant.key)
         if not known or (options.retry and known["status"] in ALIVE):
@@ -151,6 +160,23 @@ class Bench:
         self._left_out: list[str] = []
         _copy_tree(self._tree)
         self._tests = TestMap(self._tree, PACKAGES)
+        noted = folder / "reach.jsonl"
+        self._reach = Reach(noted) if noted.exists() else None
+
+    def note_reach(self) -> None:
+        """Run the light tests once and keep which functions each of them calls."""
+        noted = self._folder / "reach.jsonl"
+        noted.unlink(missing_ok=True)
+        subprocess.run(
+            [
+                *(sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"),
+                *("-p", "tests.mutation.reach", f"--basetemp={self._folder / 'tmp'}", *LIGHT),
+            ],
+            cwd=self._tree,
+            env={**os.environ, "PYTHONPATH": str(self._tree), "K3DN_REACH": str(noted)},
+            check=False,  # a test that fails has called what it called
+        )
+        self._reach = Reach(noted)
 
     def tried(self, mutant: Mutant) -> dict[str, object]:
         """Break the line, run the tests round by round until one fails, store what came of it."""
@@ -158,7 +184,7 @@ class Bench:
         original = file.read_text()
         started_s, status, tried = time.monotonic(), "no test", []
         for chosen, cpu_s in self._rounds(mutant):
-            tried.append(" ".join(chosen))
+            tried.append(" ".join(chosen)[:400])
             status = "unsound"
             while status == "unsound":
                 _write(file, mutant.source)
@@ -189,11 +215,36 @@ class Bench:
             yield self._given, CPU_S
             return
         near = self._tests.nearest(Path(mutant.module))
-        for files in (near[:NEAREST], near[NEAREST : NEAREST + FURTHER]):
-            if files:
-                yield [*LIGHT, *files], CPU_S
+        reached = self._reached(mutant, near)
+        further = [] if reached else near[NEAREST : NEAREST + FURTHER]
+        for tests in (reached, near[:NEAREST], further):
+            if tests:
+                yield [*LIGHT, *tests], self._most_s(tests)
         if near and not self._light:
             yield [*HEAVY, *near[:NEAREST]], CPU_S
+
+    def _most_s(self, tests: list[str]) -> int:
+        """The processor time after which tests, by name or file, hang."""
+        known = [self._reach.cost_s(test) for test in tests] if self._reach else [None]
+        costs = [cost for cost in known if cost is not None]
+        if len(costs) < len(known):
+            return CPU_S
+        return min(CPU_S, round(LEAST_CPU_S + OVER * sum(costs)))
+
+    def _reached(self, mutant: Mutant, near: list[str]) -> list[str]:
+        """The tests that call the mutant's function: by file, nearest first, quick ones first."""
+        if self._reach is None:
+            return []
+        cost = self._reach.tests(mutant.module, mutant.line, mutant.text)
+        place = {file: number for number, file in enumerate(near)}
+        chosen: dict[str, list[str]] = {}
+        spent_s = 0.0
+        for test in sorted(cost, key=lambda test: (cost[test] > 1, place.get(_file(test), 999))):
+            if not chosen or spent_s + cost[test] < REACHED_S:
+                chosen.setdefault(_file(test), []).append(test)
+                spent_s += cost[test]
+        files = sorted(chosen, key=lambda file: place.get(file, 999))
+        return [test for file in files for test in sorted(chosen[file], key=lambda t: cost[t])]
 
     def _fails_anyway(self, status: str) -> bool:
         """Whether the test that failed fails on the unchanged tree, too: then it is left out."""
@@ -260,6 +311,10 @@ class Bench:
         finally:
             sys.stdout.flush()
             os._exit(code)
+
+
+def _file(test: str) -> str:
+    return test.partition("::")[0]
 
 
 def _write(file: Path, text: str) -> None:

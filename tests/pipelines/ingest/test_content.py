@@ -96,12 +96,13 @@ def test_targets_shifted_by_one_are_all_found(tmp_path: Path) -> None:
     assert found(version) == {(f"train{n:03d}", "fault", "target") for n in range(5)}
 
 
-def test_frames_of_a_film_are_told_from_each_other(tmp_path: Path) -> None:
-    """Each frame is like the next: the camera moves by two pixels."""
+@pytest.mark.parametrize("moved_px", [2, 4])
+def test_frames_of_a_film_are_told_from_each_other(tmp_path: Path, moved_px: int) -> None:
+    """Each frame is like the next: the camera moves by two pixels, or by four, which is one at the
+    size at which frames are compared: as they lie, or a frame would fit its neighbour's target."""
     whole = clean(3, most=3.0)
-    frames = [
-        Pictures(*(picture[:192, 2 * n : 2 * n + 256] for picture in whole)) for n in range(9)
-    ]
+    starts = [moved_px * n for n in range(9)]
+    frames = [Pictures(*(p[:192, start : start + 256] for p in whole)) for start in starts]
     assert found(ingest(write(tmp_path / "right", {"train": frames}))) == set()
     shifted = frames[:2] + wrong_targets(frames[2:], -1)
     wrong = found(ingest(write(tmp_path / "wrong", {"train": shifted}), version="v2"))
