@@ -271,8 +271,10 @@ def _understood(seen: Sequence[Seen], total: int) -> Row:
         f"looked at {len(seen)} of {total} pairs",
         ", ".join(f"{size} ({count})" for size, count in sizes.most_common(4)),
         ", ".join(f"{depth} ({count})" for depth, count in depths.most_common()),
-        "parallax along " + ", ".join(f"{axis} ({count})" for axis, count in axes.most_common()),
     ]
+    if looks:
+        along = ", ".join(f"{axis} ({count})" for axis, count in axes.most_common())
+        parts.append(f"parallax along {along}")
     if near:
         parts.append(
             f"{100 * sum(near) / len(near):.0f}% of what is out of focus is near, if left is left"
