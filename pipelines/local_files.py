@@ -11,8 +11,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
+from pipelines.errors import UserError
+
 TEMPORARY = ".tmp-"
 """In the names of files that are not whole yet: listings leave them out."""
+_MOST_LINKS = 4
+"""Of folders on a way, that are links."""
 _NO_HARD_LINKS = (errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS)
 
 
@@ -64,24 +68,33 @@ def remove_temporary(folder: Path, *, older_than_s: float) -> None:
 
 
 def walk_links(folder: Path) -> Iterator[tuple[str, int]]:
-    """Yield the files below a folder and their sizes, through links, with a guard against loops."""
-    waiting: list[tuple[Path, str, frozenset[tuple[int, int]]]] = [(folder, "", frozenset())]
+    """Yield the files below a folder and their sizes, through links, with a guard against loops.
+
+    Raises UserError where folders link to each other on and on.
+    """
+    waiting: list[tuple[Path, str, frozenset[tuple[int, int]], int]] = [
+        (folder, "", frozenset(), 0)
+    ]
     while waiting:
-        here, prefix, above = waiting.pop()
+        here, prefix, above, links = waiting.pop()
         identity = here.stat()
         if (identity.st_dev, identity.st_ino) in above:
             continue
+        if links > _MOST_LINKS:  # folders that link to each other have more paths than one can walk
+            raise UserError(
+                f"{folder}: links lead from one to the next ({prefix}); name a folder below them"
+            )
         within = above | {(identity.st_dev, identity.st_ino)}
         with os.scandir(here) as entries:
             for entry in entries:
                 if entry.is_dir():
-                    waiting.append((here / entry.name, f"{prefix}{entry.name}/", within))
-                elif TEMPORARY not in entry.name:
-                    try:
-                        size = entry.stat().st_size
-                    except OSError:  # a link that leads nowhere
-                        size = 0
-                    yield prefix + entry.name, size
+                    deeper = links + entry.is_symlink()
+                    waiting.append((here / entry.name, f"{prefix}{entry.name}/", within, deeper))
+                elif entry.is_file():
+                    yield prefix + entry.name, entry.stat().st_size
+                elif entry.is_symlink():  # it leads nowhere
+                    yield prefix + entry.name, 0
+                # else a pipe or a device, which is never read to its end
 
 
 def _rename_if_absent(temporary: Path, path: Path) -> bool:

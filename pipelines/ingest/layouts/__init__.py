@@ -12,6 +12,7 @@ from types import MappingProxyType
 
 from pipelines.dataset.names import escaped
 from pipelines.errors import UserError
+from pipelines.ingest.archive import is_archive
 from pipelines.ingest.layouts import (
     canon_r6ii,
     ddd_syn,
@@ -133,6 +134,11 @@ def _nothing_fits(
         f"{count} {suffix or 'without suffix'} in {escaped(folder)}/"
         for (folder, suffix), count in folders.most_common(4)
     )
+    if (packed := next(filter(is_archive, sorted(files)), None)) is not None:
+        return (
+            f"no dual-pixel pairs found at {source}: there are {seen}. An archive is read by "
+            f"itself: source={source}/{escaped(packed)}"
+        )
     near = sorted(views, key=lambda view: -len(view[1].placed))[:2]
     if not near[0][1].placed:  # nothing has a place: by the look of the names
         example = min(files)

@@ -1,7 +1,7 @@
 """From the places of files to pairs: one set, each file once, nothing merged or lost in silence."""
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 
@@ -101,7 +101,9 @@ def assemble(
         files.scene = place.scene or place.key
         files.roles[place.role].append((file.path, file.size))
 
-    found = _Found(rejects=list(seen.left_out))
+    pictures = (p for p in seen.strangers if p.lower().endswith((*READ, *OTHER_PICTURES)))
+    homeless = [_left_out(path, f"no place in the layout {layout.name}") for path in pictures]
+    found = _Found(rejects=[*seen.left_out, *homeless])
     # A set of views alone is one; a set with some targets wants one for each pair.
     wants_target = any(targets.values()) and layout.has_targets
     # Test and validation first: a scene that stands in two splits stays out of training.
@@ -280,7 +282,7 @@ def _why_not(files: _Files, target: _Files | None) -> tuple[str | None, str]:
     return None, files.roles["left"][0][0]
 
 
-def _check_one_tree(placed: Iterable[PlacedFile], layout: Layout, source: str) -> None:
+def _check_one_tree(placed: Sequence[PlacedFile], layout: Layout, source: str) -> None:
     trees = Counter(file.place.tree for file in placed)
     if len(trees) > 1:
         named = [
@@ -289,7 +291,20 @@ def _check_one_tree(placed: Iterable[PlacedFile], layout: Layout, source: str) -
         below = next(escaped(tree) for tree, _ in trees.most_common() if tree)
         raise UserError(
             f"{source} holds {len(trees)} sets in the layout {layout.name}: {', '.join(named[:4])}"
-            f"{' ...' if len(named) > 4 else ''}; name one, e.g. source={source}/{below}"
+            f"{' ...' if len(named) > 4 else ''}; "
+            + (
+                f"take one by patterns, e.g. left='{below}/...' right='{below}/...'"
+                if "{split}" in below
+                else f"name one, e.g. source={source}/{below}"
+            )
+        )
+    homes = Counter(file.place.split or "" for file in placed if file.place.role != "other")
+    if homes[""] and len(homes) > 1:
+        split = next(name for name in homes if name)
+        raise UserError(
+            f"{source} holds {homes.total() - homes['']} pictures in folders of a split ({split}) "
+            f"and {homes['']} outside of them, which may be another set: move the ones or the "
+            "others away, or take what you want by patterns, e.g. left='{split}/l/*.png'"
         )
 
 

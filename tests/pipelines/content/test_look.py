@@ -81,6 +81,14 @@ def test_from_afar_only_what_is_certain_is_told() -> None:
     assert kinds(look_at_pair(pair.left, pair.right, beside, close=False)) == []
 
 
+def test_views_of_two_scenes_are_told_from_afar_without_a_target() -> None:
+    for seed in range(3):
+        pair, other = clean(seed, most=9.0), clean(seed + 50, most=9.0)
+        assert kinds(look_at_pair(pair.left, pair.right, close=False)) == []
+        found = kinds(look_at_pair(pair.left, other.right, close=False))
+        assert "!different" in found
+
+
 def test_one_scene_has_one_hash_and_two_have_two() -> None:
     """Saved anew, smaller, brighter, cut by 1%: within the bits that count as one."""
     shown = [clean(seed).target for seed in range(24)]
