@@ -282,7 +282,7 @@ def _blur(content: PageContent) -> str:
         "side of focus. Bars are 95 % intervals over scenes.</p>"
     )
     charts = f'<div class="charts">{"".join(parts)}</div>'
-    return about + legend([INPUT, *content.methods]) + charts + "".join(tables)
+    return about + legend(["", *content.methods]) + charts + "".join(tables)
 
 
 def _with_gap(rows: Sequence[MethodFigures]) -> list[MethodFigures]:

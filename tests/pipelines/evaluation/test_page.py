@@ -20,6 +20,8 @@ from pipelines.evaluation.regions import regions
 from pipelines.evaluation.summary import MethodFigures, figures_of
 from pipelines.evaluation.tables import latex, markdown, text_table
 from pipelines.report.page_data import Findings
+from pipelines.report.pictures import ramp
+from pipelines.report.plot import Series, lines, points
 from pipelines.scores import INPUT, Cost, PairScore, quality
 from tests.page_in_a_browser import looks_at
 
@@ -163,9 +165,11 @@ def page(content: PageContent) -> str:
 
 def test_the_figures_are_files_of_their_own(page: str, content: PageContent) -> None:
     """Charts that any SVG reader takes, with a colour for each line; pictures as they are."""
+    explained = content.explained
+    assert explained is not None and explained.findings.in_focus is not None
     files = dict(figures_of_page(page, content))
     charts = {name: data for name, data in files.items() if name.endswith(".svg")}
-    assert len(charts) == page.count('class="plot"') == len(files) - 7
+    assert len(charts) == page.count('class="plot"')
     style = "{http://www.w3.org/2000/svg}style"
     for name, data in charts.items():
         root = ElementTree.fromstring(data)
@@ -176,10 +180,54 @@ def test_the_figures_are_files_of_their_own(page: str, content: PageContent) -> 
             selector = re.escape("." + ".".join(kind.split()))
             assert re.search(rf"{selector}[,{{]", rules.text), (name, kind)
         assert "first & best" in "".join(root.itertext())
+        drawn_png = cv2.imdecode(np.frombuffer(files[name[:-3] + "png"], np.uint8), 1)
+        size = [int(root.attrib[side]) * 4 for side in ("height", "width")]
+        assert list(drawn_png.shape[:2]) == size
+        assert (drawn_png[:70] < 100).any(axis=2).sum() > 500  # its title, with or without fonts
+        shades = {"dot s1": (114, 107, 11), "dot s2": (31, 65, 195)}  # blue first
+        for kind in drawn & set(shades):
+            assert (drawn_png == shades[kind]).all(axis=2).sum() > 100, (name, kind)
     input_ = files["00-soft-v1-worst-gain-input-mean-of-the-views.png"]
     read = cv2.imdecode(np.frombuffer(input_, np.uint8), cv2.IMREAD_COLOR)[..., ::-1]
     np.testing.assert_allclose(read / 255, content.shown[0].input.clip(0, 1), atol=0.51 / 255)
     assert "00-soft-v1-worst-gain-error-of-first-best.png" in files
+    found = {name: data for name, data in files.items() if name.startswith("found-")}
+    assert len(found) == 1 + 1 + 6 + 1  # in-focus map, radius, six kernels' use, the kernels
+    assert len(files) == 2 * len(charts) + 7 + len(found)
+    sheet = cv2.imdecode(np.frombuffer(found["found-kernels.png"], np.uint8), 1)
+    assert sheet.shape == (3 * 64, 3 * 64, 3)  # eight kernels of 5 taps, 12 px each, with a rim
+    focus = cv2.imdecode(np.frombuffer(found["found-in-focus-map.png"], np.uint8), 1)
+    np.testing.assert_array_equal(focus[..., ::-1], ramp(explained.findings.in_focus))
+
+
+PLACE = st.tuples(st.floats(0.1, 20), st.floats(20, 30))
+
+
+@given(st.lists(PLACE, min_size=2, max_size=6))
+@example([(0.2, 24.0)] * 5)
+def test_no_name_of_a_point_lies_on_another(places: list[tuple[float, float]]) -> None:
+    """At 7 px a letter and 12 px a line."""
+    names = [f"model {i} of some" for i in range(len(places))]
+    svg = points([Series(n, [p]) for n, p in zip(names, places, strict=True)], label="any")
+    boxes = []
+    for mark in ElementTree.fromstring(svg).iter("text"):
+        if mark.get("class") == "point-name":
+            x, y = float(mark.attrib["x"]), float(mark.attrib["y"])
+            width = 6.5 * len(mark.text or "")
+            left = x - width if mark.get("text-anchor") == "end" else x
+            boxes.append((left, left + width, y))
+    assert len(boxes) == len(places)
+    for i, (left, right, y) in enumerate(boxes):
+        for other, far, theirs in boxes[:i]:
+            assert right <= other or far <= left or abs(y - theirs) >= 12
+
+
+def test_bars_of_methods_stand_beside_each_other() -> None:
+    series = [Series(name, [(0, 1.0), (1, 2.0)], [(0.0, 2.0), (1.0, 3.0)]) for name in "abc"]
+    svg = ElementTree.fromstring(lines(series, ["low", "high"], label="any"))
+    bars = [float(m.attrib["x1"]) for m in svg.iter("line") if "reach" in m.get("class", "")]
+    assert len(set(bars)) == len(bars) == 6
+    assert bars[0] < bars[2] < bars[4] < bars[1]  # in the order of the methods, by place
 
 
 def test_the_page_has_every_section_and_escapes_names(page: str) -> None:
