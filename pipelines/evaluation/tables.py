@@ -74,19 +74,28 @@ def cost_cells(method: str, rows: Sequence[MethodFigures], costs: Costs) -> tupl
     """Return parameters, multiply-adds, time, memory and device of a method as text."""
     counted = costs.get(method)
     timed = next((row for row in rows if row.method == method and row.device), None)
+    unit, per_second = time_unit(rows)
     return (
         "—" if counted is None else f"{counted[0] / 1e6:.2f} M",
         "—" if counted is None else f"{counted[1] / 1e9:.1f} G",
         "—"
         if timed is None or timed.seconds_per_megapixel is None
-        else _time(timed.seconds_per_megapixel),
+        else f"{_figures(per_second * timed.seconds_per_megapixel)} {unit}",
         "—" if timed is None or timed.peak_mib is None else f"{timed.peak_mib:.0f} MiB",
         "—" if timed is None else timed.device,
     )
 
 
-def _time(seconds: float) -> str:
-    return f"{1000 * seconds:.0f} ms" if seconds < 10 else f"{seconds:.0f} s"
+def time_unit(rows: Sequence[MethodFigures]) -> tuple[str, float]:
+    """Return the unit of time that suits all methods, and how many of it a second has."""
+    most = max((row.seconds_per_megapixel or 0.0 for row in rows), default=0.0)
+    return ("s", 1.0) if most >= 10 else ("ms", 1000.0)
+
+
+def _figures(value: float) -> str:
+    """Three figures, or all before the point."""
+    digits = 2 - math.floor(math.log10(value)) if value > 0 else 0
+    return f"{value:.{max(digits, 0)}f}"
 
 
 def markdown(rows: Sequence[MethodFigures]) -> str:

@@ -18,7 +18,7 @@ from pipelines.evaluation.page import PageContent, evaluation_page
 from pipelines.evaluation.pictures import Shown, chosen
 from pipelines.evaluation.regions import regions
 from pipelines.evaluation.summary import MethodFigures, figures_of
-from pipelines.evaluation.tables import latex, markdown, text_table
+from pipelines.evaluation.tables import cost_cells, latex, markdown, text_table
 from pipelines.report.page_data import Findings
 from pipelines.report.pictures import ramp
 from pipelines.report.plot import Series, lines, points
@@ -220,6 +220,36 @@ def test_no_name_of_a_point_lies_on_another(places: list[tuple[float, float]]) -
     for i, (left, right, y) in enumerate(boxes):
         for other, far, theirs in boxes[:i]:
             assert right <= other or far <= left or abs(y - theirs) >= 12
+
+
+@pytest.mark.parametrize(
+    ("seconds", "cells"),
+    [((0.01234, 2.5), ["12.3 ms", "2500 ms"]), ((9.0, 12.3), ["9.00 s", "12.3 s"])],
+)
+def test_times_of_one_table_have_one_unit(
+    rows: tuple[MethodFigures, ...], seconds: tuple[float, float], cells: list[str]
+) -> None:
+    before, *methods = rows
+    timed = [
+        dataclasses.replace(row, seconds_per_megapixel=value)
+        for row, value in zip(methods, seconds, strict=True)
+    ]
+    assert [cost_cells(row.method, [before, *timed], {})[2] for row in timed] == cells
+
+
+def test_a_chart_of_costs_shows_how_gains_differ_not_how_scenes_do(
+    content: PageContent, rows: tuple[MethodFigures, ...]
+) -> None:
+    wide = [
+        dataclasses.replace(row, psnr=dataclasses.replace(row.psnr, low=-40.0, high=90.0))
+        for row in rows
+    ]
+    page = evaluation_page(dataclasses.replace(content, rows=tuple(wide)))
+    charts = re.findall(r'<svg class="plot"[^>]*aria-label="PSNR[^>]*>.*?</svg>', page)
+    assert len(charts) == 2
+    for chart in charts:
+        ticks = [float(value) for value in re.findall(r'text-anchor="end">([-\d.]+)<', chart)]
+        assert min(ticks) > 10 and max(ticks) < 40
 
 
 def test_bars_of_methods_stand_beside_each_other() -> None:
