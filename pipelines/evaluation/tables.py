@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from pipelines.evaluation.bootstrap import Estimate
 from pipelines.evaluation.summary import MethodFigures
+from pipelines.scores import INPUT
 
 HEADS = (
     "dataset",
@@ -109,11 +110,16 @@ def markdown(rows: Sequence[MethodFigures]) -> str:
 
 
 def latex(rows: Sequence[MethodFigures]) -> str:
-    """Return the table for LaTeX with booktabs, a block of rows a dataset."""
+    """Return the table for LaTeX with booktabs, a block of rows a dataset.
+
+    Intervals stand below their means, so that it fits a page of one column.
+    """
     lines = [
-        r"\begin{tabular}{llrccccc}",
+        r"{\setlength{\tabcolsep}{4pt}",
+        r"\begin{tabular}{@{}llrcccccc@{}}",
         r"\toprule",
-        r"Dataset & Method & $n$ & PSNR & SSIM & RMSE$_\mathrm{rel}$ & MAE & $\Delta$ input \\",
+        r"Dataset & Method & $n$ & PSNR & SSIM & RMSE$_\mathrm{rel}$ & MAE & $\Delta$ input & "
+        r"$\Delta$ first \\",
     ]
     before = None
     for row in rows:
@@ -128,20 +134,20 @@ def latex(rows: Sequence[MethodFigures]) -> str:
             f"{row.rmse_rel:.4f}",
             f"{row.mae.mean:.4f}",
             _tex_interval(row.over_input, 2, sign=True),
+            _tex_interval(row.over_first, 2, sign=True),
         )
-        lines.append(" & ".join((shown, _tex(row.method), *values)) + r" \\")
-    return "\n".join([*lines, r"\bottomrule", r"\end{tabular}"]) + "\n"
+        method = "input" if row.method == INPUT else row.method
+        lines.append(" & ".join((shown, _tex(method), *values)) + r" \\")
+    return "\n".join([*lines, r"\bottomrule", r"\end{tabular}}"]) + "\n"
 
 
 def _tex_interval(value: Estimate | None, digits: int, *, sign: bool = False) -> str:
     if value is None:
         return "--"
-    plus = "+" if sign else ""
-    text = f"{value.mean:{plus}.{digits}f}"
-    if math.isfinite(value.low):
-        reach = f"{value.low:{plus}.{digits}f}, {value.high:{plus}.{digits}f}"
-        text += rf" {{\scriptsize [{reach}]}}"
-    return text.replace("-", "$-$") if sign else text
+    mean, _, reach = with_interval(value, digits, sign=sign).replace("-", "$-$").partition(" ")
+    if not reach:
+        return mean
+    return rf"\begin{{tabular}}{{@{{}}c@{{}}}}{mean}\\{{\scriptsize {reach}}}\end{{tabular}}"
 
 
 def _tex(text: str) -> str:
