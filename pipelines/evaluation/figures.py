@@ -22,6 +22,7 @@ _FONT = "DejaVu Sans"
 _STYLE = (
     f"text{{font:12px '{_FONT}','Helvetica Neue',Arial,sans-serif;fill:#15191c}}"
     ".tick,.axis{fill:#566067}.grid{stroke:#d6dadc}"
+    ".point-name{paint-order:stroke;stroke:#fff;stroke-width:3px;stroke-linejoin:round}"
     ".line{fill:none;stroke-width:2;stroke-linejoin:round}.reach{stroke-width:1.5;opacity:.55}"
 )
 _SHADES = ("#566067", "#0b6b72", "#c3411f", "#8a6fd0", "#b7801f", "#4a83d6")

@@ -24,6 +24,7 @@ from pipelines.scores import INPUT
 
 _ERROR_PEAK = 32 / 255
 """Of [0, 1]; larger errors are as bright."""
+_UNITS = {"s": "seconds", "ms": "milliseconds"}
 _ERROR_PX = 480
 """Longer side of an error map, which nobody can zoom into; the files beside the page are whole."""
 
@@ -141,7 +142,7 @@ def _costs(content: PageContent) -> str:
     for dataset, rows in _by_dataset(content.rows):
         against = (
             ("parameters, millions", _by_parameters(rows, content)),
-            (f"{unit} a megapixel", _by_time(rows, per_second)),
+            (f"{_UNITS[unit]} a megapixel", _by_time(rows, per_second)),
         )
         for axis, series in against:
             drawn = points(series, label=f"PSNR on {dataset} against {axis}")
