@@ -10,7 +10,7 @@ from pipelines.errors import GateRefused, UserError
 from pipelines.evaluation.config import GateRules, PromoteConfig
 from pipelines.evaluation.gate import RuleResult, Verdict, format_rules, judge
 from pipelines.evaluation.leakage import Leakage, find_leakage
-from pipelines.evaluation.measure import kept_scores, measure
+from pipelines.evaluation.measure import kept_scores, measure, on_masks, plan
 from pipelines.evaluation.transfer import carry_over, foreseen
 from pipelines.mlflow_store import is_missing, resolve_tracking_uri
 from pipelines.next_steps import command
@@ -103,7 +103,10 @@ def run(config: PromoteConfig) -> PromotionResult:
             return _unchanged(candidate, decisions)
         _check_not_rolled_back(candidate, decisions, config)
         if leakage is None:
-            leakage = find_leakage(config, settle(candidate.uri, tracking_uri), tracking_uri)
+            settled = settle(candidate.uri, tracking_uri)
+            for line in on_masks(config, plan(config, settled)):
+                say(line)
+            leakage = find_leakage(config, settled, tracking_uri)
         rival = champion or _last_champion(config.name, decisions, tracking_uri)
         verdict = judge(
             scores_of(candidate.version),
