@@ -5,7 +5,7 @@
 Each network is trained on the same patches in the same order, the same steps, bare, once a seed;
 widths of the others are such that a step takes as much processor time as K3DN's (`--cost` measures
 it). It is scored on real pictures (`tests.benchmarks.real_pictures`), each also with its views
-exchanged, and on the held-out pairs of the datasets. What is finished is found when the command is
+exchanged, and on held-out pairs (`--held-out`: of other datasets). What is finished is found when the command is
 given again. Behind ± is the standard error of the mean over the seeds.
 """
 
@@ -75,7 +75,13 @@ def config_of(network_name: str, **keys: Any) -> TrainConfig:
     )
 
 
-def measure(root: str, datasets: Sequence[str], name: str, training: Mapping[str, Any]) -> Scores:
+def measure(
+    root: str,
+    datasets: Sequence[str],
+    held_out: Sequence[str],
+    name: str,
+    training: Mapping[str, Any],
+) -> Scores:
     """Train one network and score it on everything."""
     slug = "".join(c if c.isalnum() else "-" for c in name)
     end = "-".join(f"{key}-{value}" for key, value in training.items() if key != "datasets")
@@ -87,7 +93,7 @@ def measure(root: str, datasets: Sequence[str], name: str, training: Mapping[str
     found = {
         key: float(np.mean(list(v.values()))) for key, v in Judge(network, 0.5).gains().items()
     }
-    scores = score(network, root, datasets)
+    scores = score(network, root, held_out)
     found |= {f"held out{end}": scores[key] for key, end in SIDES.items()}
     print(f"{name}, {training}: {found}", flush=True)
     return found
@@ -134,6 +140,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
     parser.add_argument("root", help="where the datasets are, and the runs go")
     parser.add_argument("datasets", nargs="*")
+    parser.add_argument("--held-out", nargs="+", help="datasets to score on; by itself the same")
     parser.add_argument("--networks", nargs="+", default=list(NETWORKS), choices=list(NETWORKS))
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--steps", type=int, default=3000)
@@ -151,6 +158,7 @@ def main() -> None:
         return
     keys = ("steps", "patch", "batch_size", "precision") + (("lr",) if chosen.lr else ())
     training = {key: getattr(chosen, key) for key in keys}
+    held_out = chosen.held_out or chosen.datasets
     results: dict[str, dict[str, Scores]] = {name: {} for name in chosen.networks}
     spawn = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(chosen.processes, mp_context=spawn) as pool:
