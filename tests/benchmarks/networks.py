@@ -5,8 +5,8 @@
 Each network is trained on the same patches in the same order, the same steps, bare, once a seed;
 widths of the others are such that a step takes as much processor time as K3DN's (`--cost` measures
 it). It is scored on real pictures (`tests.benchmarks.real_pictures`), each also with its views
-exchanged, and on held-out pairs (`--held-out`: of other datasets). What is finished is found when the command is
-given again. Behind ± is the standard error of the mean over the seeds.
+exchanged, and on held-out pairs (`--held-out`: of other datasets). What is finished is found when
+the command is given again. Behind ± is the standard error of the mean over the seeds.
 """
 
 import argparse
