@@ -163,7 +163,9 @@ def main() -> None:
     spawn = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(chosen.processes, mp_context=spawn) as pool:
         runs = {
-            pool.submit(measure, chosen.root, chosen.datasets, name, {**training, "seed": seed}): (
+            pool.submit(
+                measure, chosen.root, chosen.datasets, held_out, name, {**training, "seed": seed}
+            ): (
                 name,
                 seed,
             )
