@@ -41,8 +41,8 @@ ROOT = Path(__file__).parents[2]
 NEAREST, FURTHER = 2, 8
 REACHED_S = 100
 """Of the tests that reach a function, those that take no more processor time than this in all."""
-LIGHT = ["-m", "not (ray or s3 or browser or demo or slow)"]
-HEAVY = ["-m", "ray or slow"]
+LIGHT = ["-m", "not (ray or s3 or browser or demo)"]
+HEAVY = ["-m", "ray"]
 CPU_S, WALL_S = 300, 1500
 """What the tests of one round may take at most; what takes more hangs."""
 LEAST_CPU_S, OVER = 30, 3

@@ -241,6 +241,7 @@ def test_one_at_a_time(
     assert finished(server)["error"] == ""
 
 
+@pytest.mark.slow
 def test_the_command_serves_until_it_is_stopped(weights: str, tmp_path: Path) -> None:
     command = [sys.executable, "-m", "pipelines", "app", f"model={weights}", "open=false"]
     process = subprocess.Popen(
