@@ -20,7 +20,8 @@ _SMALL_BYTES = 1 << 20
 """Of a file up to this size nothing is asked beforehand."""
 _LARGEST_BYTES = MAX_PIXELS * 4 * 2 + (1 << 28)
 """Samples of the largest picture as they are, and what else a file says."""
-_RAW = (".cr2", ".cr3", ".dng")
+RAW_SUFFIXES = (".cr2", ".cr3", ".dng")
+"""Of cameras' own files, which `k3dn split` reads."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -134,7 +135,7 @@ def _check_file(location: Location, where: str, memory_mib: int | None) -> None:
 
 
 def _refused(reason: str, where: str) -> UserError:
-    is_raw = where.lower().endswith(_RAW)
+    is_raw = where.lower().endswith(RAW_SUFFIXES)
     return UserError(f"{reason}; k3dn split {where}" if is_raw else reason)
 
 

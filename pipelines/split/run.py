@@ -13,6 +13,7 @@ from pipelines.deblur.metadata import Metadata
 from pipelines.deblur.names import name_of, partners, side_of
 from pipelines.deblur.output import NoRoom, remove_unfinished, write_photographs
 from pipelines.deblur.patterns import files_of, folders_before
+from pipelines.deblur.photograph import RAW_SUFFIXES
 from pipelines.errors import UserError
 from pipelines.next_steps import command
 from pipelines.progress import printable, progress, say
@@ -21,7 +22,6 @@ from pipelines.split.views import encode_linear, split_sum
 from pipelines.storage import Location, locate
 from synth.pictures import decode
 
-RAW_SUFFIXES = (".cr2", ".cr3", ".dng")
 PGM = ".pgm"
 _PGM_BLACK, _PGM_WHITE = 4096, 65535
 """Of the Pixel capture app, which scales 64 and 1023 of ten bits to these."""
