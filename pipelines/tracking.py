@@ -111,6 +111,8 @@ class Tracker:
                 f"{does_not_answer(self._uri, error)}; nothing is lost: the same command sends "
                 "the records when the store is back"
             ) from error
+        else:
+            self._away = False
 
     def open(
         self,
@@ -192,7 +194,6 @@ class Tracker:
             for name, value in tags.items():
                 self._client.set_tag(self.run_id, name, value)
             self._client.set_terminated(self.run_id, "FINISHED")
-        self._away = False
 
     def _send_on(self) -> None:
         told = False

@@ -4,6 +4,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from synth.choices import LEAST_BLUR, MOST_COC_PX
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Camera:
@@ -64,7 +66,7 @@ class CameraRanges:
     Drawn freely, most lenses would blur a scene by nothing or by more than its width.
     """
 
-    extreme_coc_px: tuple[float, float] = (3.2, 8.0)
+    extreme_coc_px: tuple[float, float] = (LEAST_BLUR * MOST_COC_PX, MOST_COC_PX)
     """Blur radius of the most blurred part of the scene."""
     f_number: tuple[float, float] = (1.4, 8.0)
     """Drawn evenly in its logarithm."""

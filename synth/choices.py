@@ -1,5 +1,5 @@
-"""What may be chosen by name: families, renderers, presets, units. Imports nothing heavy, so that
-help can be printed from it."""
+"""What may be chosen by name: families, renderers, presets, units; and what holds where nobody
+chooses. Imports nothing heavy, so that help can be printed from it."""
 
 import math
 from typing import Literal
@@ -21,6 +21,14 @@ Border = Literal["symmetric", "reflect"]
 PublishedName = Literal["ddd-syn", "rdpd"]
 """The presets that make a published set."""
 PresetName = Literal["ddd-syn", "rdpd", "k3dn", "camera"]
+
+MOST_COC_PX = 8.0
+"""Greatest blur radius of a pair, in pixels, where nobody says another."""
+LEAST_BLUR = 0.4
+"""Least radius of a pair's most blurred part, as a share of the greatest, likewise."""
+SHOT_NOISE, READ_NOISE = 0.012, 0.002
+"""Greatest standard deviations of photon noise at white and of noise in the dark, likewise; linear
+light. Preset camera has its own (`synth.shot_ranges`)."""
 
 METRES_PER_UNIT: dict[str, float] = {"m": 1.0, "dm": 0.1, "cm": 0.01, "mm": 0.001}
 """Units of depth by name; a depth unit may be a number of metres for each step, too."""

@@ -9,6 +9,8 @@ from synth.camera import Camera, CameraRanges, LensRanges
 from synth.choices import (
     MEASURED,
     PUBLISHED,
+    READ_NOISE,
+    SHOT_NOISE,
     Border,
     Composite,
     Light,
@@ -113,9 +115,9 @@ class PairRanges:
     """As in `PairParameters`, as are the next two."""
     composite: Composite = "over"
     light: Light = "linear"
-    shot_noise: float = 0.012
+    shot_noise: float = SHOT_NOISE
     """Greatest standard deviation of photon noise at white, linear light."""
-    read_noise: float = 0.002
+    read_noise: float = READ_NOISE
     """Greatest standard deviation of the noise in the dark, linear light."""
     radial_distortion: float = 0.0
     """Greatest B, of either sign, of r_source = r (B r^2 + 1 - B), r in halves of the shorter side:

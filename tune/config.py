@@ -4,10 +4,8 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from pipelines.config import StepConfig, aside, by_content, by_content_of
-from pipelines.training.config import TrainConfig
+from pipelines.training.config import FEATURES_PER_WIDTH, TrainConfig
 
-FEATURES_PER_WIDTH = 4
-"""N, the number of kernels, is the number of disparity features: 4 x the base width (Eq. 8)."""
 NUM_KERNELS = "num_kernels"
 """N, among the keys of train in a space."""
 

@@ -12,9 +12,9 @@ from pipelines.config import as_dict, keys_aside, value_text
 from pipelines.config_loader import load_config
 from pipelines.errors import UserError
 from pipelines.storage import Location
-from pipelines.training.config import TrainConfig
+from pipelines.training.config import FEATURES_PER_WIDTH, TrainConfig
 from pipelines.training.plan import RunPlan, plan_run
-from tune.config import FEATURES_PER_WIDTH, NUM_KERNELS, TuneConfig
+from tune.config import NUM_KERNELS, TuneConfig
 from tune.records import TrialRecord
 from tune.space import Axis, Choice, Combination, grid, space_of, train_keys
 

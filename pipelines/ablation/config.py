@@ -5,10 +5,7 @@ from typing import Literal
 
 from pipelines.config import aside
 from pipelines.evaluation.config import MeasureConfig
-from pipelines.training.config import TrainConfig
-
-FEATURES_PER_WIDTH = 4
-"""N, the number of kernels, is 4 x the base width (Eq. 8)."""
+from pipelines.training.config import FEATURES_PER_WIDTH, TrainConfig
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

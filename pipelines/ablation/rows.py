@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from k3dn.network.config import variant
-from pipelines.ablation.config import FEATURES_PER_WIDTH, AblateConfig
-from pipelines.training.config import TrainConfig
+from pipelines.ablation.config import AblateConfig
+from pipelines.training.config import FEATURES_PER_WIDTH, TrainConfig
 
 _TABLE_4 = ((True, True, True), (True, True, False), (True, False, True), (False, True, False),
             (True, False, False))  # fmt: skip

@@ -77,6 +77,8 @@ class _Handler(BaseHTTPRequestHandler):
     def _answer(self, places: Mapping[str, Callable[[], None]]) -> None:
         parts = urllib.parse.urlsplit(self.path)
         self._query = dict(urllib.parse.parse_qsl(parts.query))
+        if self.command != "PUT" and self.headers.get("Content-Length", "0") != "0":
+            self.close_connection = True  # nobody reads its body, which is no next request
         try:
             self._check()
             if parts.path not in places:

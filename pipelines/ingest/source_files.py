@@ -6,10 +6,8 @@ from dataclasses import dataclass
 from pipelines.dataset.record import Source
 from pipelines.errors import UserError
 from pipelines.ingest.archive import SUFFIXES, Archive, is_archive
-from pipelines.making.shards import fault_of_input, file_source
+from pipelines.making.shards import CHEAP_BYTES, fault_of_input, file_source
 from pipelines.storage import Location, locate
-
-_CHEAP_BYTES = 4 << 30  # local files: seconds
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -53,7 +51,7 @@ class SourceFiles:
 
     def is_cheap(self, files: dict[str, int]) -> bool:
         """Tell whether all files can be read again without thinking twice."""
-        return self.location.local_path() is not None and sum(files.values()) <= _CHEAP_BYTES
+        return self.location.local_path() is not None and sum(files.values()) <= CHEAP_BYTES
 
 
 def open_source(url: str) -> SourceFiles:

@@ -33,7 +33,15 @@ from pipelines.making.plan import LEFT_OUT, Plan, Reject, digest_of
 from pipelines.making.preview import contact_sheet
 from pipelines.making.provenance import describe_code
 from pipelines.making.run_plan import run_plan
-from pipelines.making.shards import PLAN, Claim, Producer, ShardResult, is_building, sources_of
+from pipelines.making.shards import (
+    CHEAP_BYTES,
+    PLAN,
+    Claim,
+    Producer,
+    ShardResult,
+    is_building,
+    sources_of,
+)
 from pipelines.next_steps import command
 from pipelines.storage import Location
 
@@ -41,7 +49,6 @@ REJECTED = "_rejected.parquet"
 FINDINGS = "_findings.parquet"
 _PREVIEW_PAIRS = 6
 _LEFTOVER_AGE_S = 3600.0
-_CHEAP_BYTES = 4 << 30  # local files: seconds
 _REJECT_SCHEMA = pa.schema(
     [(name, pa.string()) for name in ("pair_id", "split", "path", "reason", "stage")]
 )
@@ -213,7 +220,7 @@ def cheap_to_read(*folders: Location | None) -> bool:
     """Tell whether all files of the folders can be read again without thinking twice."""
     if any(folder is not None and folder.local_path() is None for folder in folders):
         return False
-    return sum(sum(f.walk().values()) for f in folders if f is not None) <= _CHEAP_BYTES
+    return sum(sum(f.walk().values()) for f in folders if f is not None) <= CHEAP_BYTES
 
 
 def _check_inputs(version: Location, plan: Plan, producer: Producer) -> None:

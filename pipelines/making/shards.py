@@ -23,6 +23,8 @@ from pipelines.storage import Location
 _STATE_KEY = b"k3dn.shard"
 _THE_MACHINE = (errno.ENOSPC, errno.EDQUOT, errno.EMFILE, errno.ENFILE, errno.ENOMEM)
 _THE_NETWORK = (ConnectionError, TimeoutError)
+CHEAP_BYTES = 4 << 30
+"""Local files of so much in all are read again without thinking twice: in seconds."""
 PLAN = "_plan.json"
 """Names the plan and the code that make a version: the last run to start owns an unfinished one."""
 Claim = Mapping[str, str]

@@ -56,8 +56,8 @@ class Findings:
     """The blurred picture that it was found in."""
     kernels: NDArray[Any] | None = None
     """``(N, k, k)``, k odd, signed."""
-    kernels_deblur: bool = True
-    """Whether the kernels deblur; else they blur."""
+    kernels_deblur: bool | None = None
+    """Whether the kernels deblur; else they blur. None where there are none."""
     kernel_weights: NDArray[Any] | None = None
     """``(h, w, N)``: how much each kernel counts at each place."""
     in_focus: NDArray[Any] | None = None

@@ -13,6 +13,9 @@ from synth.choices import (
     APERTURE,
     MEASURED,
     METRES_PER_UNIT,
+    MOST_COC_PX,
+    READ_NOISE,
+    SHOT_NOISE,
     Composite,
     KernelFamily,
     Light,
@@ -130,15 +133,15 @@ class SynthConfig(StepConfig):
     """Height x width of a pair in pixels; none keeps the source's own size."""
     min_coc_px: float | None = None
     """Least radius of a pair's most blurred part, in pixels; none is 0.4 max_coc_px."""
-    max_coc_px: float | None = 8.0
+    max_coc_px: float | None = MOST_COC_PX
     """Largest radius of the blur disc in pixels, which a lens is clipped to; none in ddd-syn."""
     radial_distortion: float = 0.0
     """Largest lens distortion, 0.02 moves a corner of 480x640 by 4%; preset rdpd: 1 is its own."""
     gain: float = 0.0
     """Largest share by which one view is brighter and the other darker."""
-    shot_noise: float = 0.012
+    shot_noise: float = SHOT_NOISE
     """Largest standard deviation of photon noise at white, linear light."""
-    read_noise: float = 0.002
+    read_noise: float = READ_NOISE
     """Largest standard deviation of noise in the dark, linear light."""
     bit_depth: int = 8
     """8 or 16."""

@@ -16,10 +16,9 @@ from pipelines.synthesis.config import CAMERA, MADE, SynthConfig
 from pipelines.synthesis.measured_kernels import LoadedBank
 from pipelines.synthesis.preset_values import published_preset
 from pipelines.synthesis.scene_sources import SceneReader, SceneUnit
+from synth.choices import LEAST_BLUR
 from synth.sources.fit import fit_scene
 from synth.sources.vary import mirrored, recoloured
-
-_LEAST_BLUR = 0.4  # share of max_coc_px
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -183,7 +182,7 @@ def _cameras_of(config: SynthConfig) -> synth.CameraRanges | synth.LensRanges:
     most_px, lens = config.max_coc_px, config.lens
     assert most_px is not None  # the configuration sees to it
     if lens.focal_length_mm is None:
-        least_px = _LEAST_BLUR * most_px if config.min_coc_px is None else config.min_coc_px
+        least_px = LEAST_BLUR * most_px if config.min_coc_px is None else config.min_coc_px
         return synth.CameraRanges(extreme_coc_px=(least_px, most_px))
     drawn = {key: getattr(lens, key) for key in ("focal_length_mm", "f_number", "focus_distance_m")}
     return synth.LensRanges(

@@ -7,6 +7,9 @@ from typing import Any, Literal
 from pipelines.config import StepConfig, aside, by_content_of, keys_aside
 from pipelines.training.live.config import LiveConfig
 
+FEATURES_PER_WIDTH = 4
+"""N, the number of kernels, is the number of disparity features: 4 x the base width (Eq. 8)."""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TrainConfig(StepConfig):

@@ -22,9 +22,9 @@ from torch import Tensor
 
 from synth.render.batch_edges import COC, SHARE, extremes, separate_pieces, whole_pieces
 from synth.render.batch_kernels import BatchKernels
+from synth.render.layered import KNOWN
 from synth.render.tiles import Group, Levels, Tiling, groups_of
 
-_KNOWN = 0.02  # share of a kernel that must fall on known scene to be trusted fully
 _ROUNDING = 1e-5  # what sums of shares may be off
 _OPAQUE = 1e-3  # light that still passes when all behind is taken as hidden
 _NEAR_PX = 1.0  # what is unknown is continued from pixels as near as this, if there are any
@@ -356,20 +356,20 @@ def _normalise(
     blurred = _back(spectra, tiling)
     known = blurred[:, :, :, -1:]
     if certain:
-        return blurred[:, :, :, :count] / known.clamp(min=_KNOWN)
+        return blurred[:, :, :, :count] / known.clamp(min=KNOWN)
     known = known * (known >= _ROUNDING)
-    light = blurred[:, :, :, :count] / known.clamp(min=_KNOWN)
+    light = blurred[:, :, :, :count] / known.clamp(min=KNOWN)
     if everywhere:
         around = _back(spectra * near, tiling)
-        unknown = 1.0 - (known / _KNOWN).clamp(max=1.0)
+        unknown = 1.0 - (known / KNOWN).clamp(max=1.0)
         unknown /= around[:, :, :, -1:].clamp(min=_LEAST)
         return light.addcmul_(around[:, :, :, :count], unknown)
-    holes = ((known < _KNOWN) & (through > _OPAQUE)).flatten(1).any(1).nonzero()[:, 0]
+    holes = ((known < KNOWN) & (through > _OPAQUE)).flatten(1).any(1).nonzero()[:, 0]
     if holes.shape[0]:
         if holes.shape[0] < len(light):
             spectra, known = spectra[holes], known[holes]
         around = _back(spectra * near, tiling)
-        unknown = 1.0 - (known / _KNOWN).clamp(max=1.0)
+        unknown = 1.0 - (known / KNOWN).clamp(max=1.0)
         unknown /= around[:, :, :, -1:].clamp(min=_LEAST)
         light.index_add_(0, holes, around[:, :, :, :count] * unknown)
     return light

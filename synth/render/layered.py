@@ -36,7 +36,8 @@ from synth.render.interface import Psf, check_scene, check_step
 from synth.render.layers import ROUNDING, Layer, cut_layers
 from synth.render.levels import levels_of
 
-_KNOWN = 0.02  # share of a kernel that must fall on known scene to be trusted fully
+KNOWN = 0.02
+"""Share of a kernel that must fall on known scene to be trusted fully."""
 _OPAQUE = 1e-4  # light that still passes when all behind is taken as hidden
 
 
@@ -171,9 +172,9 @@ def _normalise(
     for part in parts:
         known = np.subtract(1.0, front[..., *part])
         known *= known >= ROUNDING
-        confidence = np.minimum(known / _KNOWN, 1.0, out=front[..., *part])
+        confidence = np.minimum(known / KNOWN, 1.0, out=front[..., *part])
         # Values times confidence: where all is known, values.
-        blurred[..., *part] /= np.maximum(known, _KNOWN)[:, None]
+        blurred[..., *part] /= np.maximum(known, KNOWN)[:, None]
         holes = (confidence < 1.0) & (passing[..., *part] > _OPAQUE)
         if holes.any():
             unsure[_cells_in(part)] = any_in_cells(holes.any(axis=0))
@@ -186,7 +187,7 @@ def _hidden(layer: Layer, where: np.ndarray, pad: int) -> np.ndarray:
     inner = np.s_[pad : layer.front.shape[0] - pad, pad : layer.front.shape[1] - pad]
     front = layer.front[inner]
     for part in parts_of(where, front.shape):
-        behind = front[part] >= 1.0 - _KNOWN
+        behind = front[part] >= 1.0 - KNOWN
         if behind.any():
             hidden[_cells_in(part)] = any_in_cells(behind)
     return hidden

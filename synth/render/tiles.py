@@ -8,8 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-CELL = 8
-"""Side in pixels of the cells that say which levels are where; tiles are made of whole cells."""
+from synth.cells import CELL
 
 _FADE_PX = 8  # tiles of different kernels go over into each other so far on either side
 _EDGE_LEVELS = 2.0  # neighbours farther apart than so many levels lie in two groups

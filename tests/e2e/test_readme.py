@@ -37,7 +37,7 @@ SMALL = """
 synth: {pairs: 10, size: 48x64, pairs_per_shard: 4, textures: none,
         val_fraction: 0.25, test_fraction: 0.25}
 train: {steps: 2, patch: 32, batch_size: 2, checkpoint_every: 1, val_every: 2, max_val_pairs: 1,
-        warmup_steps: 1, num_workers: 1}
+        warmup_steps: 1, num_workers: 1, network: {attention_window: 3, psf_blocks: 1}}
 tune: {trials: 1, steps: 2, validations: 1, num_kernels: 16}
 evaluate: {max_pairs: 1, num_workers: 1}
 # two steps make no champion; the gate's own tests are elsewhere

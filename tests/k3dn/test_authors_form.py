@@ -246,6 +246,7 @@ def pair():
     return ours, formulas, views, found, formulas.disparity(*centred)
 
 
+@pytest.mark.slow
 def test_disparity_estimator(pair):
     *_, found, expected = pair
     assert expected.shape == (256, 2, 4)
@@ -296,6 +297,7 @@ def test_whole_network_of_the_first_stage(pair):
     np.testing.assert_allclose(found, expected, **EXACT)
 
 
+@pytest.mark.slow
 def test_whole_network_for_one_picture_there_and_back():
     state = authors_state(**SIZES, single=True)
     ours, formulas = network(state, single_picture=True), Formulas(state)

@@ -405,6 +405,7 @@ assert sharp.shape == left.shape and sharp.dtype == left.dtype and (sharp != lef
 """
 
 
+@pytest.mark.slow
 def test_torch_numpy_and_safetensors_are_all_that_it_needs() -> None:
     command = [sys.executable, "-c", ALONE]
     done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=False)

@@ -107,6 +107,7 @@ def test_nan_in_a_view_is_nan_in_the_picture():
     assert torch.isnan(exported(left, right)).any()
 
 
+@pytest.mark.slow
 def test_a_graph_of_one_size_takes_no_other_and_no_window_needs_to_be_whole():
     model = awake(form="paper", single_picture=True)
     exported = export_program(model, size=(40, 50)).module()

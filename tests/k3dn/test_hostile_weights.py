@@ -214,6 +214,7 @@ def hostile_files(valid: bytes, canary: Canary) -> Iterator[tuple[str, bytes]]:
     yield "text", b"no weights at all, but long enough to have a header"
 
 
+@pytest.mark.slow
 def test_hostile_files_are_refused_in_one_line_and_run_nothing(
     valid: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -330,6 +331,7 @@ print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024)
 """
 
 
+@pytest.mark.slow
 def test_refusals_take_little_memory(valid: bytes, tmp_path: Path) -> None:
     """Files that ask for gigabytes, some of them sparse ones that seem to hold them."""
     good = tmp_path / "good"
@@ -394,6 +396,7 @@ def mutations(draw: st.DrawFn) -> Callable[[bytes], bytes]:
     return mutate
 
 
+@pytest.mark.slow
 @settings(max_examples=300)
 @given(mutations())
 @example(bytes)

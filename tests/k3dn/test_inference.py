@@ -183,6 +183,7 @@ print(peak_mib() - before - views[0].nbytes / 2**20, tiles[-1])
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="memory is read from /proc")
 @pytest.mark.parametrize(("precision", "memory_mib"), [("fp32", 350), ("bf16", 250)])
 def test_peak_memory_is_within_what_was_allowed_and_uses_it(precision, memory_mib):
@@ -213,6 +214,7 @@ def test_a_network_of_somebody_else_runs_as_it_came():
         choose_dtype(model, "bf16")
 
 
+@pytest.mark.slow
 def test_a_restorer_compiles_once_for_all_pictures():
     """Traced by torch, run by its own operators: no C compiler is needed."""
     torch.compiler.reset()
@@ -278,6 +280,7 @@ def test_features_stay_laid_out_as_convolutions_want_them(precision, monkeypatch
     assert not wrong
 
 
+@pytest.mark.slow
 def test_tiles_of_one_shape_give_the_same_picture(monkeypatch):
     """Those at the rims see more of the picture instead of less."""
     model, views, seen = awake(), picture(200, 234), []

@@ -16,6 +16,7 @@ def turned(model, views, axes):
     return np.flip(deblur(model, *given, precision="fp32"), axes)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("passes", "all_axes"), [(2, [(), (1,)]), (4, [(), (1,), (0,), (0, 1)])], ids=str
 )

@@ -66,6 +66,7 @@ def test_between_them_both_count():
     np.testing.assert_allclose(found[unclipped], ((full + half) / 2)[unclipped], atol=1.01)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", [(520, 560), (530, 516)])
 def test_tiles_give_the_picture_that_is_restored_whole(size):
     """At all three sizes, with borders of tiles across them."""

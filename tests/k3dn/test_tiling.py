@@ -97,6 +97,7 @@ class Darker(torch.nn.Module):
         return 0.25 * (left + right)
 
 
+@pytest.mark.slow
 def test_memory_beyond_the_pictures_is_that_of_a_row_of_tiles():
     """24 megapixels at 16 bit; one float32 copy of the picture would take 288 MB."""
     view = np.full((4000, 6000, 3), 40000, np.uint16)

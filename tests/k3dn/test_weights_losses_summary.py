@@ -151,6 +151,7 @@ AUTHORS = {
 """Parameters and multiply-accumulates at 1152 x 1792 that reproduce Table 1."""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", AUTHORS)
 def test_paper_form_costs_what_table_1_says(name):
     summary = summarize(build_model(name, {"form": "paper"}), 1152, 1792)
@@ -158,6 +159,7 @@ def test_paper_form_costs_what_table_1_says(name):
     assert summary.macs == pytest.approx(AUTHORS[name][1], rel=0.001)
 
 
+@pytest.mark.slow
 def test_paper_form_is_counted_at_the_size_it_runs_at():
     model = build_model("tiny", {"form": "paper"})
     assert summarize(model, 1120, 1680) == summarize(model, 1152, 1792)
@@ -172,6 +174,7 @@ OURS = {
 """As docs/readings.md says."""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", OURS)
 def test_our_form_costs_what_the_page_says_and_at_most_five_percent_more(name):
     summary = summarize(build_model(name), 1152, 1792)

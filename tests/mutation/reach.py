@@ -1,6 +1,6 @@
 """Which tests reach which functions: a plugin of pytest that notes it, and the map made of that.
 
-    python -m pytest -p tests.mutation.reach -m "not (ray or s3 or browser or demo or slow)"
+    python -m pytest -p tests.mutation.reach -m "not (ray or s3 or browser or demo)"
 
 writes to the file that K3DN_REACH names, a line of JSON a test: its name, its processor time, the
 functions of the four packages that it called, by module and qualified name. Functions that ran in

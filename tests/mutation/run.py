@@ -41,8 +41,8 @@ ROOT = Path(__file__).parents[2]
 NEAREST, FURTHER = 2, 8
 REACHED_S = 100
 """Of the tests that reach a function, those that take no more processor time than this in all."""
-LIGHT = ["-m", "not (ray or s3 or browser or demo or slow)"]
-HEAVY = ["-m", "ray or slow"]
+LIGHT = ["-m", "not (ray or s3 or browser or demo)"]
+HEAVY = ["-m", "ray"]
 CPU_S, WALL_S = 300, 1500
 """What the tests of one round may take at most; what takes more hangs."""
 LEAST_CPU_S, OVER = 30, 3
@@ -271,6 +271,8 @@ class Bench:
             if done:
                 _end_group(child)
                 code = os.waitstatus_to_exitcode(status)
+                if code == pytest.ExitCode.USAGE_ERROR and _is_not_collected(self._log):
+                    return f"killed by {_failed(self._log)}"
                 if code in (0, 5):
                     return "alive"
                 if code in (_NEVER_RAN, pytest.ExitCode.USAGE_ERROR, -signal.SIGKILL):
@@ -329,6 +331,11 @@ def _failed(log: Path) -> str:
     lines = log.read_text(errors="replace").splitlines() or [""]
     named = [line for line in lines if line.startswith(("FAILED ", "ERROR "))]
     return (named or lines[-1:])[0]
+
+
+def _is_not_collected(log: Path) -> bool:
+    """Whether a test file could not be imported, and its tests, asked for by name, be found."""
+    return "ERROR collecting" in log.read_text(errors="replace")
 
 
 def _end_group(child: int) -> None:

@@ -3,6 +3,10 @@
 from dataclasses import dataclass, field
 
 from pipelines.synthesis.camera_config import OpticsConfig, SensorConfig, TargetConfig
+from synth.shot_ranges import ShotRanges
+
+_DRAWN = ShotRanges()
+"""Has the defaults."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -35,11 +39,11 @@ class LiveConfig:
     """The sensor."""
     target: TargetConfig = field(default_factory=TargetConfig)
     """The target."""
-    shot_noise: float = 0.015
+    shot_noise: float = _DRAWN.shot_noise[1]
     """Greatest standard deviation of photon noise at white, linear light."""
-    read_noise: float = 0.002
+    read_noise: float = _DRAWN.read_noise[1]
     """Greatest standard deviation of the noise in the dark, linear light."""
-    gain: float = 0.003
+    gain: float = _DRAWN.gain
     """Greatest share by which one view is brighter and the other darker than their mean."""
 
     def __post_init__(self) -> None:

@@ -156,6 +156,27 @@ def test_an_absurd_length_is_answered(server: Server, length: str) -> None:
         assert peer.makefile("rb").readline().startswith(b"HTTP/1.1 413 ")
 
 
+@pytest.mark.parametrize(
+    ("line", "status"),
+    [
+        ("PUT /view/left?name=a.gif&token={}", 422),
+        ("PUT /view/left?name=a.png&token=another", 403),
+        ("GET /state?token={}", 200),
+        ("POST /nothing?token={}", 404),
+    ],
+)
+def test_what_nobody_read_is_no_request(server: Server, line: str, status: int) -> None:
+    """A body that holds a request, behind a request whose body is not taken."""
+    host = f"Host: 127.0.0.1:{server.server_address[1]}\r\n"
+    inner = f"GET /state?token={server.token} HTTP/1.1\r\n{host}Connection: close\r\n\r\n"
+    head = f"{line.format(server.token)} HTTP/1.1\r\n{host}Content-Length: {len(inner)}\r\n\r\n"
+    with socket.create_connection(("127.0.0.1", server.server_address[1]), timeout=60) as peer:
+        peer.sendall(f"{head}{inner}".encode())
+        answer = peer.makefile("rb").read()
+    assert answer.startswith(f"HTTP/1.1 {status} ".encode())
+    assert answer.count(b"HTTP/1.1") == 1 and b"Connection: close" in answer
+
+
 def test_two_files_for_one_side_at_once(server: Server, views: tuple[Path, Path]) -> None:
     """The one that is whole last stays, and the other breaks nothing."""
     first, second = (path.read_bytes() for path in views)
@@ -241,6 +262,7 @@ def test_one_at_a_time(
     assert finished(server)["error"] == ""
 
 
+@pytest.mark.slow
 def test_the_command_serves_until_it_is_stopped(weights: str, tmp_path: Path) -> None:
     command = [sys.executable, "-m", "pipelines", "app", f"model={weights}", "open=false"]
     process = subprocess.Popen(

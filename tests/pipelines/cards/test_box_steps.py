@@ -87,6 +87,7 @@ def in_empty_folder(folder: Path, *arguments: str) -> str:
     return done.stdout
 
 
+@pytest.mark.slow
 def test_a_pair_in_an_empty_folder_needs_one_line(tmp_path: Path) -> None:
     folder = tmp_path / "shots"
     folder.mkdir()
@@ -100,6 +101,7 @@ def test_a_pair_in_an_empty_folder_needs_one_line(tmp_path: Path) -> None:
     assert np.abs(written.astype(int) - left).max() > 2
 
 
+@pytest.mark.slow
 def test_the_box_is_listed_where_there_is_no_store(tmp_path: Path) -> None:
     folder = tmp_path / "empty"
     folder.mkdir()
@@ -152,6 +154,7 @@ def test_a_wrong_word_for_the_box_is_told(tmp_path: Path, keys: dict[str, Any], 
     assert not output.exists()
 
 
+@pytest.mark.slow
 def test_a_box_name_is_understood_where_a_weights_file_is(tmp_path: Path) -> None:
     """One resolver: the network, its identity, and a child process."""
     entry = box.entry("nano")

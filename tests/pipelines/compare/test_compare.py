@@ -71,6 +71,7 @@ def compared(root: str) -> CompareResult:
     return run(CompareConfig(root=root, datasets=["camera", "window@v1"], patches=60))
 
 
+@pytest.mark.slow
 def test_what_made_the_pairs_is_recovered(compared: CompareResult) -> None:
     camera, window = compared.datasets
     rows = {row.name: row for row in compared.rows}
@@ -108,6 +109,7 @@ def test_other_kernels_are_told_apart_and_equal_scenes_are_not(compared: Compare
         assert row.distance < row.chance, name
 
 
+@pytest.mark.slow
 def test_a_dataset_is_at_no_distance_from_itself(root: str) -> None:
     result = run(CompareConfig(root=root, datasets=["camera", "camera"], pairs=3, patches=24))
     assert {row.distance for row in result.rows} <= {0.0, None}
@@ -141,6 +143,7 @@ def test_the_page_in_a_browser(compared: CompareResult) -> None:
         assert opened.locator("svg.densities").count() >= 20
 
 
+@pytest.mark.slow
 def test_the_draw_is_bounded_and_pairs_without_a_target_are_told(root: str) -> None:
     result = run(CompareConfig(root=root, datasets=["mixed", "camera"], pairs=7, patches=35))
     mixed, camera = result.datasets

@@ -144,6 +144,7 @@ def test_real_bits_are_counted_however_they_are_stored(bits: int) -> None:
         assert real_bits((above | np.uint16(1)).astype(np.uint16)) == bits
 
 
+@pytest.mark.slow
 def test_the_samples_are_clean(samples: Path) -> None:
     def read(path: Path) -> np.ndarray:
         picture = cv2.imread(str(path))

@@ -52,6 +52,7 @@ def write(path: Path, value: int, dtype: type, size: tuple[int, int] = (20, 24))
     return str(path)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("dtype", "value", "expected"),
     [(np.uint8, 128, 64), (np.uint16, 40001, 40001 - 16384)],
@@ -90,6 +91,7 @@ def test_one_picture_is_restored_by_a_model_for_it(tmp_path: Path) -> None:
     assert np.array_equal(untrained, cv2.imread(picture, cv2.IMREAD_UNCHANGED))
 
 
+@pytest.mark.slow
 def test_precision_and_memory_reach_the_network(tmp_path: Path) -> None:
     options = {"width": 4, "disparity_channels": 8}
     model = k3dn.build_model("nano", options)

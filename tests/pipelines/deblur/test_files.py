@@ -113,6 +113,7 @@ def folders(
     return source, out
 
 
+@pytest.mark.slow
 def test_files_of_every_kind_keep_what_they_say(
     folders: tuple[Path, Path], every_kind: list[Kind]
 ) -> None:
@@ -150,6 +151,7 @@ def test_files_of_every_kind_keep_what_they_say(
             assert of_pillow(out) == of_pillow(left), kind.name  # Pillow reads no such TIFF
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(shutil.which("exiftool") is None, reason="no exiftool on this machine")
 def test_exiftool_reads_the_same_before_and_after(
     folders: tuple[Path, Path], every_kind: list[Kind]

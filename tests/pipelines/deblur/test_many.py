@@ -163,6 +163,7 @@ def whole_run(shots: Path, out: Path, mean: str) -> subprocess.Popen[bytes]:
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("closed", ["2>&-", "0<&- 1>&- 2>&-", "2>&1 | true"])
 def test_nobody_has_to_read_what_is_printed(tmp_path: Path, mean: str, closed: str) -> None:
     for side, shift in (("L", 0), ("R", 1)):
@@ -179,6 +180,7 @@ def test_nobody_has_to_read_what_is_printed(tmp_path: Path, mean: str, closed: s
         assert done.stdout.startswith("sharpened by mean.safetensors")
 
 
+@pytest.mark.slow
 def test_a_killed_batch_goes_on_and_all_are_whole(tmp_path: Path, mean: str) -> None:
     """SIGKILL at random moments of the work, then once more; K3DN_KILLS=10 for a longer run."""
     shots, out = tmp_path / "shots", tmp_path / "out"

@@ -143,6 +143,7 @@ def content(rows: tuple[MethodFigures, ...]) -> PageContent:
     found = Findings(
         picture=before,
         kernels=random.normal(size=(8, 5, 5)),
+        kernels_deblur=True,
         kernel_weights=random.random((3, 4, 8)),
         in_focus=random.random(SHAPE[:2]),
         coc_px=random.normal(size=SHAPE[:2]),

@@ -208,6 +208,7 @@ def test_of_racing_gates_one_wins_and_none_is_lost(
     assert len({d.by for d in decisions}) > 1
 
 
+@pytest.mark.slow
 def test_a_gate_killed_after_its_decision_is_finished_by_the_next(
     configure,
     candidate: Candidate,
@@ -510,6 +511,7 @@ class Killed(BaseException):
     """In place of SIGKILL, at a place in the code."""
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("impatient")
 def test_a_gate_killed_with_an_older_outcome_set_is_no_hand(
     configure,  # type: ignore[no-untyped-def]

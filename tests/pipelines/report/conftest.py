@@ -67,6 +67,7 @@ def page_data() -> PageData:
         findings=Findings(
             picture=sharp,
             kernels=kernels + kernels[..., ::-1],
+            kernels_deblur=True,
             kernel_weights=rng.random((2, 2, 8), dtype=np.float32),
             in_focus=rng.random((32, 32), dtype=np.float32),
             coc_px=6 * rng.random((32, 32), dtype=np.float32) - 3,

@@ -225,6 +225,7 @@ def test_the_published_rdpd_from_its_frames(root: str, tmp_path: Path) -> None:
     np.testing.assert_allclose(pair.left, 255.0 * left, atol=0.6)
 
 
+@pytest.mark.slow
 def test_the_published_ddd_syn_from_its_pictures(root: str, tmp_path: Path) -> None:
     file = tmp_path / "labelled.mat"
     write_nyu(file, 6, size=(96, 128))

@@ -239,6 +239,8 @@ def test_a_store_that_is_away_at_the_start_gets_all_when_it_is_back(
     until(lambda: sent() == {"pictures/step-1.png"})
     pictures.child("step-2.png").write_bytes(b"the next")
     until(lambda: len(sent()) == 2)
+    tracker.stop("KILLED")  # that it was away once is no reason not to tell it of the end
+    assert client.get_run(tracker.run_id).info.status == "KILLED"
     tracker.finish(artifacts=[], tags={})
     found = client.get_run(tracker.run_id)
     assert found.info.status == "FINISHED" and found.data.params == {"lr": "0.001"}

@@ -158,9 +158,13 @@ def test_steps_without_a_number_are_left_out_or_end_it(live: Live) -> None:
     path = run.child(WEIGHTS).local_path()
     assert path is not None
     assert all(v.isfinite().all() for v in k3dn.load_weights(path, model).state_dict().values())
-    for changes in ({"on_nan": "stop"}, {"network": {"at": 2}, "steps": 50}):
+    # The twentieth in a row ends it, too.
+    for changes, left_out in (({"on_nan": "stop"}, 0), ({"network": {"at": 2}, "steps": 50}, 19)):
+        name = f"ends-{left_out}"
         with pytest.raises(UserError, match="the loss is not finite after step"):
-            train_here(replace(config, name=f"ends-{len(changes)}", **changes))
+            train_here(replace(config, name=name, **changes))
+        rows = read_rows(locate(config.root).child("_runs", name))
+        assert [row.get("event") for row in rows].count("skipped") == left_out
 
 
 def test_keys_are_read_without_pydantic() -> None:
