@@ -23,7 +23,13 @@ from pipelines.ingest.layouts import (
     restormer,
     suffixes,
 )
-from pipelines.ingest.layouts.assemble import Seen, assemble, place_files, views_of
+from pipelines.ingest.layouts.assemble import (
+    Seen,
+    assemble,
+    place_files,
+    views_of,
+    without_place,
+)
 from pipelines.ingest.layouts.files import Discovery, Layout, Role
 from pipelines.ingest.layouts.pattern import pattern_layout
 
@@ -76,6 +82,7 @@ def discover(
         seen,
         chosen,
         source=source,
+        strangers=without_place(files, seen),
         offsets=offsets,
         fractions=fractions or {"val_fraction": 0.1, "test_fraction": 0.1},
     )
@@ -106,7 +113,7 @@ def _choose(
     """Return the layout that the files are in: the one that has a place for the most of them."""
     if not files:
         raise UserError(f"there are no files at {source}; check the path")
-    views = [(layout, place_files(files, layout)) for layout in layouts]
+    views = list(zip(layouts, place_files(files, layouts), strict=True))
     fitting = [v for v in views if v[1].has("left", "right")] or [
         v for v in views if v[1].has("left") or v[1].has("right")
     ]
