@@ -22,6 +22,7 @@ from pipelines.storage import Location, locate
 EXPERIMENT = "k3dn"
 STORE_FOLDER, STORE_FILE = "_mlflow", "mlflow.db"
 _SQLITE = "sqlite:///"
+_DATABASES = ("postgresql", "mysql")
 _TRANSACTION = ("BEGIN TRANSACTION;", "COMMIT;")
 
 
@@ -178,6 +179,17 @@ def check_answers(tracking_uri: str) -> None:
             host = parts.netloc.rpartition("@")[2]
             health = parts._replace(netloc=host, path=f"{parts.path.rstrip('/')}/health")
             urllib.request.urlopen(health.geturl(), timeout=10).close()
+        elif tracking_uri.startswith(_DATABASES):
+            import sqlalchemy
+
+            wait = {"connect_timeout": 10}
+            engine = sqlalchemy.create_engine(tracking_uri, connect_args=wait)
+            try:
+                engine.connect().close()
+            except (sqlalchemy.exc.SQLAlchemyError, ImportError) as error:
+                raise UnavailableError(does_not_answer(tracking_uri, error)) from error
+            finally:
+                engine.dispose()
     except urllib.error.HTTPError:
         return  # something answers; what it refuses, the client words better
     except (OSError, sqlite3.Error) as error:
