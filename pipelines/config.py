@@ -10,6 +10,7 @@ import hashlib
 import inspect
 import itertools
 import json
+import re
 import textwrap
 import types
 import typing
@@ -18,6 +19,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, TypeVar
 
 SHARED_KEYS = ("root", "tracking_uri", "ray_address")
+_PASSWORD = re.compile(r"(?<=://)([^/@:]*):[^/]*@")
 _IDENTITY = "identity"
 _ASIDE = "aside"
 BY_CONTENT = {_IDENTITY: "by content"}
@@ -90,6 +92,27 @@ def as_dict(config: object) -> dict[str, Any]:
     if not dataclasses.is_dataclass(config) or isinstance(config, type):
         raise TypeError(f"not a configuration: {config!r}")
     return dataclasses.asdict(config)
+
+
+def as_recorded(config: object) -> dict[str, Any]:
+    """Return a configuration as it is written down: whoever may read it needs no password."""
+
+    def record(values: dict[str, Any]) -> dict[str, Any]:
+        return {
+            key: record(value)
+            if isinstance(value, dict)
+            else without_password(value)
+            if key == "tracking_uri" and value
+            else value
+            for key, value in values.items()
+        }
+
+    return record(as_dict(config))
+
+
+def without_password(uri: str) -> str:
+    """Return a URI as it may be shown and written down."""
+    return _PASSWORD.sub(r"\1:***@", uri)
 
 
 def keys_aside(config_class: type) -> tuple[str, ...]:

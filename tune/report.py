@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from pipelines.config import SHARED_KEYS, as_dict, value_text
+from pipelines.config import SHARED_KEYS, as_dict, value_text, without_password
 from pipelines.errors import UserError
 from pipelines.mlflow_store import folder_tag
 from pipelines.next_steps import command
@@ -71,8 +71,8 @@ def log_search(
     except Exception as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise UserError(
-            f"the MLflow store {tracking_uri} does not take the search: {reason}; nothing is lost: "
-            "the same command sends it when the store is back"
+            f"the MLflow store {without_password(tracking_uri)} does not take the search: "
+            f"{reason}; nothing is lost: the same command sends it when the store is back"
         ) from error
 
 

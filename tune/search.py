@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from pipelines.cluster import ray_cluster
+from pipelines.config import without_password
 from pipelines.environment import prepare_environment
 from pipelines.errors import UserError
 from pipelines.lease import lease
@@ -135,7 +136,7 @@ def _run_owned(plan: SearchPlan, tracking_uri: str) -> TuneResult:
         best=best,
         trials=ordered,
         command=train_it,
-        tracking_uri=tracking_uri,
+        tracking_uri=without_password(tracking_uri),
         run_id=run_id,
         page=page.url,
     )

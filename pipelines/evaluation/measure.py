@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from pipelines.cluster import ray_cluster
+from pipelines.config import SHARED_KEYS
 from pipelines.dataset.record import Pair
 from pipelines.errors import UserError
 from pipelines.evaluation.config import MeasureConfig
@@ -141,7 +142,12 @@ def keep(
     report = {
         "model": model.reference,
         "identity": model.identity,
-        "config": {**dataclasses.asdict(config), "datasets": [held.reference]},
+        "config": {
+            key: value
+            for key, value in dataclasses.asdict(config).items()
+            if key not in SHARED_KEYS
+        }
+        | {"datasets": [held.reference]},
         "skipped": skipped,
         "table": [dataclasses.asdict(row) for row in table(scores, model.label)],
         "scores": [dataclasses.asdict(score) for score in scores],

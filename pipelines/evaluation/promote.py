@@ -5,6 +5,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from pipelines.config import without_password
 from pipelines.dataset.version import open_version
 from pipelines.errors import GateRefused, UserError
 from pipelines.evaluation.config import GateRules, PromoteConfig
@@ -81,7 +82,8 @@ def run(config: PromoteConfig) -> PromotionResult:
         transfer = foreseen(config)
         decided = run(carry_over(transfer))
         return dataclasses.replace(
-            decided, copied_from=f"{transfer.version.uri} in {transfer.source_uri}"
+            decided,
+            copied_from=f"{transfer.version.uri} in {without_password(transfer.source_uri)}",
         )
     tracking_uri = open_store(config)
     candidate = _candidate(config, tracking_uri)
@@ -161,7 +163,8 @@ def look(config: PromoteConfig) -> list[str]:
             transfer = foreseen(config)
         except UserError as error:
             return ["the rules", *rules, f"nothing to copy: {error}"]
-        where = f"from {transfer.source_uri} to {transfer.target_uri}"
+        source, target = map(without_password, (transfer.source_uri, transfer.target_uri))
+        where = f"from {source} to {target}"
         copied = f"{transfer.version.uri} would be copied {where}, measured and decided about there"
         return [copied, "the rules", *rules]
     try:

@@ -12,11 +12,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipelines.cluster import ray_cluster
-from pipelines.config import SHARED_KEYS, as_dict
+from pipelines.config import SHARED_KEYS, as_dict, without_password
 from pipelines.environment import prepare_environment
 from pipelines.errors import UnavailableError, UserError
 from pipelines.failures import Terminated
-from pipelines.mlflow_store import folder_tag, resolve_tracking_uri, shared_url
+from pipelines.mlflow_store import (
+    folder_tag,
+    resolve_tracking_uri,
+    shared_url,
+)
 from pipelines.next_steps import command
 from pipelines.progress import say
 from pipelines.retry import pauses_s
@@ -275,7 +279,7 @@ def _publish(plan: RunPlan, outcome: Outcome, tracker: Tracker, tracking_uri: st
         losses=outcome.losses,
         validation=outcome.validation,
         weights=weights.url,
-        tracking_uri=tracking_uri,
+        tracking_uri=without_password(tracking_uri),
         run_id=tracker.run_id,
         model=config.register,
         model_version=version,

@@ -198,12 +198,16 @@ def test_scores_that_other_code_made_are_not_read(
     networks: Path, root: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The folder that keeps them follows each module that scores."""
-    config = EvaluateConfig(root=root, datasets=["bright"])
+    config = EvaluateConfig(
+        root=root, datasets=["bright"], tracking_uri="postgresql://me:secret@host/db"
+    )
     model = settle("box:nano", "unused")
     (held,) = plan(config, model)
     score = PairScore("bright@v1", "pair-0", *[Quality(20, 0.5, 0.1, 0.1)] * 2)
     keep(config, model, held, [score], 2)
     assert kept_scores(config, model) == (score,)
+    written = held.folder.child("result.json").read_bytes().decode()
+    assert "secret" not in written and root not in written
     one, other = networks / "scoring_a.py", networks / "scoring_b.py"
     one.write_text("SCALE = 1\n")
     other.write_text("")
