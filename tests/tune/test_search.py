@@ -9,6 +9,7 @@ import threading
 import time
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -445,6 +446,32 @@ def _children(config: TuneConfig, parent: str | None = None) -> list[tuple[str, 
         for one in found
         if one.data.tags.get("mlflow.parentRunId") == search.info.run_id
     ]
+
+
+@pytest.mark.parametrize("budget_s", [None, 1e-9])
+def test_when_the_time_is_up_no_trial_is_begun_and_those_that_run_end(
+    tmp_path: Path, budget_s: float | None
+) -> None:
+    from ray.tune.search import Searcher
+
+    from tune.chooser import Chooser
+    from tune.halving import Rungs
+    from tune.scheduler import RungScheduler
+    from tune.trial import RUNG
+
+    _brighter_views(tmp_path)
+    plan = plan_search(_config(tmp_path, budget_s=budget_s))
+    chooser = Chooser(plan, {})
+    over = budget_s is not None
+    assert chooser.is_over == over
+    assert chooser.suggest("a") == (Searcher.FINISHED if over else {"index": 0})
+    assert list(plan.combinations()) == ([] if over else [0])
+    scheduler = RungScheduler(Rungs(2, STEPS, 2), chooser, "val_psnr")
+    trial = SimpleNamespace(config={"index": 0})
+    report = {RUNG: 2, "val_psnr": 20.0}
+    assert scheduler.on_trial_result(None, trial, report) == ("STOP" if over else "CONTINUE")
+    # Who made the last step ends by itself, with its weights.
+    assert scheduler.on_trial_result(None, trial, {"val_psnr": 20.0}) == "CONTINUE"
 
 
 @pytest.mark.usefixtures("own_ray")
