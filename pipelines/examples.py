@@ -135,7 +135,8 @@ GROUPS: Mapping[str, Mapping[str, tuple[str, ...]]] = MappingProxyType(
                 *("disparity_loss", "accumulate", "compile", "channels_last"),
             ),
             "Cluster": (
-                *("num_workers", "use_gpu", "cpus_per_worker", "threads_per_worker"),
+                *("num_workers", "min_workers", "use_gpu", "gpus_per_worker", "cpus_per_worker"),
+                "threads_per_worker",
                 *("readers_per_worker", "cpus_per_reader", "max_failures", "patience_s"),
                 "stop_grace_s",
             ),

@@ -13,7 +13,7 @@ from pipelines.config import without_password
 from pipelines.environment import prepare_environment
 from pipelines.errors import UserError
 from pipelines.lease import lease
-from pipelines.mlflow_store import ensure_store, resolve_tracking_uri
+from pipelines.mlflow_store import resolve_tracking_uri
 from pipelines.next_steps import command
 from pipelines.progress import say
 from pipelines.training import train
@@ -23,7 +23,8 @@ from tune.figures import figures_of
 from tune.page import SearchContent, search_page
 from tune.plan import PAGE, SearchPlan, claim, plan_search
 from tune.records import TrialRecord, best_trial
-from tune.report import full_training, log_search, train_command
+from tune.report import full_training, train_command
+from tune.runs import SearchRuns
 from tune.space import grid, names_of, shown
 
 if TYPE_CHECKING:
@@ -94,22 +95,33 @@ def run(config: TuneConfig) -> TuneResult:
     prepare_environment()
     plan = plan_search(config)
     tracking_uri = resolve_tracking_uri(config)
-    ensure_store(tracking_uri)
     claim(plan)
     with lease(plan.folder.child("owner"), work=f"search {plan.name}", wait=True):
         return _run_owned(plan, tracking_uri)
 
 
 def _run_owned(plan: SearchPlan, tracking_uri: str) -> TuneResult:
+    records = plan.records()
+    runs = SearchRuns(plan, records, tracking_uri)
+    runs.open()
+    try:
+        return _run_tracked(plan, records, runs, tracking_uri)
+    except BaseException as error:
+        runs.stop(error)
+        raise
+
+
+def _run_tracked(
+    plan: SearchPlan, records: dict[int, TrialRecord], runs: SearchRuns, tracking_uri: str
+) -> TuneResult:
     config = plan.config
     wanted = config.trials
     if config.sampler == "grid":
         wanted = min(wanted, len(grid(plan.space)))
     say(f"tune: search {plan.name}, {wanted} trials, at {plan.folder}")
-    records = plan.records()
     out_of_time = False
     if len(records) < wanted:
-        with ray_cluster(config.ray_address):
+        with ray_cluster(config.ray_address), runs.live():
             out_of_time = _search(plan, records, wanted)
     ordered = [records[index] for index in sorted(records)]
     if len(ordered) < wanted and not (out_of_time and ordered):
@@ -128,7 +140,7 @@ def _run_owned(plan: SearchPlan, tracking_uri: str) -> TuneResult:
     train_it = train_command(config.train, plan.trial(best.combination))
     page = plan.folder.child(PAGE)
     page.write_bytes(search_page(_content(plan, ordered, best, wanted, train_it)).encode())
-    run_id = log_search(plan, ordered, best, tracking_uri)
+    run_id = runs.finish(ordered, best)
     result = TuneResult(
         search=plan.name,
         result=plan.result.url,
@@ -193,7 +205,10 @@ def _search(plan: SearchPlan, records: dict[int, TrialRecord], wanted: int) -> b
     def trial(parameters: dict[str, Any]) -> None:
         one = plan.combinations()[parameters["index"]]
         training = dataclasses.replace(
-            plan.trial(one), num_workers=layout.workers, use_gpu=layout.use_gpu
+            plan.trial(one),
+            num_workers=layout.workers,
+            min_workers=None,
+            use_gpu=layout.use_gpu,
         )
         run_trial(training, config.metric)
 
@@ -242,5 +257,6 @@ def _trials_at_a_time(train: TrainConfig, layout: "Layout") -> int:
     resources = ray.cluster_resources()
     room = math.floor(resources.get("CPU", 0.0) / of_trial)
     if layout.use_gpu:
-        room = min(room, math.floor(resources.get("GPU", 0.0) / layout.workers))
+        of_gpus = layout.workers * train.gpus_per_worker
+        room = min(room, math.floor(resources.get("GPU", 0.0) / of_gpus + 1e-9))
     return max(1, room)

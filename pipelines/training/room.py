@@ -31,9 +31,13 @@ def layout_of(config: TrainConfig) -> Layout:
     if config.num_workers == "auto":
         use_gpu = gpus > 0 if config.use_gpu is None else config.use_gpu
         workers = min(gpus if use_gpu else WORKERS_WITHOUT_GPU, config.batch_size)
+        if use_gpu and config.gpus_per_worker < 1:
+            workers = min(workers, 1)  # who share a GPU are runs of their own
         if use_gpu and gpus:
             told = f" of {gpus}" if workers < gpus else ""
-            say(f"train: num_workers=auto takes {workers}{told} GPU(s), a worker each")
+            each = "" if workers < 2 and config.gpus_per_worker < 1 else ", a worker each"
+            part = f"{config.gpus_per_worker:g} of one" if not each else f"{workers}{told} GPU(s)"
+            say(f"train: num_workers=auto takes {part}{each}")
         while workers > 1 and _cpus_for(config, workers) > most("CPU"):
             workers -= 1
         workers = max(workers, 1)

@@ -60,7 +60,7 @@ def place_files(files: Mapping[str, int], layouts: Sequence[Layout]) -> list[See
         above, _, name = path.rpartition("/")
         folders, hidden = _folders(above)
         stem, suffix = _stem_and_suffix(name)
-        if hidden or name.startswith(".") or name == "__MACOSX":
+        if hidden or _hides(name):
             if suffix in READ:
                 reject = _left_out(path, "hidden file (macOS or an editor made it)")
                 for seen in all_seen:
@@ -85,15 +85,24 @@ def without_place(files: Mapping[str, int], seen: Seen) -> list[str]:
         for path in sorted(files)
         if path not in known
         and path.lower().endswith((*READ, *OTHER_PICTURES))
-        and not any(p.startswith(".") or p == "__MACOSX" for p in path.split("/"))
+        and not is_hidden(path)
     ]
+
+
+def is_hidden(path: str) -> bool:
+    """Tell whether a file or a folder above it is hidden, or one that macOS adds to archives."""
+    return any(map(_hides, path.split("/")))
+
+
+def _hides(part: str) -> bool:
+    return part.startswith(".") or part == "__MACOSX"
 
 
 @functools.lru_cache(1024)
 def _folders(above: str) -> tuple[tuple[str, ...], bool]:
     """Return the folders of a path, and whether one is hidden or what macOS adds to archives."""
     folders = tuple(part for part in above.split("/") if part not in ("", "."))
-    return folders, any(part.startswith(".") or part == "__MACOSX" for part in folders)
+    return folders, any(map(_hides, folders))
 
 
 def _stem_and_suffix(name: str) -> tuple[str, str]:
