@@ -29,6 +29,8 @@ LEAST_BLUR = 0.4
 SHOT_NOISE, READ_NOISE = 0.012, 0.002
 """Greatest standard deviations of photon noise at white and of noise in the dark, likewise; linear
 light. Preset camera has its own (`synth.shot_ranges`)."""
+RECOLOUR = 0.5
+"""How strongly the light and colours of real scenes change, 0 to 1, likewise."""
 
 METRES_PER_UNIT: dict[str, float] = {"m": 1.0, "dm": 0.1, "cm": 0.01, "mm": 0.001}
 """Units of depth by name; a depth unit may be a number of metres for each step, too."""

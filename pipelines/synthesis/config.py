@@ -15,6 +15,7 @@ from synth.choices import (
     METRES_PER_UNIT,
     MOST_COC_PX,
     READ_NOISE,
+    RECOLOUR,
     SHOT_NOISE,
     Composite,
     KernelFamily,
@@ -104,7 +105,7 @@ class SynthConfig(StepConfig):
     """Photographs on the surfaces of places and procedural: skimage, none, a folder or URL."""
     mirror: float = 0.5
     """Share of the pairs whose RGB-D scene is mirrored, left for right, before the photograph."""
-    recolour: float = 0.5
+    recolour: float = RECOLOUR
     """How strongly the colours of RGB-D scenes are varied, 0 (not at all) to 1."""
     kernels: list[str] = field(default_factory=lambda: ["butterworth", "integral"])
     """Families to draw from: butterworth, integral, translating_disk, measured (with bank.file);

@@ -1,5 +1,6 @@
 """Where a value comes from, how it is read, and what is said of a wrong one."""
 
+import re
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, ClassVar, Literal
@@ -14,6 +15,7 @@ from pipelines.config_loader import Loaded, load_config
 from pipelines.errors import UserError
 from pipelines.steps import STEPS
 from pipelines.synthesis.config import RegenerateConfig, SynthConfig
+from pipelines.training.live.config import LiveConfig
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -289,3 +291,12 @@ def test_defaults_of_every_step_survive_a_round_trip_through_a_file(
 def test_the_digest_follows_the_values_and_not_the_place() -> None:
     assert config_digest(Outer()) == config_digest(Outer(root="elsewhere"))
     assert config_digest(Outer()) != config_digest(Outer(count=2))
+
+
+def test_defaults_that_docs_name_are_those_of_the_keys() -> None:
+    text = Path(__file__).parents[2].joinpath("docs/synthesis.md").read_text(encoding="utf-8")
+    named = re.findall(r"\(`(\w+)=([\d.]+)`, [\d.]+ to [\d.]+\)", text)
+    assert ("recolour", "0.5") in named
+    for key, value in named:
+        assert getattr(SynthConfig(), key) == float(value)
+        assert getattr(LiveConfig(), key) == float(value)

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 
 from pipelines.synthesis.camera_config import OpticsConfig, SensorConfig, TargetConfig
+from synth.choices import RECOLOUR
 from synth.shot_ranges import ShotRanges
 
 _DRAWN = ShotRanges()
@@ -31,7 +32,7 @@ class LiveConfig:
     """Share of the made-up scenes that are places; the others are layered collages."""
     reuse: int = 16
     """How many pairs share a made-up scene, which takes longer to make than a pair."""
-    recolour: float = 0.5
+    recolour: float = RECOLOUR
     """How strongly scenes of the pack change their light and colours, 0 to 1."""
     optics: LiveOpticsConfig = field(default_factory=LiveOpticsConfig)
     """The lens."""

@@ -9,9 +9,12 @@ import numpy as np
 import pytest
 
 from pipelines.cli import run_command_line
+from pipelines.compare.apertures import FAMILIES
 from pipelines.compare.config import CompareConfig
+from pipelines.compare.measure import Measured
 from pipelines.compare.result import CompareResult
-from pipelines.compare.run import run
+from pipelines.compare.run import run, side_figures
+from pipelines.compare.sample import Sample
 from pipelines.dataset.record import Pair
 from synth.color import linear_to_srgb, quantize
 from tests.page_in_a_browser import looks_at
@@ -171,3 +174,20 @@ def test_what_cannot_be_compared_is_refused_in_a_line(
     line = capsys.readouterr().err.splitlines()[-1]
     assert all(word in line for word in words), line
     assert not Path(root, "_comparisons", "small@v1--camera@v1").exists()
+
+
+def test_what_has_no_parallax_is_neither_near_nor_far() -> None:
+    signed = np.array([0.004, -0.002, 0.0, 0.0])
+    none = np.zeros(0)
+    pair = Measured(
+        values={"signed_radius_share": signed},
+        left_over=dict.fromkeys(FAMILIES, none),
+        radius_over_truth=none,
+        side_is_true=none.astype(bool),
+        patches=4,
+        clean=4,
+        beyond=0,
+    )
+    found = side_figures(Sample(reference="made@v1", pairs=(pair,), skipped=0))
+    assert found.near == 0.25
+    assert found.left_over == {} and found.radius_over_truth is None is found.side_is_true
