@@ -1,7 +1,7 @@
 """Tasks whose process died: run again, and where an input may be to blame, pair by pair.
 
-Ray runs such a task again, as a whole, without end. After a few deaths each pair is made in a process
-of its own, and one that ends that process, too, is a reject like any other bad input.
+Ray runs such a task again, as a whole, without end. After a few deaths each pair is made in a
+process of its own, and one that ends that process, too, is a reject like any other bad input.
 """
 
 import hashlib
