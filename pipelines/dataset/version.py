@@ -109,17 +109,22 @@ class DatasetVersion:
 
     def problems(self) -> list[str]:
         """Check every file that the manifest names; return what is wrong, one line each."""
-        found = []
-        for entry in [*self.manifest["shards"], *self.manifest["files"]]:
-            location = self.location.child(entry["name"])
-            try:
-                if location.size() != entry["bytes"]:
-                    found.append(f"{location}: {location.size()} bytes, not {entry['bytes']}")
-                elif location.sha256() != entry["sha256"]:
-                    found.append(f"{location}: its content has changed (sha256 differs)")
-            except FileNotFoundError:
-                found.append(f"{location}: missing")
-        return found
+        entries = [*self.manifest["shards"], *self.manifest["files"]]
+        found = (problem_of(self.location, entry) for entry in entries)
+        return [problem for problem in found if problem is not None]
+
+
+def problem_of(version: Location, entry: Mapping[str, Any]) -> str | None:
+    """Return what is wrong with a file that a manifest names, None where nothing is."""
+    location = version.child(entry["name"])
+    try:
+        if location.size() != entry["bytes"]:
+            return f"{location}: {location.size()} bytes, not {entry['bytes']}"
+        if location.sha256() != entry["sha256"]:
+            return f"{location}: its content has changed (sha256 differs)"
+    except FileNotFoundError:
+        return f"{location}: missing"
+    return None
 
 
 def open_version(root: Location, reference: str) -> DatasetVersion:
