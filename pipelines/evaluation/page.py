@@ -199,7 +199,9 @@ def _pictures(content: PageContent) -> str:
         '<p class="about">Chosen by the gain of the first model, never by hand. Drag the line, or '
         "focus a picture and use the arrow keys. The details show one square by every method, and "
         "below them the absolute error of the whole picture: drag a detail to move the square in "
-        "all of them, or focus them and use the arrow keys, + and −.</p>"
+        "all of them, or focus them and use the arrow keys, + and −."
+        + (" None of them was moved onto its truth." if content.registered else "")
+        + "</p>"
     )
     return about + legend_ + f'<div class="pairs">{figures}</div>'
 
