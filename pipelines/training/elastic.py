@@ -101,11 +101,11 @@ class Elastic:
                     f"min_workers={self._least}; the same command goes on when there is more"
                 )
             if not told:
-                say(f"train: waiting for nodes: room for {found} of {self._least} workers")
+                say(f"train: waiting for nodes: room for {found} of {self._least} worker(s)")
             told = True
             time.sleep(LOOK_EVERY_S)
         if found != self._running:
-            say(f"train: {found} workers, of {self._least} to {self._most}")
+            say(f"train: {found} worker(s), of {self._least} to {self._most}")
         self._running = found
         return found
 
@@ -135,7 +135,7 @@ class Elastic:
                 now = self._room()
                 # Nodes that come, come one after the other; who leaves does not wait.
                 if now < self._running or (now == before and now > self._running):
-                    say(f"train: room for {now} workers in place of {self._running}")
+                    say(f"train: room for {now} worker(s) in place of {self._running}")
                     self._asked.set()
                     self._run.child(STOP).write_bytes(b"")
                     return
