@@ -5,6 +5,7 @@ import json
 import math
 import os
 import secrets
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -189,6 +190,7 @@ def _search(plan: SearchPlan, records: dict[int, TrialRecord], wanted: int) -> b
     os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")
     os.environ.setdefault("TUNE_DISABLE_SIGINT_HANDLER", "1")
     os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")
+    import ray
     from ray import tune as ray_tune
 
     from pipelines.training.room import layout_of
@@ -222,7 +224,8 @@ def _search(plan: SearchPlan, records: dict[int, TrialRecord], wanted: int) -> b
             metric=config.metric,
             mode="max",
             num_samples=wanted - len(records),
-            max_concurrent_trials=config.max_concurrent or _trials_at_a_time(config.train, layout),
+            max_concurrent_trials=config.max_concurrent
+            or trials_at_a_time(config.train, layout, ray.cluster_resources()),
             search_alg=chooser,
             scheduler=RungScheduler(rungs, chooser, config.metric),
         ),
@@ -248,15 +251,13 @@ def _of_one_gpu(train: TrainConfig) -> TrainConfig:
     return dataclasses.replace(train, num_workers=1) if alone else train
 
 
-def _trials_at_a_time(train: TrainConfig, layout: "Layout") -> int:
-    """How many trials the cluster holds, workers and readers counted. At least one."""
-    import ray
-
+def trials_at_a_time(train: TrainConfig, layout: "Layout", has: Mapping[str, float]) -> int:
+    """How many trials a cluster holds that has so much, workers and readers counted. At least
+    one."""
     of_worker = train.cpus_per_worker + train.readers_per_worker * train.cpus_per_reader
     of_trial = TRIAL_CPUS + layout.workers * of_worker
-    resources = ray.cluster_resources()
-    room = math.floor(resources.get("CPU", 0.0) / of_trial)
+    room = math.floor(has.get("CPU", 0.0) / of_trial)
     if layout.use_gpu:
         of_gpus = layout.workers * train.gpus_per_worker
-        room = min(room, math.floor(resources.get("GPU", 0.0) / of_gpus + 1e-9))
+        room = min(room, math.floor(has.get("GPU", 0.0) / of_gpus + 1e-9))
     return max(1, room)

@@ -8,6 +8,7 @@ checkpoint.
 """
 
 import math
+import socket
 import threading
 import time
 from collections.abc import Iterator
@@ -21,6 +22,7 @@ from pipelines.training.config import TrainConfig
 from pipelines.training.stopping import STOP
 
 LOOK_EVERY_S = 5.0
+_ANSWERS_WITHIN_S = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +50,8 @@ def room_for(config: TrainConfig, nodes: list[Node], *, use_gpu: bool) -> int:
 
 
 def nodes_of_the_cluster() -> list[Node]:
-    """Return the nodes that are alive."""
+    """Return the nodes that are alive and answer: Ray itself takes half a minute to call one dead,
+    in which it would wait for workers there."""
     import ray
     from ray._private.state import state
 
@@ -60,8 +63,16 @@ def nodes_of_the_cluster() -> list[Node]:
             node["NodeID"] in leaving,
         )
         for node in ray.nodes()
-        if node["Alive"]
+        if node["Alive"] and _answers(node["NodeManagerAddress"], node["NodeManagerPort"])
     ]
+
+
+def _answers(host: str, port: int) -> bool:
+    try:
+        socket.create_connection((host, port), timeout=_ANSWERS_WITHIN_S).close()
+    except OSError:
+        return False
+    return True
 
 
 class Elastic:
@@ -90,11 +101,11 @@ class Elastic:
                     f"min_workers={self._least}; the same command goes on when there is more"
                 )
             if not told:
-                say(f"train: waiting for nodes: room for {found} of {self._least} workers")
+                say(f"train: waiting for nodes: room for {found} of {self._least} worker(s)")
             told = True
             time.sleep(LOOK_EVERY_S)
         if found != self._running:
-            say(f"train: {found} workers, of {self._least} to {self._most}")
+            say(f"train: {found} worker(s), of {self._least} to {self._most}")
         self._running = found
         return found
 
@@ -124,7 +135,7 @@ class Elastic:
                 now = self._room()
                 # Nodes that come, come one after the other; who leaves does not wait.
                 if now < self._running or (now == before and now > self._running):
-                    say(f"train: room for {now} workers in place of {self._running}")
+                    say(f"train: room for {now} worker(s) in place of {self._running}")
                     self._asked.set()
                     self._run.child(STOP).write_bytes(b"")
                     return

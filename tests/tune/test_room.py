@@ -1,16 +1,16 @@
 """Placement groups whose maker died are given back; those of others are left alone."""
 
-import os
-import subprocess
-import sys
 from collections.abc import Iterator
-from pathlib import Path
+from dataclasses import replace
 
 import pytest
 import ray
 from ray.util import placement_group, placement_group_table, remove_placement_group
 
+from pipelines.training.config import TrainConfig
+from pipelines.training.room import Layout, layout_of
 from tune.room import held_groups, remove_orphans, wait_for_room
+from tune.search import trials_at_a_time
 
 
 @ray.remote(num_cpus=0)
@@ -51,28 +51,18 @@ def test_a_group_is_removed_when_its_maker_is_dead_and_not_before(ours: str) -> 
     assert held_groups() == before
 
 
-@pytest.mark.usefixtures("own_ray")
-def test_as_many_trials_at_a_time_as_parts_of_gpus() -> None:
-    """A Ray that counts two GPUs, which are not there: nothing runs on them."""
-    script = """
-import ray
-from pipelines.training.config import TrainConfig
-from pipelines.training.room import layout_of
-from tune.search import _of_one_gpu, _trials_at_a_time
-
-ray.init(address="local", num_cpus=8, num_gpus=2, include_dashboard=False, log_to_driver=False)
-for part in (1.0, 0.5, 0.3):
-    train = TrainConfig(gpus_per_worker=part)
-    layout = layout_of(_of_one_gpu(train))
-    print(layout.workers, layout.use_gpu, _trials_at_a_time(train, layout))
-alone = layout_of(TrainConfig(gpus_per_worker=0.5))
-print(alone.workers, alone.use_gpu)
-"""
-    found = subprocess.run(
-        [sys.executable, "-c", script],
-        env={**os.environ, "RAY_AUTH_MODE": "disabled", "PYTHONPATH": str(Path.cwd())},
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    assert found.stdout.split("\n")[:4] == ["1 True 2", "1 True 4", "1 True 6", "1 True"]
+@pytest.mark.parametrize(
+    ("part", "gpus", "expected"), [(1.0, 2, 2), (0.5, 2, 4), (0.3, 2, 6), (0.1, 2, 9), (0.5, 0, 9)]
+)
+def test_as_many_trials_at_a_time_as_parts_of_gpus_and_cpus(
+    part: float, gpus: int, expected: int
+) -> None:
+    """Of 8 CPUs a trial with its reader takes 0.85."""
+    has = {"CPU": 8.0, "GPU": float(gpus)}
+    train = TrainConfig(gpus_per_worker=part, num_workers=1)
+    layout = layout_of(train, has.__getitem__)
+    assert layout == Layout(1, gpus > 0)
+    assert trials_at_a_time(train, layout, has) == expected
+    # Who shares a GPU has one worker, however many GPUs there are.
+    alone = layout_of(replace(train, num_workers="auto"), has.__getitem__)
+    assert alone.workers == (1 if gpus and part < 1 else 2)

@@ -111,7 +111,7 @@ class HurriedNetwork(TinyNetwork):
 
     def forward(self, left: Tensor, right: Tensor) -> Tensor:
         if self.training and not self._gate.exists():
-            time.sleep(0.1)
+            time.sleep(0.15)
         return super().forward(left, right)
 
 
