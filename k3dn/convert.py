@@ -4,7 +4,6 @@ Theirs come as a checkpoint of torch: a dictionary of tensors by name, perhaps i
 and behind prefixes. Read here are tensors alone; nothing that such a file says is run.
 """
 
-import pickle
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -21,6 +20,8 @@ _PREFIX = "module."
 _AUTHORS_SIZES = ("tiny", "lightweight", "large")
 _FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 _FILTER = ".main.0.weight"
+_LONGEST_NAME = 200
+"""Theirs have up to 40 characters; messages repeat them."""
 
 
 @dataclass(frozen=True)
@@ -61,13 +62,14 @@ def read_checkpoint(path: str | Path) -> dict[str, Tensor]:
     """
     try:
         found: Any = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, EOFError, LookupError) as error:  # text is taken for pickles
+    except (OSError, RuntimeError, ValueError) as error:
+        raise ValueError(f"{path} cannot be read as a torch checkpoint: {_short(error)}") from error
+    # Text is taken for pickles, and what a damaged one says may fail in any of torch's steps.
+    except Exception as error:
         raise ValueError(
             f"{path} is damaged or holds more than tensors, and what else it holds is not run; "
             "give a file that torch.save(model.state_dict(), ...) wrote"
         ) from error
-    except (OSError, RuntimeError, ValueError) as error:
-        raise ValueError(f"{path} cannot be read as a torch checkpoint: {_short(error)}") from error
     for _ in _NESTED:
         inner = [found[key] for key in _NESTED if isinstance(found, dict) and key in found]
         found = inner[0] if inner and isinstance(inner[0], dict) else found
@@ -76,6 +78,13 @@ def read_checkpoint(path: str | Path) -> dict[str, Tensor]:
         raise ValueError(
             f"{path} holds no dictionary of tensors by name, neither itself nor under "
             f"{', '.join(_NESTED)}"
+        )
+    odd = [name for name in found if len(name) > _LONGEST_NAME or not name.isprintable()]
+    if odd:
+        raise ValueError(
+            f"{path} holds a tensor whose name no network of the authors has, "
+            f"{odd[0][:_LONGEST_NAME]!r}; give a file that torch.save(model.state_dict(), ...) "
+            "wrote"
         )
     while all(name.startswith(_PREFIX) for name in found):
         found = {name.removeprefix(_PREFIX): tensor for name, tensor in found.items()}

@@ -152,7 +152,7 @@ class TrainingObjective(nn.Module):
         reblur: False leaves the reblurring pass, half of the work, out of this step.
 
         Raises ValueError for a target or views that are not pictures of one size, and for coc of
-        another size.
+        another size or type.
         """
         check_picture("target", target)
         if target.shape != left.shape:
@@ -164,6 +164,8 @@ class TrainingObjective(nn.Module):
                 f"coc must be {(left.shape[0], 1, *left.shape[-2:])}, as the views, got "
                 f"{tuple(coc.shape)}"
             )
+        if coc is not None and not coc.is_floating_point():
+            raise ValueError(f"coc must be floating point in px, got {coc.dtype}")
         network = as_k3dn(self.model)
         if network is None:
             return self._total(_compare(self.deblur_loss, self.model(left, right), target))

@@ -29,6 +29,8 @@ def check_picture(name: str, picture: Tensor) -> None:
         raise ValueError(f"{name} must be a torch.Tensor, got a {type(picture).__name__}")
     if picture.ndim != 4 or picture.shape[1] != 3:
         raise ValueError(f"{name} must be (B, 3, H, W), got {tuple(picture.shape)}")
+    if not picture.shape[0]:
+        raise ValueError(f"{name} must hold at least one picture, got {tuple(picture.shape)}")
     if not picture.is_floating_point():
         raise ValueError(
             f"{name} must be floating point in [0, 1], got {picture.dtype}; "

@@ -1,6 +1,7 @@
 """Checkpoints in the authors' naming: what is recognised, what is refused and how."""
 
 import os
+import random
 from pathlib import Path
 
 import pytest
@@ -168,6 +169,34 @@ def test_exception_files_that_are_no_checkpoint(tmp_path, tiny):
         assert str(path) in str(caught.value)
         assert "\n" not in str(caught.value)
         assert name not in ("text", "empty") or "give a file that torch.save" in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["two\nlines", "long" * 100])
+def test_exception_names_that_would_spoil_a_message(tmp_path, tiny, name):
+    torch.save(tiny | {name: torch.ones(1)}, tmp_path / "c.pt")
+    with pytest.raises(ValueError, match="a tensor whose name no network") as caught:
+        convert_checkpoint(tmp_path / "c.pt")
+    assert "\n" not in str(caught.value)
+    assert len(str(caught.value)) < 500 + len(str(tmp_path))
+
+
+@pytest.mark.parametrize("zipped", [True, False])
+def test_damage_anywhere_is_told_in_one_line(tmp_path, zipped):
+    """torch reads step by step what a file says, and each step fails in its own way."""
+    path = tmp_path / "c.pt"
+    torch.save({"a": torch.ones(2, 3)}, path, _use_new_zipfile_serialization=zipped)
+    whole, rng, refused = path.read_bytes(), random.Random(5), 0
+    for _ in range(300):
+        damaged = bytearray(whole)
+        for _ in range(rng.choice((1, 1, 3))):
+            damaged[rng.randrange(len(whole))] = rng.randrange(256)
+        path.write_bytes(damaged)
+        try:
+            read_checkpoint(path)
+        except ValueError as error:
+            assert "\n" not in str(error)  # some damage does no harm
+            refused += 1
+    assert refused > 30
 
 
 def test_half_precision_is_taken(tmp_path, tiny):

@@ -138,6 +138,8 @@ def test_exception():
     left, right, target, coc = batch()
     with pytest.raises(ValueError, match=r"coc must be \(2, 1, 40, 72\).*got \(2, 1, 40, 71\)"):
         TrainingObjective(small())(left, right, target, coc[..., 1:])
+    with pytest.raises(ValueError, match=r"coc must be floating point in px, got torch.int64"):
+        TrainingObjective(small())(left, right, target, torch.zeros_like(coc, dtype=torch.int64))
     for weight in (-1.0, NAN, math.inf):
         with pytest.raises(ValueError, match="disparity_loss must be finite and not negative"):
             TrainingObjective(small(), disparity_loss=weight)

@@ -5,10 +5,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from hypothesis import given
 from hypothesis import strategies as st
 
-from k3dn import TrainingObjective, build_model, deblur, explain
+from k3dn import TrainingObjective, box, build_model, deblur, explain
 from k3dn.explain import CONTRAST_PERIOD_PX, contrast_left
 from synth import PSF_FAMILIES
 from synth.convolve import convolve_views
@@ -178,12 +179,31 @@ def test_the_query_of_a_trained_network_lives_on_disparity(trained):
     weights = np.stack([one.kernel_weights for one in shown])
     places = weights.shape[1:3]
     radii = coc_px.reshape(len(shown), places[0], 16, places[1], 16).mean((2, 4))
-    readout = np.concatenate((weights, np.ones_like(weights[..., :1])), axis=-1)
+    assert explained(weights, radii) > 0.6
+
+
+def explained(found, radii):
+    """R^2 of a linear readout of (pairs, h, w, N), fitted on every second pair, for the others."""
+    readout = np.concatenate((found, np.ones_like(found[..., :1])), axis=-1)
     fitted, tested = slice(None, None, 2), slice(1, None, 2)
     columns = readout.shape[-1]
     solved = np.linalg.lstsq(readout[fitted].reshape(-1, columns), radii[fitted].ravel())[0]
     error = readout[tested] @ solved - radii[tested]
-    assert 1 - error.var() / radii[tested].var() > 0.6
+    return 1 - error.var() / radii[tested].var()
+
+
+@pytest.mark.parametrize("name", ["nano", "tiny"])
+def test_every_block_of_the_box_chooses_its_kernels_by_the_signed_radius(name):
+    """The query lives after the longest trainings there are, on both sides of focus."""
+    left, right, _, coc_px = planes(2, 16, (64, 96))
+    network = box.load(name)
+    # Of an even number: a pair and itself with exchanged views are both fitted or both tested.
+    with torch.inference_mode():
+        found = network.restore(torch.cat((left, right)), torch.cat((right, left)))
+    radii = F.avg_pool2d(torch.cat((coc_px, -coc_px)), 16)[:, 0].numpy()
+    assert np.corrcoef(found.coc_px[:, 0].numpy().ravel(), radii.ravel())[0, 1] > 0.9
+    for weights in found.kernel_weights:
+        assert explained(weights.movedim(1, -1).numpy(), radii) > 0.7
 
 
 def test_maps_lie_on_the_picture_where_it_is_padded_beyond_a_window():

@@ -162,6 +162,19 @@ def test_disparity_tells_near_from_far():
     assert not torch.allclose(model.disparity(left, right), model.disparity(right, left))
 
 
+def test_each_block_is_weighed_by_its_own_query_of_r_and_of_its_kernels_that_blur():
+    """Eq. 8: W_k looks at K of the block that a is for."""
+    model = awake(small())
+    found = model.restore(*torch.rand(2, 1, 3, 32, 48))
+    queries = [*model.kernel_queries, *model.skip_queries]
+    assert len(queries) == len(model.blocks()) == len(found.kernel_weights) == 4
+    for query, block, weights in zip(queries, model.blocks(), found.kernel_weights, strict=True):
+        kernels = block.kernel_set
+        assert torch.equal(weights, query(found.disparity_features, kernels.blurring_kernels()))
+        other = query(found.disparity_features, kernels.deblurring_kernels())
+        assert not torch.equal(weights, other)
+
+
 def test_reblurring_uses_the_kernels_of_the_blurred_pair():
     model = awake(small())
     left, right, sharp = torch.rand(3, 1, 3, 32, 40)
@@ -308,6 +321,7 @@ def _with(*values):
         (_with(torch.inf), torch.rand(1, 3, 32, 32), "left has NaN or inf"),
         (_with(torch.inf, -torch.inf), torch.rand(1, 3, 32, 32), "left has NaN or inf"),
         (torch.rand(1, 3, 8, 32),) * 2 + ("at least 16",),
+        (torch.rand(0, 3, 32, 32),) * 2 + ("at least one picture",),
         (torch.rand(1, 3, 32, 32), torch.rand(1, 3, 32, 32).double(), "one type"),
         (torch.rand(1, 3, 32, 32).double(),) * 2 + ("computes in torch.float32",),
         (torch.rand(1, 3, 32, 32).numpy(),) * 2 + ("torch.Tensor, got a ndarray",),
