@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from k3dn.borders import repeat_borders
 from k3dn.network.config import K3DNConfig
 from k3dn.network.fitting import fitted_size
 from k3dn.network.model import as_k3dn
@@ -46,7 +47,7 @@ def edges(image_BCHW: Tensor) -> Tensor:
     taps = image_BCHW.new_tensor([0.0625, 0.25, 0.375, 0.25, 0.0625])
     channels = image_BCHW.shape[1]
     kernel = torch.outer(taps, taps).expand(channels, 1, 5, 5)
-    padded = F.pad(image_BCHW, (2, 2, 2, 2), mode="replicate")
+    padded = repeat_borders(image_BCHW, (2, 2, 2, 2))
     return image_BCHW - F.conv2d(padded, kernel, groups=channels)
 
 

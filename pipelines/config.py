@@ -10,6 +10,7 @@ import hashlib
 import inspect
 import itertools
 import json
+import re
 import textwrap
 import types
 import typing
@@ -18,6 +19,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, TypeVar
 
 SHARED_KEYS = ("root", "tracking_uri", "ray_address")
+_PASSWORD = re.compile(r"(?<=://)([^/@:]*):[^/]*@")
 _IDENTITY = "identity"
 _ASIDE = "aside"
 BY_CONTENT = {_IDENTITY: "by content"}
@@ -92,6 +94,27 @@ def as_dict(config: object) -> dict[str, Any]:
     return dataclasses.asdict(config)
 
 
+def as_recorded(config: object) -> dict[str, Any]:
+    """Return a configuration as it is written down: whoever may read it needs no password."""
+
+    def record(values: dict[str, Any]) -> dict[str, Any]:
+        return {
+            key: record(value)
+            if isinstance(value, dict)
+            else without_password(value)
+            if key == "tracking_uri" and value
+            else value
+            for key, value in values.items()
+        }
+
+    return record(as_dict(config))
+
+
+def without_password(uri: str) -> str:
+    """Return a URI as it may be shown and written down."""
+    return _PASSWORD.sub(r"\1:***@", uri)
+
+
 def keys_aside(config_class: type) -> tuple[str, ...]:
     """Return the fields that decide nothing of the result, in their order."""
     fields = dataclasses.fields(config_class)
@@ -164,6 +187,7 @@ def describe_keys(config_class: type, prefix: str = "") -> list[Key]:
     """List the keys of a configuration class, nested ones by dotted names, own keys first."""
     docs = field_docs(config_class)
     hints = field_types(config_class)
+    filled = config_class.fill_in({}) if issubclass(config_class, StepConfig) else {}
     keys: list[Key] = []
     for field in dataclasses.fields(config_class):
         annotation, _ = strip_none(hints[field.name])
@@ -175,7 +199,9 @@ def describe_keys(config_class: type, prefix: str = "") -> list[Key]:
             Key(
                 name=prefix + key_of(field.name),
                 type=type_name(hints[field.name]),
-                default=_default_text(field),
+                default=value_text(filled[field.name])
+                if field.name in filled
+                else _default_text(field),
                 doc=docs.get(field.name, ""),
                 shared=field.name in SHARED_KEYS,
             )

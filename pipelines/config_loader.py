@@ -220,8 +220,10 @@ def _fill_in(
 ) -> None:
     """Add what presets say of keys that were not given, here and in the steps inside."""
     for key, value in owner.fill_in(values).items():
-        if key not in values:
-            values[key] = value
+        if key in values:
+            continue
+        values[key] = value
+        if key != "preset":  # the one that is taken where none is named comes first
             draft.origins[".".join([*above, key])] = f"preset {values['preset']}"
     for name, annotation in field_types(owner).items():
         inner, _ = strip_none(annotation)

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Literal
 from urllib.parse import urlsplit
 
-from pipelines.config import StepConfig
+from pipelines.config import StepConfig, without_password
 from pipelines.errors import UserError
 
 _PACKAGES = ("torch", "ray", "mlflow", "pyarrow", "albumentations")
@@ -249,26 +249,27 @@ def _mlflow(config: DoctorConfig) -> list[Check]:
     from mlflow import MlflowClient
 
     MlflowClient(uri).search_experiments(max_results=1)
-    return [Check(name="mlflow", state="ok", found=uri)]
+    return [Check(name="mlflow", state="ok", found=without_password(uri))]
 
 
 def _mlflow_server(uri: str) -> Check:
     import requests
 
+    shown = without_password(uri)
     answer = requests.get(
         f"{uri.rstrip('/')}/api/2.0/mlflow/experiments/get-by-name",
         params={"experiment_name": "Default"},
         timeout=_HTTP_TIMEOUT_S,
     )
     if answer.ok:
-        return Check(name="mlflow", state="ok", found=f"server {uri}")
+        return Check(name="mlflow", state="ok", found=f"server {shown}")
     advice = ""
     if answer.status_code == 403:
-        host = urlsplit(uri).netloc
+        host = urlsplit(uri).netloc.rpartition("@")[2]
         advice = f"start the server with --allowed-hosts {host} (it refuses unknown Host headers)"
     elif answer.status_code == 401:
         advice = "set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD or a token"
-    found = f"server {uri} answers {answer.status_code}"
+    found = f"server {shown} answers {answer.status_code}"
     return Check(name="mlflow", state="broken", found=found, advice=advice)
 
 

@@ -21,11 +21,8 @@ EXAMPLES: Mapping[str, tuple[tuple[str, str], tuple[str, str]]] = MappingProxyTy
             ),
         ),
         "synth": (
-            ("k3dn synth pairs=2000", "pairs from made-up scenes"),
-            (
-                "k3dn synth preset=camera source=RGBD dataset=rooms",
-                "photographs of RGB-D scenes, as real cameras take them",
-            ),
+            ("k3dn synth pairs=2000", "pairs of made-up scenes, as real cameras take them"),
+            ("k3dn synth source=RGBD dataset=rooms", "pairs of RGB-D scenes of your own"),
         ),
         "regenerate": (
             ("k3dn regenerate synth.pairs=2000", "store the settings and make the next version"),
@@ -138,7 +135,8 @@ GROUPS: Mapping[str, Mapping[str, tuple[str, ...]]] = MappingProxyType(
                 *("disparity_loss", "accumulate", "compile", "channels_last"),
             ),
             "Cluster": (
-                *("num_workers", "use_gpu", "cpus_per_worker", "threads_per_worker"),
+                *("num_workers", "min_workers", "use_gpu", "gpus_per_worker", "cpus_per_worker"),
+                "threads_per_worker",
                 *("readers_per_worker", "cpus_per_reader", "max_failures", "patience_s"),
                 "stop_grace_s",
             ),

@@ -10,8 +10,9 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from functools import cache
 from pathlib import Path
+from urllib.parse import urlsplit
 
-from pipelines.config import StepConfig
+from pipelines.config import StepConfig, without_password
 from pipelines.environment import prepare_environment
 from pipelines.errors import UnavailableError, UserError
 from pipelines.moved_store import artifacts_beside, follow_move
@@ -21,6 +22,7 @@ from pipelines.storage import Location, locate
 EXPERIMENT = "k3dn"
 STORE_FOLDER, STORE_FILE = "_mlflow", "mlflow.db"
 _SQLITE = "sqlite:///"
+_DATABASES = ("postgresql", "mysql")
 _TRANSACTION = ("BEGIN TRANSACTION;", "COMMIT;")
 
 
@@ -173,7 +175,21 @@ def check_answers(tracking_uri: str) -> None:
             with closing(sqlite3.connect(path, timeout=60)) as database:
                 database.execute("PRAGMA schema_version")
         elif tracking_uri.startswith(("http://", "https://")):
-            urllib.request.urlopen(f"{tracking_uri.rstrip('/')}/health", timeout=10).close()
+            parts = urlsplit(tracking_uri)  # urllib takes no user and password in an address
+            host = parts.netloc.rpartition("@")[2]
+            health = parts._replace(netloc=host, path=f"{parts.path.rstrip('/')}/health")
+            urllib.request.urlopen(health.geturl(), timeout=10).close()
+        elif tracking_uri.startswith(_DATABASES):
+            import sqlalchemy
+
+            wait = {"connect_timeout": 10}
+            engine = sqlalchemy.create_engine(tracking_uri, connect_args=wait)
+            try:
+                engine.connect().close()
+            except (sqlalchemy.exc.SQLAlchemyError, ImportError) as error:
+                raise UnavailableError(does_not_answer(tracking_uri, error)) from error
+            finally:
+                engine.dispose()
     except urllib.error.HTTPError:
         return  # something answers; what it refuses, the client words better
     except (OSError, sqlite3.Error) as error:
@@ -183,8 +199,8 @@ def check_answers(tracking_uri: str) -> None:
 def does_not_answer(tracking_uri: str, error: Exception) -> str:
     reason = (str(error).splitlines() or [type(error).__name__])[0]
     return (
-        f"the MLflow store {tracking_uri} does not answer: {reason}; check tracking_uri and "
-        "MLFLOW_TRACKING_URI"
+        f"the MLflow store {without_password(tracking_uri)} does not answer: {reason}; check "
+        "tracking_uri and MLFLOW_TRACKING_URI"
     )
 
 

@@ -10,27 +10,29 @@ Storage (ifGenerationMatch); elsewhere fsspec looks first and writes afterwards:
 """
 
 import errno
-import fcntl
 import hashlib
 import os
 import posixpath
-import secrets
 import shutil
 import tempfile
-import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any, BinaryIO, cast
+from typing import Any, BinaryIO, cast
 
 from pipelines.errors import UnavailableError, UserError
+from pipelines.local_files import (
+    TEMPORARY,
+    remove_temporary,
+    temporary_file,
+    walk_links,
+    write_if_absent,
+)
 from pipelines.retry import retried
 
 _LOCAL_SCHEMES = ("", "file", "local")
 _CHUNK_BYTES = 1 << 20
-_TEMPORARY = ".tmp-"
-_NO_HARD_LINKS = (errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS)
 _CONDITIONAL_PUT = ("s3", "s3a", "gs", "gcs", "az", "abfs", "abfss", "memory")
 _PRESENT = ("PreconditionFailed", "412")
 _CONFLICT = ("ConditionalRequestConflict", "OperationAborted", "409")
@@ -143,7 +145,7 @@ class Location:
             fs, remote = self._filesystem()
             fs.pipe_file(remote, data)
             return
-        with _temporary_file(path, data) as temporary:
+        with temporary_file(path, data) as temporary:
             temporary.replace(path)
 
     @property
@@ -158,7 +160,7 @@ class Location:
         """
         path = self.local_path()
         if path is not None:
-            return _link_if_absent(path, data)
+            return write_if_absent(path, data)
         if not self.can_put_if_absent:
             raise UserError(
                 f"{self.url}: '{self.scheme}://' has no atomic put-if-absent, so two writers could "
@@ -224,7 +226,7 @@ class Location:
         if path is not None:
             if not path.is_dir():
                 return []
-            return sorted(p.name for p in path.iterdir() if _TEMPORARY not in p.name)
+            return sorted(p.name for p in path.iterdir() if TEMPORARY not in p.name)
         fs, remote = self._filesystem()
         try:
             entries = fs.ls(remote, detail=False)
@@ -241,7 +243,7 @@ class Location:
         """
         local = self.local_path()
         if follow_links and local is not None:
-            return dict(sorted(_walk_links(local)))
+            return dict(sorted(walk_links(local)))
         fs, remote = self._filesystem()
         found = fs.find(remote, detail=True)
         base = remote.rstrip("/") + "/"
@@ -249,20 +251,14 @@ class Location:
         return {
             path.removeprefix(base): size
             for path, size in sorted(files.items())
-            if _TEMPORARY not in posixpath.basename(path)
+            if TEMPORARY not in posixpath.basename(path)
         }
 
     def remove_leftovers(self, *, older_than_s: float) -> None:
         """Delete temporary files of killed writers below this folder (local storage only)."""
         path = self.local_path()
-        if path is None or not path.is_dir():
-            return
-        for file in path.rglob(f".*{_TEMPORARY}*"):
-            try:
-                if time.time() - file.stat().st_mtime >= older_than_s:
-                    file.unlink()
-            except FileNotFoundError:  # its writer was alive after all and has renamed it
-                continue
+        if path is not None and path.is_dir():
+            remove_temporary(path, older_than_s=older_than_s)
 
     def _filesystem(self) -> tuple[Any, str]:
         import fsspec
@@ -332,101 +328,7 @@ def _probe(location: Location) -> None:
         ) from error
 
 
-def _walk_links(folder: Path) -> Iterator[tuple[str, int]]:
-    """Yield the files below a folder and their sizes, through links, with a guard against loops."""
-    waiting: list[tuple[Path, str, frozenset[tuple[int, int]]]] = [(folder, "", frozenset())]
-    while waiting:
-        here, prefix, above = waiting.pop()
-        identity = here.stat()
-        if (identity.st_dev, identity.st_ino) in above:
-            continue
-        within = above | {(identity.st_dev, identity.st_ino)}
-        with os.scandir(here) as entries:
-            for entry in entries:
-                if entry.is_dir():
-                    waiting.append((here / entry.name, f"{prefix}{entry.name}/", within))
-                elif _TEMPORARY not in entry.name:
-                    try:
-                        size = entry.stat().st_size
-                    except OSError:  # a link that leads nowhere
-                        size = 0
-                    yield prefix + entry.name, size
-
-
 def _service_code(error: OSError) -> str:
     """The object store's own word for an error; '' where there is none."""
     response = getattr(error.__cause__, "response", None) or {}
     return str(response.get("Error", {}).get("Code", ""))
-
-
-@contextmanager
-def _temporary_file(path: Path, data: bytes) -> Iterator[Path]:
-    """A complete file on disk beside ``path``; gone when the block ends."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}{_TEMPORARY}{os.getpid()}-{secrets.token_hex(4)}")
-    try:
-        with temporary.open("xb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        yield temporary
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-def name_if_absent(file: Path, path: Path) -> bool:
-    """Give a whole local file a name beside it, unless one is there; it may keep its old one, too.
-
-    Of many writers exactly one gets True. Raises OSError.
-    """
-    try:
-        path.hardlink_to(file)  # link() refuses an existing name
-    except FileExistsError:
-        return False
-    except OSError as error:
-        if error.errno not in _NO_HARD_LINKS:
-            raise
-        return _rename_if_absent(file, path)
-    return True
-
-
-def _link_if_absent(path: Path, data: bytes) -> bool:
-    with _temporary_file(path, data) as temporary:  # whole before the name appears
-        return name_if_absent(temporary, path)
-
-
-def _rename_if_absent(temporary: Path, path: Path) -> bool:
-    """Rename unless ``path`` exists, where there are no hard links (exFAT, SMB).
-
-    Under a lock on a file beside it, which the system lets go of when its holder dies: so the
-    name appears with its content or not at all. The lock's file goes with the holder;
-    ``remove_leftovers`` deletes that of a killed one.
-    """
-    lock_path = path.with_name(f".{_digest(path.name)}{_TEMPORARY}lock")
-    while True:
-        with lock_path.open("ab") as lock:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX)
-            except OSError:  # a file system without locks
-                lock_path.unlink(missing_ok=True)
-                raise
-            if not _is_called(lock, lock_path):  # deleted while this one waited: of no use
-                continue
-            os.utime(lock.fileno())
-            absent = not os.path.lexists(path)
-            if absent:
-                temporary.replace(path)
-            lock_path.unlink()
-            return absent
-
-
-def _is_called(file: IO[bytes], path: Path) -> bool:
-    try:
-        return os.path.samestat(os.fstat(file.fileno()), path.stat())
-    except FileNotFoundError:
-        return False
-
-
-def _digest(name: str) -> str:
-    """Short, as a name may be as long as names may be."""
-    return hashlib.sha256(os.fsencode(name)).hexdigest()[:32]

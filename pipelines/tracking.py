@@ -40,7 +40,8 @@ Row = Mapping[str, Any]
 class Tracker:
     """One run in MLflow, found by its key: the same key is the same run in every process.
 
-    After ``open`` or ``open_when_there`` nothing here raises but ``open_now`` and ``finish``.
+    After ``open`` or ``open_when_there`` nothing here raises but ``open_now``, ``send`` and
+    ``finish``.
     """
 
     def __init__(
@@ -183,7 +184,17 @@ class Tracker:
         except Exception as error:
             log.warning("MLflow was not told that the run ended: %s", error)
 
-    def finish(self, *, artifacts: Sequence[tuple[Path, str]], tags: Mapping[str, str]) -> None:
+    def send(self) -> None:
+        """Send what the record has by now, in the calling thread. Raises where that fails."""
+        self._send()
+
+    def finish(
+        self,
+        *,
+        artifacts: Sequence[tuple[Path, str]],
+        tags: Mapping[str, str],
+        status: str = "FINISHED",
+    ) -> None:
         """Send what is left and close the run. Raises UserError where the store is away."""
         self._end_threads()
         with self.told_when_away():
@@ -193,7 +204,8 @@ class Tracker:
                 self._client.log_artifact(self.run_id, str(path), folder or None)
             for name, value in tags.items():
                 self._client.set_tag(self.run_id, name, value)
-            self._client.set_terminated(self.run_id, "FINISHED")
+            self._client.set_terminated(self.run_id, status)
+        self._away = False
 
     def _send_on(self) -> None:
         told = False

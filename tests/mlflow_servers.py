@@ -9,19 +9,66 @@ import sys
 import time
 import urllib.error
 import urllib.request
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import cv2
 import numpy as np
+import pytest
+import sqlalchemy
+
+POSTGRES = "K3DN_POSTGRES"
+"""A PostgreSQL server, postgresql://USER:PASSWORD@HOST/DATABASE, whose user may make databases."""
+DATABASES = [
+    "sqlite",
+    pytest.param(
+        "postgresql",
+        marks=pytest.mark.skipif(
+            POSTGRES not in os.environ, reason=f"{POSTGRES} names no PostgreSQL server"
+        ),
+    ),
+]
 
 
 @contextmanager
-def mlflow_server(folder: Path, artifacts: str = "s3://k3dn/artifacts") -> Iterator[str]:
-    """MLflow with SQLite, which keeps artifacts for its clients: on S3, or where it is told."""
+def database(kind: str, folder: Path) -> Iterator[str]:
+    """A new and empty database: a file in a folder, or one on a server for the block."""
+    if kind == "sqlite":
+        yield f"sqlite:///{folder}/server.db"
+        return
+    name = f"k3dn_{uuid.uuid4().hex}"
+    url = sqlalchemy.make_url(os.environ[POSTGRES])
+    engine = sqlalchemy.create_engine(url, isolation_level="AUTOCOMMIT")
+    with engine.connect() as connection:
+        connection.execute(sqlalchemy.text(f"CREATE DATABASE {name}"))
+        try:
+            yield url.set(database=name).render_as_string(hide_password=False)
+        finally:
+            connection.execute(sqlalchemy.text(f"DROP DATABASE {name} WITH (FORCE)"))
+    engine.dispose()
+
+
+def content_of(uri: str) -> str:
+    """All that a database holds, as text."""
+    engine = sqlalchemy.create_engine(uri)
+    tables = sqlalchemy.MetaData()
+    tables.reflect(engine)
+    with engine.connect() as connection:
+        found = [connection.execute(table.select()).all() for table in tables.sorted_tables]
+    engine.dispose()
+    return "\n".join(str(row) for rows in found for row in rows)
+
+
+@contextmanager
+def mlflow_server(
+    folder: Path, artifacts: str = "s3://k3dn/artifacts", backend: str | None = None
+) -> Iterator[str]:
+    """MLflow on a database, SQLite where none is named, which keeps artifacts for its clients: on
+    S3, or where it is told."""
     command = [
-        "server", f"--backend-store-uri=sqlite:///{folder}/server.db",
+        "server", f"--backend-store-uri={backend or f'sqlite:///{folder}/server.db'}",
         f"--artifacts-destination={artifacts}", "--workers=1",
     ]  # fmt: skip
     # Its job runners, of which nothing here has use, take four processes more.

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from pipelines.config import as_dict, keys_aside, value_text
+from pipelines.config import as_recorded, keys_aside, value_text
 from pipelines.config_loader import load_config
 from pipelines.errors import UserError
 from pipelines.storage import Location
@@ -209,7 +209,7 @@ def claim(plan: SearchPlan) -> None:
 
     Raises UserError where another search already has this name.
     """
-    record = {"digest": plan.digest, "config": as_dict(plan.config)}
+    record = {"digest": plan.digest, "config": as_recorded(plan.config)}
     location = plan.folder.child(_PLAN)
     if location.put_if_absent(json.dumps(record, indent=2, default=str).encode()):
         return

@@ -5,14 +5,16 @@ import json
 import math
 import os
 import secrets
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from pipelines.cluster import ray_cluster
+from pipelines.config import without_password
 from pipelines.environment import prepare_environment
 from pipelines.errors import UserError
 from pipelines.lease import lease
-from pipelines.mlflow_store import ensure_store, resolve_tracking_uri
+from pipelines.mlflow_store import resolve_tracking_uri
 from pipelines.next_steps import command
 from pipelines.progress import say
 from pipelines.training import train
@@ -22,7 +24,8 @@ from tune.figures import figures_of
 from tune.page import SearchContent, search_page
 from tune.plan import PAGE, SearchPlan, claim, plan_search
 from tune.records import TrialRecord, best_trial
-from tune.report import full_training, log_search, train_command
+from tune.report import full_training, train_command
+from tune.runs import SearchRuns
 from tune.space import grid, names_of, shown
 
 if TYPE_CHECKING:
@@ -93,22 +96,33 @@ def run(config: TuneConfig) -> TuneResult:
     prepare_environment()
     plan = plan_search(config)
     tracking_uri = resolve_tracking_uri(config)
-    ensure_store(tracking_uri)
     claim(plan)
     with lease(plan.folder.child("owner"), work=f"search {plan.name}", wait=True):
         return _run_owned(plan, tracking_uri)
 
 
 def _run_owned(plan: SearchPlan, tracking_uri: str) -> TuneResult:
+    records = plan.records()
+    runs = SearchRuns(plan, records, tracking_uri)
+    runs.open()
+    try:
+        return _run_tracked(plan, records, runs, tracking_uri)
+    except BaseException as error:
+        runs.stop(error)
+        raise
+
+
+def _run_tracked(
+    plan: SearchPlan, records: dict[int, TrialRecord], runs: SearchRuns, tracking_uri: str
+) -> TuneResult:
     config = plan.config
     wanted = config.trials
     if config.sampler == "grid":
         wanted = min(wanted, len(grid(plan.space)))
     say(f"tune: search {plan.name}, {wanted} trials, at {plan.folder}")
-    records = plan.records()
     out_of_time = False
     if len(records) < wanted:
-        with ray_cluster(config.ray_address):
+        with ray_cluster(config.ray_address), runs.live():
             out_of_time = _search(plan, records, wanted)
     ordered = [records[index] for index in sorted(records)]
     if len(ordered) < wanted and not (out_of_time and ordered):
@@ -127,7 +141,7 @@ def _run_owned(plan: SearchPlan, tracking_uri: str) -> TuneResult:
     train_it = train_command(config.train, plan.trial(best.combination))
     page = plan.folder.child(PAGE)
     page.write_bytes(search_page(_content(plan, ordered, best, wanted, train_it)).encode())
-    run_id = log_search(plan, ordered, best, tracking_uri)
+    run_id = runs.finish(ordered, best)
     result = TuneResult(
         search=plan.name,
         result=plan.result.url,
@@ -135,7 +149,7 @@ def _run_owned(plan: SearchPlan, tracking_uri: str) -> TuneResult:
         best=best,
         trials=ordered,
         command=train_it,
-        tracking_uri=tracking_uri,
+        tracking_uri=without_password(tracking_uri),
         run_id=run_id,
         page=page.url,
     )
@@ -176,6 +190,7 @@ def _search(plan: SearchPlan, records: dict[int, TrialRecord], wanted: int) -> b
     os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")
     os.environ.setdefault("TUNE_DISABLE_SIGINT_HANDLER", "1")
     os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")
+    import ray
     from ray import tune as ray_tune
 
     from pipelines.training.room import layout_of
@@ -192,7 +207,10 @@ def _search(plan: SearchPlan, records: dict[int, TrialRecord], wanted: int) -> b
     def trial(parameters: dict[str, Any]) -> None:
         one = plan.combinations()[parameters["index"]]
         training = dataclasses.replace(
-            plan.trial(one), num_workers=layout.workers, use_gpu=layout.use_gpu
+            plan.trial(one),
+            num_workers=layout.workers,
+            min_workers=None,
+            use_gpu=layout.use_gpu,
         )
         run_trial(training, config.metric)
 
@@ -206,7 +224,8 @@ def _search(plan: SearchPlan, records: dict[int, TrialRecord], wanted: int) -> b
             metric=config.metric,
             mode="max",
             num_samples=wanted - len(records),
-            max_concurrent_trials=config.max_concurrent or _trials_at_a_time(config.train, layout),
+            max_concurrent_trials=config.max_concurrent
+            or trials_at_a_time(config.train, layout, ray.cluster_resources()),
             search_alg=chooser,
             scheduler=RungScheduler(rungs, chooser, config.metric),
         ),
@@ -232,14 +251,13 @@ def _of_one_gpu(train: TrainConfig) -> TrainConfig:
     return dataclasses.replace(train, num_workers=1) if alone else train
 
 
-def _trials_at_a_time(train: TrainConfig, layout: "Layout") -> int:
-    """How many trials the cluster holds, workers and readers counted. At least one."""
-    import ray
-
+def trials_at_a_time(train: TrainConfig, layout: "Layout", has: Mapping[str, float]) -> int:
+    """How many trials a cluster holds that has so much, workers and readers counted. At least
+    one."""
     of_worker = train.cpus_per_worker + train.readers_per_worker * train.cpus_per_reader
     of_trial = TRIAL_CPUS + layout.workers * of_worker
-    resources = ray.cluster_resources()
-    room = math.floor(resources.get("CPU", 0.0) / of_trial)
+    room = math.floor(has.get("CPU", 0.0) / of_trial)
     if layout.use_gpu:
-        room = min(room, math.floor(resources.get("GPU", 0.0) / layout.workers))
+        of_gpus = layout.workers * train.gpus_per_worker
+        room = min(room, math.floor(has.get("GPU", 0.0) / of_gpus + 1e-9))
     return max(1, room)

@@ -21,6 +21,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from k3dn.borders import repeat_borders
 from k3dn.network.config import K3DNConfig
 from k3dn.network.convolutions import ChannelNorm, leaky_relu
 from k3dn.network.precision import at_least_float32, full_precision
@@ -73,7 +74,7 @@ def matching_scores(
     """
     width = left_BChw.shape[-1]
     before, after = max(0, last), max(0, -first)
-    padded = F.pad(right_BChw, (before, after, 0, 0), mode="replicate")
+    padded = repeat_borders(right_BChw, (before, after, 0, 0))
     scores = []
     for shift in range(first, last + 1):
         squared = (left_BChw - padded[..., before - shift : before - shift + width]).square()

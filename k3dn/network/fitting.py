@@ -6,6 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from k3dn.borders import repeat_borders
+
 
 def fitted_size(
     size: Sequence[int], grid_px: tuple[int, int], smallest_px: tuple[int, int]
@@ -32,7 +34,7 @@ def fit_to_grid(
     if not down and not across:
         return picture
     if pad:
-        return F.pad(picture, (0, across, 0, down), mode="replicate")
+        return repeat_borders(picture, (0, across, 0, down))
     return F.interpolate(picture, size=(height, width), mode="bicubic").clamp(0.0, 1.0)
 
 

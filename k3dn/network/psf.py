@@ -3,6 +3,7 @@
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from k3dn.borders import repeat_borders
 from k3dn.network.config import K3DNConfig
 from k3dn.network.convolutions import leaky_relu
 from k3dn.network.kernels import AUTHORS_EPSILON, kernel_set
@@ -21,7 +22,7 @@ def depthwise(x_BCHW: Tensor, kernels_CKK: Tensor) -> Tensor:
     A convolution, not a correlation: the kernel is an image of a point.
     """
     reach = kernels_CKK.shape[-1] // 2
-    padded = F.pad(x_BCHW, (reach, reach, reach, reach), mode="replicate")
+    padded = repeat_borders(x_BCHW, (reach, reach, reach, reach))
     weight = kernels_CKK.flip((-2, -1))[:, None].to(x_BCHW.dtype)
     return F.conv2d(padded, weight, groups=x_BCHW.shape[1])
 

@@ -7,6 +7,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from k3dn.borders import repeat_borders
+
 
 def align_to_features(grid_BNhw: Tensor, height: int, width: int) -> Tensor:
     """Give each feature the value of its place on the disparity grid, by nearest neighbour.
@@ -29,7 +31,7 @@ def cut_windows(x_BCHW: Tensor, grid: tuple[int, int], halo: int, *, shared: boo
     if torch.compiler.is_exporting():
         return _cut_by_index(x_BCHW, grid, (side_y, side_x), halo, shared=shared)
     if shared:
-        padded = F.pad(x_BCHW, margin, mode="replicate")
+        padded = repeat_borders(x_BCHW, margin)
         windows = padded.unfold(2, side_y + 2 * halo, side_y).unfold(3, side_x + 2 * halo, side_x)
     else:
         windows = F.pad(x_BCHW.unfold(2, side_y, side_y).unfold(3, side_x, side_x), margin)

@@ -22,6 +22,11 @@ _HASH_SIDE = 8
 def small_grey(picture: NDArray[Any]) -> NDArray[np.float32]:
     """Return a picture ``(H, W, 3)`` of 8 or 16 bit as grey in [0, 1], ``SIDE_PX`` at its longer
     side."""
+    return np.asarray(small(picture).mean(axis=2, dtype=np.float32), np.float32)
+
+
+def small(picture: NDArray[Any]) -> NDArray[np.float32]:
+    """Return a picture ``(H, W, 3)`` of 8 or 16 bit in [0, 1], ``SIDE_PX`` at its longer side."""
     import cv2
 
     height, width = picture.shape[:2]
@@ -29,7 +34,7 @@ def small_grey(picture: NDArray[Any]) -> NDArray[np.float32]:
     size = (max(1, round(width * scale)), max(1, round(height * scale)))
     reduced = cv2.resize(picture, size, interpolation=cv2.INTER_AREA)
     white = np.float32(np.iinfo(picture.dtype).max)
-    return np.asarray(reduced.mean(axis=2, dtype=np.float32) / white, np.float32)
+    return np.asarray(reduced / white, np.float32)
 
 
 def signature(grey: NDArray[np.float32]) -> Signature:
@@ -66,6 +71,17 @@ def perceptual_hash(grey: NDArray[np.float32]) -> int:
     low = cv2.dct(square)[:_HASH_SIDE, :_HASH_SIDE].ravel()
     bits = low > np.median(low[1:])
     return int.from_bytes(np.packbits(bits).tobytes(), "big")
+
+
+def mirrored_hash(hashes: NDArray[np.uint64], *, across: bool, down: bool) -> NDArray[np.uint64]:
+    """Return the hashes of mirrored pictures, but for a bit or two.
+
+    across: left and right exchanged; down: top and bottom. Frequencies that are odd along the axis
+    change their sign.
+    """
+    row, column = np.divmod(np.arange(_HASH_SIDE**2), _HASH_SIDE)
+    odd = (across & (column % 2 == 1)) ^ (down & (row % 2 == 1))
+    return hashes ^ np.uint64(int.from_bytes(np.packbits(odd).tobytes(), "big"))
 
 
 def nearest_of(

@@ -7,11 +7,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipelines.content import target as targets
+from pipelines.content.colour import of_colours
 from pipelines.content.findings import Finding
 from pipelines.content.likeness import perceptual_hash, signature, small_grey
 from pipelines.content.picture import of_depth, of_light, of_missing_parts
 from pipelines.content.target import Scene
-from pipelines.content.views import EQUAL, Axis, look_at_views
+from pipelines.content.views import EQUAL, Axis, look_at_views, of_signatures
 
 Pixels = NDArray[Any]
 
@@ -67,6 +68,8 @@ def look_at_pair(
         return Look(tuple(findings))
     if target is not None:
         findings += targets.of_equal_pictures(target, left, right, combined)
+    unlike = of_signatures(signature(grey["left"]), signature(grey["right"]))
+    findings += unlike or of_colours("right", right, left)
     mean = (grey["left"] + grey["right"]) / np.float32(2)
     scene = Scene(signature(mean), None if target is None else signature(grey["target"]))
     shown = grey.get("target", grey["left"])
@@ -81,6 +84,7 @@ def look_at_pair(
         findings += of_scene
         if not any(finding.fault for finding in of_scene):  # another scene has its own light
             findings += targets.of_exposure(grey["target"], mean)
+            findings += of_colours("target", target, left)
         if views is not None and not any(finding.fault for finding in findings):
             findings += targets.of_place(target, left, right, views.parallax)
     if views is None or views.parallax is None or views.axis != "rows":

@@ -19,6 +19,12 @@ _MOST_PATCHES = 144
 _FEWEST_PATCHES = 6
 _TEXTURE = 2e-4
 """Least variance of a patch that is looked at, of values in [0, 1]."""
+_AS_GOOD = 1.1
+"""Squared differences of two shifts, one to the other, that noise alone sets apart."""
+_ROUNDING = 2e-6
+"""A squared difference of values in [0, 1] that 8 bits make."""
+_SAME_PX = 2
+"""Shifts that are so near each other are one."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -60,10 +66,14 @@ def measure(left: NDArray[Any], right: NDArray[Any]) -> Parallax | None:
     )
     centre = np.array(one.shape, np.float32) / 2 - _PATCH_PX / 2
     before = max(before, 1e-12)
+    by_rows_at_least = by_rows <= by_columns * _AS_GOOD
+    shifts = [
+        _shift(fit["difference"], fit["still_at"], along_rows=by_rows_at_least) for fit in fits
+    ]
     return Parallax(
         scale=scale,
         place=np.asarray((np.array([c for c, _ in kept]) - centre) * scale, np.float32),
-        shift=np.array([fit["shift"] for fit in fits], np.float32) * np.float32(scale),
+        shift=np.array(shifts, np.float32) * np.float32(scale),
         unlike=np.array([fit["unlike"] for fit in fits], np.float32),
         along_rows=1 - by_rows / before,
         along_columns=1 - by_columns / before,
@@ -101,7 +111,7 @@ def _corners(view: NDArray[np.float32]) -> list[tuple[int, int]]:
 
 
 def _fit(one: NDArray[np.float32], other: NDArray[np.float32], y: int, x: int) -> Any:
-    """Where a patch of one view lies in the other: by squared differences over all shifts."""
+    """How a patch of one view fits into the other: squared differences over all shifts."""
     import cv2
 
     side, height, width = _PATCH_PX, *one.shape
@@ -111,20 +121,35 @@ def _fit(one: NDArray[np.float32], other: NDArray[np.float32], y: int, x: int) -
     area = other[y - up : y + side + down, x - left : x + side + right]
     difference = np.asarray(cv2.matchTemplate(area, patch, cv2.TM_SQDIFF), np.float32)
     difference = difference / np.float32(side * side)
-    at = np.unravel_index(int(np.argmin(difference)), difference.shape)
-    best, variance = float(difference[at]), float(patch.var())
-    shift = [
-        up - at[0] - _peak_offset(difference[:, at[1]], int(at[0])),
-        left - at[1] - _peak_offset(difference[at[0]], int(at[1])),
-    ]
+    best, variance = float(difference.min()), float(patch.var())
     return {
-        "shift": shift,
+        "difference": difference,
+        "still_at": (up, left),
         "unlike": best / max(variance, 1e-9),
         "still": float(difference[up, left]),
         "rows": float(difference[up].min()),
         "columns": float(difference[:, left].min()),
         "smooth": _smoothness(patch, best),
     }
+
+
+def _shift(
+    difference: NDArray[np.float32], still: tuple[int, int], *, along_rows: bool
+) -> list[float]:
+    """Where a patch fits, px. Stripes and tiles fit at many places: then where parallax would shift
+    them, as little as can be."""
+    at = np.array(np.unravel_index(int(np.argmin(difference)), difference.shape))
+    as_good = np.argwhere(difference <= _AS_GOOD * difference.min() + _ROUNDING)
+    away = np.abs(as_good - still)
+    along, across = (away[:, 1], away[:, 0]) if along_rows else (away[:, 0], away[:, 1])
+    likely = as_good[np.lexsort((along, across))[0]]
+    if np.abs(likely - at).max() > _SAME_PX:
+        at = likely
+    y, x = int(at[0]), int(at[1])
+    return [
+        still[0] - y - _peak_offset(difference[:, x], y),
+        still[1] - x - _peak_offset(difference[y], x),
+    ]
 
 
 def _peak_offset(values: NDArray[np.float32], at: int) -> float:

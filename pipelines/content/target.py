@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from pipelines.content.findings import Finding
 from pipelines.content.likeness import Signature, likeness
 from pipelines.content.parallax import Parallax, measure
+from pipelines.content.views import fine_detail
 
 ANOTHER = 0.5
 """Likeness of a target to its views below which it shows another scene."""
@@ -138,16 +139,9 @@ def _sharpness(
         rows = slice(max(y - half, 0), y + half)
         area = slice(max(x - half, 0), x + half)
         moved = slice(max(x - half - shift, 0), max(x + half - shift, 0))
-        one, other = _fine(left[rows, area]), _fine(right[rows, moved])
+        one, other = fine_detail(left[rows, area]), fine_detail(right[rows, moved])
         if one.shape != other.shape or one.size == 0:
             continue
         both = float((one * other).mean())
-        ratios.append(float((_fine(target[rows, area]) ** 2).mean()) / max(both, 1e-9))
+        ratios.append(float((fine_detail(target[rows, area]) ** 2).mean()) / max(both, 1e-9))
     return float(np.median(ratios)) if len(ratios) >= _FEWEST else None
-
-
-def _fine(picture: NDArray[Any]) -> NDArray[np.float32]:
-    """Return differences along the rows over 2 px, of grey in [0, 1]."""
-    white = np.iinfo(picture.dtype).max
-    grey = picture.mean(axis=2, dtype=np.float32) / np.float32(white)
-    return grey[:, 2:] - grey[:, :-2]

@@ -7,12 +7,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipelines.content.findings import Finding
+from pipelines.content.likeness import Signature, likeness
 from pipelines.content.parallax import Parallax, measure
 
 Axis = Literal["rows", "columns"]
 
 EQUAL = Finding("equal", "the views are equal, so nothing tells how blurred they are", fault=True)
 
+_LIKE = 0.5
+_STRUCTURE = 0.3
+"""Deviation of a signature below which noise is most of it."""
+_SHARPER = 1.4
+"""In energy of fine detail. Of 16 real pairs it differs by 1.08 times at most."""
 _EXPOSURE = 1.08
 _CLEARLY = 0.3
 """Of the views' difference, so much must be explained by shifts before their direction counts."""
@@ -40,13 +46,50 @@ def look_at_views(left: NDArray[Any], right: NDArray[Any]) -> Views:
     """Look at two views, ``(H, W, 3)`` of one size and type."""
     if np.array_equal(left, right):
         return Views((EQUAL,))
-    findings = list(_of_exposure(left, right))
+    findings = [*_of_exposure(left, right), *_of_sharpness(left, right)]
     parallax = measure(left, right)
     if parallax is None:
         return Views(tuple(findings))
     axis = _axis(parallax)
     findings += _of_fit(parallax, axis)
     return Views(tuple(findings), axis, parallax)
+
+
+def of_signatures(left: Signature, right: Signature) -> list[Finding]:
+    """Tell of views of two scenes, or of none, from afar: by their signatures.
+
+    Of 26 clean pairs, blurred by up to 3% of the width, the likeness is 0.80 at least.
+    """
+    if min(left.shape) < 32:
+        return []
+    like = likeness(left, right)
+    if like >= _LIKE:
+        return []
+    if min(left.std(), right.std()) > _STRUCTURE:
+        text = f"the views show different things (likeness {like:.2f})"
+        return [Finding("different", text, like, fault=True)]
+    text = f"the views show nothing that they have in common (likeness {like:.2f})"
+    return [Finding("flat", text, like)]
+
+
+def _of_sharpness(left: NDArray[Any], right: NDArray[Any]) -> list[Finding]:
+    """Tell of a view that is sharper than the other: both are blurred alike in one exposure."""
+    one, other = (float(np.square(fine_detail(view)).mean()) for view in (left, right))
+    ratio = max(one, other) / max(min(one, other), 1e-12)
+    if ratio < _SHARPER:
+        return []
+    name = "left" if one > other else "right"
+    text = (
+        f"the {name} view is sharper than the other ({ratio:.1f} times): is it a view of the two?"
+    )
+    return [Finding("sharpness", text, ratio)]
+
+
+def fine_detail(picture: NDArray[Any]) -> NDArray[np.float32]:
+    """Return differences along the rows over 2 px, of grey in [0, 1]."""
+    white = np.iinfo(picture.dtype).max
+    grey = picture.mean(axis=2, dtype=np.float32) / np.float32(white)
+    return np.asarray(grey[:, 2:] - grey[:, :-2], np.float32)
 
 
 def _of_exposure(left: NDArray[Any], right: NDArray[Any]) -> list[Finding]:

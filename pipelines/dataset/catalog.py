@@ -7,6 +7,7 @@ from typing import Any
 from pipelines.dataset.config import DatasetsConfig
 from pipelines.dataset.difference import Difference, difference
 from pipelines.dataset.record import SPLITS
+from pipelines.dataset.verify import problems_of
 from pipelines.dataset.version import (
     PREVIEW,
     DatasetVersion,
@@ -83,7 +84,11 @@ def run(config: DatasetsConfig) -> DatasetsResult:
             open_version(root, config.name)  # says what there is instead
         found, detailed = [_open(root, config.name, v) for v in versions], len(versions) == 1
     if config.verify:
-        problems = [problem for version in found for problem in version.problems()]
+        problems = [
+            problem
+            for version in found
+            for problem in problems_of(version, ray_address=config.ray_address)
+        ]
         if problems:
             more = f" and {len(problems) - 1} more" if problems[1:] else ""
             raise UserError(f"{problems[0]}{more}; make the version again under another name")

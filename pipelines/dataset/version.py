@@ -15,6 +15,7 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
+from pipelines.dataset.names import DATASET_NAME
 from pipelines.dataset.record import Pair, decode_pair
 from pipelines.dataset.shard import ShardInfo, read_row
 from pipelines.errors import UserError
@@ -27,7 +28,6 @@ SCHEMA_VERSION = "k3dn.dataset/2"
 """What is written."""
 READ_SCHEMAS = ("k3dn.dataset/1", SCHEMA_VERSION)
 """What is read: in 1 pictures are not in strips, so that a patch costs a whole picture."""
-_NAME = re.compile(r"[a-z0-9][a-z0-9.-]*")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -109,17 +109,22 @@ class DatasetVersion:
 
     def problems(self) -> list[str]:
         """Check every file that the manifest names; return what is wrong, one line each."""
-        found = []
-        for entry in [*self.manifest["shards"], *self.manifest["files"]]:
-            location = self.location.child(entry["name"])
-            try:
-                if location.size() != entry["bytes"]:
-                    found.append(f"{location}: {location.size()} bytes, not {entry['bytes']}")
-                elif location.sha256() != entry["sha256"]:
-                    found.append(f"{location}: its content has changed (sha256 differs)")
-            except FileNotFoundError:
-                found.append(f"{location}: missing")
-        return found
+        entries = [*self.manifest["shards"], *self.manifest["files"]]
+        found = (problem_of(self.location, entry) for entry in entries)
+        return [problem for problem in found if problem is not None]
+
+
+def problem_of(version: Location, entry: Mapping[str, Any]) -> str | None:
+    """Return what is wrong with a file that a manifest names, None where nothing is."""
+    location = version.child(entry["name"])
+    try:
+        if location.size() != entry["bytes"]:
+            return f"{location}: {location.size()} bytes, not {entry['bytes']}"
+        if location.sha256() != entry["sha256"]:
+            return f"{location}: its content has changed (sha256 differs)"
+    except FileNotFoundError:
+        return f"{location}: missing"
+    return None
 
 
 def open_version(root: Location, reference: str) -> DatasetVersion:
@@ -200,7 +205,7 @@ def published_versions(root: Location, name: str) -> list[str]:
 
 def dataset_names(root: Location) -> list[str]:
     """Return the datasets below ``root`` that have a published version."""
-    names = [n for n in root.list() if _NAME.fullmatch(n)]
+    names = [n for n in root.list() if DATASET_NAME.fullmatch(n)]
     return [n for n in names if published_versions(root, n)]
 
 
@@ -212,7 +217,7 @@ def natural_order(name: str) -> tuple[tuple[int, int | str], ...]:
 
 def check_name(name: str, *, what: str) -> None:
     """Raise UserError unless ``name`` can be a dataset's or a version's name."""
-    if not _NAME.fullmatch(name):
+    if not DATASET_NAME.fullmatch(name):
         raise UserError(
             f"'{name}' is not a valid name for a {what}: use small letters, digits, dots and "
             "hyphens, a letter or digit first"

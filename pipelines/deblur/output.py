@@ -22,10 +22,10 @@ from pipelines.deblur.png_file import encode_png
 from pipelines.deblur.tiff_file import encode_tiff
 from pipelines.deblur.webp_file import encode_webp
 from pipelines.errors import UnavailableError, UserError
-from pipelines.storage import Location, name_if_absent
+from pipelines.local_files import TEMPORARY, name_if_absent
+from pipelines.storage import Location
 
-_UNFINISHED = ".tmp-"  # as in pipelines.storage: names that no listing shows
-_UNFINISHED_NAME = re.compile(rf"\..*{re.escape(_UNFINISHED)}\d+-[0-9a-f]{{8}}", re.DOTALL)
+_UNFINISHED_NAME = re.compile(rf"\..*{re.escape(TEMPORARY)}\d+-[0-9a-f]{{8}}", re.DOTALL)
 _LONGEST_NAME = 255
 """Bytes; file systems have no longer ones."""
 _NO_LOCKS = (errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS)
@@ -213,7 +213,7 @@ def _give_name(output: Location, content: Path | bytes, overwrite: bool) -> None
 
 def _hidden_beside(path: Path) -> Path:
     """A name that no other writer takes, no longer than names may be where ``path`` may be one."""
-    end = f"{path.suffix}{_UNFINISHED}{os.getpid()}-{secrets.token_hex(4)}"
+    end = f"{path.suffix}{TEMPORARY}{os.getpid()}-{secrets.token_hex(4)}"
     room = _LONGEST_NAME - 1 - len(os.fsencode(end))
     stem = os.fsdecode(os.fsencode(path.stem)[:room])
     return path.with_name(f".{stem}{end}")
@@ -225,7 +225,7 @@ def remove_unfinished(folder: Path, name: str = "") -> None:
     for path in folder.iterdir() if folder.is_dir() else ():
         if not _UNFINISHED_NAME.fullmatch(path.name) or not stat.S_ISREG(path.lstat().st_mode):
             continue
-        if name and not path.name.startswith(f".{name}{_UNFINISHED}"):
+        if name and not path.name.startswith(f".{name}{TEMPORARY}"):
             continue
         try:
             with path.open("rb") as file:

@@ -21,7 +21,7 @@ _SMALL_BYTES = 1 << 20
 _LARGEST_BYTES = MAX_PIXELS * 4 * 2 + (1 << 28)
 """Samples of the largest picture as they are, and what else a file says."""
 RAW_SUFFIXES = (".cr2", ".cr3", ".dng")
-"""Of cameras' own files, which `k3dn split` reads."""
+"""Files that `k3dn split` takes apart."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)

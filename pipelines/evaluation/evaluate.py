@@ -11,9 +11,9 @@ from pipelines.errors import UserError
 from pipelines.evaluation.config import INPUT_MODEL, EvaluateConfig, MeasureConfig
 from pipelines.evaluation.explained import Explained, explained
 from pipelines.evaluation.figures import figures_of_page
-from pipelines.evaluation.labels import read_labels, with_labels
+from pipelines.evaluation.labels import on_labels, read_labels, with_labels
 from pipelines.evaluation.leakage import find_leakage
-from pipelines.evaluation.measure import Measured, measure, plan, to_parquet
+from pipelines.evaluation.measure import Measured, measure, on_masks, pairs_of, plan, to_parquet
 from pipelines.evaluation.page import PageContent, evaluation_page
 from pipelines.evaluation.pictures import Shown, chosen, restored
 from pipelines.evaluation.records import log_evaluation
@@ -83,14 +83,14 @@ def run(config: EvaluateConfig) -> EvaluationResult:
     asks_registry = any(model.startswith("models:/") for model in config.model)
     tracking_uri = open_store(config) if asks_registry else resolve_tracking_uri(config)
     models = _settled(config, tracking_uri)
-    labels = read_labels(config.labels) if config.labels else {}
+    labels, remarks = _labels(config, next(iter(models.values())))
     measured = {label: measure(config, model, tracking_uri) for label, model in models.items()}
     scores = {label: found.scores for label, found in measured.items()}
     figures = figures_of({name: with_labels(found, labels) for name, found in scores.items()})
     first = next(iter(models))
     folder = _folder(config, models)
     costs, shown, found = _look_closer(config, models, measured, tracking_uri)
-    marks = marks_of(config, models, figures, tracking_uri)
+    marks = (*marks_of(config, models, figures, tracking_uri), *remarks)
     folder.child("pairs.parquet").write_bytes(to_parquet(dict(scores)))
     folder.child("table.md").write_bytes(markdown(figures).encode())
     folder.child("table.tex").write_bytes(latex(figures).encode())
@@ -148,6 +148,15 @@ def _settled(config: EvaluateConfig, tracking_uri: str) -> dict[str, SettledMode
     return found
 
 
+def _labels(config: EvaluateConfig, model: SettledModel) -> tuple[dict[str, str], list[str]]:
+    """The labels by pair_id, and what a reader must know of them."""
+    if config.labels is None:
+        return {}, []
+    labels = read_labels(config.labels)
+    pairs = pairs_of(config, plan(config, model))
+    return labels, on_labels(labels, pairs, config.labels)
+
+
 def _folder(config: EvaluateConfig, models: Mapping[str, SettledModel]) -> Location:
     """Where the report lies: the same for the same models on the same pairs."""
     kept = [held.folder.name for model in models.values() for held in plan(config, model)]
@@ -187,7 +196,7 @@ def marks_of(
     figures: Sequence[MethodFigures],
     tracking_uri: str,
 ) -> tuple[str, ...]:
-    """Return what a reader of the figures must know: leakage, training pairs, few scenes."""
+    """Return what a reader of the figures must know: leakage, training pairs, few scenes, masks."""
     found = []
     if config.split == "train":
         found.append("these are pairs to train on: the figures say nothing of pictures to come")
@@ -203,7 +212,7 @@ def marks_of(
         scenes = next(row.psnr.scenes for row in figures if row.dataset == dataset)
         if scenes < FEW_SCENES:
             found.append(f"{dataset} has {scenes} scenes: too few to tell small differences")
-    return tuple(found)
+    return (*found, *on_masks(config, plan(config, next(iter(models.values())))))
 
 
 def _json(result: EvaluationResult) -> bytes:

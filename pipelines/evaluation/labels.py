@@ -21,8 +21,49 @@ def read_labels(url: str) -> dict[str, str]:
     rows = csv.DictReader(io.StringIO(text))
     if not set(COLUMNS) <= set(rows.fieldnames or ()):
         raise UserError(f"labels={url}: its first line must name the columns {', '.join(COLUMNS)}")
-    labels = {row["pair_id"]: (row["label"] or "").strip() for row in rows}
+    labels: dict[str, str] = {}
+    for row in rows:
+        pair = (row["pair_id"] or "").strip()
+        if not pair:
+            raise UserError(f"labels={url}: line {rows.line_num} names no pair_id")
+        if pair in labels:
+            raise UserError(
+                f"labels={url}: line {rows.line_num} names {pair} again; give each pair one line"
+            )
+        labels[pair] = (row["label"] or "").strip()
     return {pair: label for pair, label in labels.items() if label}
+
+
+def on_labels(
+    labels: Mapping[str, str], pairs: Mapping[str, Sequence[str]], where: str
+) -> list[str]:
+    """Return what a reader must know of labels: those of no pair, and pairs without one.
+
+    labels: by pair_id. pairs: the pair_ids to measure on by dataset, name@version. where: the file,
+    for messages. Raises UserError where no label is of any of them.
+    """
+    known = {pair_id for ids in pairs.values() for pair_id in ids}
+    strangers = [pair_id for pair_id in labels if pair_id not in known]
+    if len(strangers) == len(labels):
+        reference, (example, *_) = next(iter(pairs.items()))
+        raise UserError(
+            f"labels={where}: no pair that is measured here has a label there; a pair_id of "
+            f"{reference} is {example}"
+        )
+    found = []
+    if strangers:
+        found.append(
+            f"labels: {len(strangers)} of {len(labels)} are of no pair that is measured here, such "
+            f"as {strangers[0]}"
+        )
+    for reference, ids in pairs.items():
+        without = sum(pair_id not in labels for pair_id in ids)
+        if without:
+            found.append(
+                f"labels: {without} of {len(ids)} pairs of {reference} have none and count in the "
+                "whole alone"
+            )
+    return found
 
 
 def with_labels(scores: Sequence[PairScore], labels: Mapping[str, str]) -> list[PairScore]:

@@ -21,8 +21,8 @@ from pipelines.registry.registry import client_of
 from pipelines.storage import Location, locate
 from pipelines.training.plan import PLAN, root_of_run
 
-_NOT_SEEN_BY = ("kernels",)
-"""Roles of files that show nothing of a scene."""
+_NOT_SEEN_BY = ("kernels", "texture")
+"""Roles of files that show nothing of a scene: a texture lies on other things in each of them."""
 _MOST_STARTS = 8
 """Trainings that began with each other's weights."""
 
@@ -197,11 +197,16 @@ def _as_told(told: Mapping[str, Any], root: Location) -> Training:
 
 
 def _files_of(version: DatasetVersion, split: str) -> Sequence[frozenset[str]]:
-    """The checksums of the files that each pair was made from."""
+    """The files that each pair was made from: their checksums, or names where none is kept, as of
+    pictures that come with a package."""
     return [
-        frozenset(_checksums(origin["sources"])) for origin in version.column(split, "provenance")
+        frozenset(_identities(origin["sources"])) for origin in version.column(split, "provenance")
     ]
 
 
-def _checksums(sources: Iterable[Mapping[str, str]]) -> Iterable[str]:
-    return (source["sha256"] for source in sources if source["role"] not in _NOT_SEEN_BY)
+def _identities(sources: Iterable[Mapping[str, str]]) -> Iterable[str]:
+    return (
+        source["sha256"] or source["file"]
+        for source in sources
+        if source["role"] not in _NOT_SEEN_BY
+    )

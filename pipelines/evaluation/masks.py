@@ -4,6 +4,7 @@
 """
 
 import hashlib
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -41,12 +42,51 @@ def mask_of(
     return None
 
 
+def remarks(folder: Location, pairs: Mapping[str, Sequence[str]]) -> list[str]:
+    """Return what a reader must know of the masks of a folder: those of no pair, pairs without one.
+
+    pairs: the pair_ids to measure on by dataset, name@version. Raises UserError where no mask is
+    of any of them.
+    """
+    names = _names(folder)
+    wanted = {}
+    for reference, ids in pairs.items():
+        dataset = reference.partition("@")[0]
+        wanted[reference] = [
+            {f"{dataset}/{pair_id}{_SUFFIX}", f"{pair_id}{_SUFFIX}"} for pair_id in ids
+        ]
+    of_pairs = {name for ids in wanted.values() for both in ids for name in both}
+    strangers = [name for name in names if name not in of_pairs]
+    if len(strangers) == len(names):
+        reference, (example, *_) = next(iter(pairs.items()))
+        raise UserError(
+            f"masks={folder}: {names[0]} is of no pair that is measured here, and so are all; name "
+            f"them PAIR_ID{_SUFFIX}, such as {example}{_SUFFIX} for one of {reference}"
+        )
+    found = []
+    if strangers:
+        found.append(
+            f"masks: {len(strangers)} of {len(names)} are of no pair that is measured here, such "
+            f"as {strangers[0]}"
+        )
+    for reference, places in wanted.items():
+        without = sum(both.isdisjoint(names) for both in places)
+        if without:
+            found.append(f"masks: {without} of {len(places)} pairs of {reference} have none")
+    return found
+
+
 def digest_of(folder: Location) -> str:
     """Return the sha256 (hex) of all masks of a folder. Raises UserError where there are none."""
-    names = sorted(name for name in folder.walk() if name.endswith(_SUFFIX))
-    if not names:
-        raise UserError(f"masks={folder}: there is no {_SUFFIX} file; name one PAIR_ID{_SUFFIX}")
+    names = _names(folder)
     digest = hashlib.sha256()
     for name in names:
         digest.update(f"{name} {folder.child(*name.split('/')).sha256()}\n".encode())
     return digest.hexdigest()
+
+
+def _names(folder: Location) -> list[str]:
+    names = sorted(name for name in folder.walk() if name.endswith(_SUFFIX))
+    if not names:
+        raise UserError(f"masks={folder}: there is no {_SUFFIX} file; name one PAIR_ID{_SUFFIX}")
+    return names

@@ -16,27 +16,18 @@ from typing import Any
 import numpy as np
 
 from pipelines.cluster import ray_cluster
+from pipelines.config import SHARED_KEYS
 from pipelines.dataset.record import Pair
 from pipelines.errors import UserError
 from pipelines.evaluation.config import MeasureConfig
-from pipelines.evaluation.masks import digest_of, mask_of
-from pipelines.evaluation.regions import Picture, focus_region, regions
+from pipelines.evaluation.masks import digest_of, remarks
+from pipelines.evaluation.scoring import SCORING, Scoring
 from pipelines.progress import progress, say
 from pipelines.registry.loading import SettledModel
-from pipelines.scores import (
-    PairScore,
-    Region,
-    mean_view,
-    quality,
-    score_of,
-    table,
-    to_unit,
-)
+from pipelines.registry.source_code import digest_of_modules
+from pipelines.scores import PairScore, score_of, table, to_unit
 from pipelines.storage import Location, locate
 from pipelines.training.room import check_worker, most
-
-DEFINITION = "psnr, ssim, mae of float pictures in [0, 1]; input: mean of the views; 2"
-"""Part of the key of kept scores: change it whenever a figure would come out differently."""
 
 _PAIRS_WORTH_A_WORKER = 8
 """Loading a model takes seconds of a CPU: fewer pairs are done sooner by one worker."""
@@ -72,6 +63,7 @@ def measure(config: MeasureConfig, model: SettledModel, tracking_uri: str) -> Me
     Raises UserError where no pair of a dataset has a target.
     """
     sets = plan(config, model)
+    on_masks(config, sets)
     missing = [held for held in sets if not held.folder.child(_RESULT).exists()]
     if not missing:
         say(f"{model.label}: scores are kept in {config.root}/_evaluations")
@@ -122,6 +114,22 @@ def plan(config: MeasureConfig, model: SettledModel) -> tuple[HeldOut, ...]:
     return tuple({held.reference: held for held in found}.values())
 
 
+def pairs_of(config: MeasureConfig, sets: Sequence[HeldOut]) -> dict[str, list[str]]:
+    """Return the pair_ids to measure on by dataset, name@version."""
+    from pipelines.dataset.version import open_version
+
+    root = locate(config.root)
+    ids = {held: open_version(root, held.reference).pair_ids(config.split) for held in sets}
+    return {held.reference: found[: held.pairs] for held, found in ids.items()}
+
+
+def on_masks(config: MeasureConfig, sets: Sequence[HeldOut]) -> list[str]:
+    """Return what a reader must know of the masks. Raises UserError where none fits a pair."""
+    if config.masks is None:
+        return []
+    return remarks(locate(config.masks), pairs_of(config, sets))
+
+
 def keep(
     config: MeasureConfig,
     model: SettledModel,
@@ -134,7 +142,12 @@ def keep(
     report = {
         "model": model.reference,
         "identity": model.identity,
-        "config": {**dataclasses.asdict(config), "datasets": [held.reference]},
+        "config": {
+            key: value
+            for key, value in dataclasses.asdict(config).items()
+            if key not in SHARED_KEYS
+        }
+        | {"datasets": [held.reference]},
         "skipped": skipped,
         "table": [dataclasses.asdict(row) for row in table(scores, model.label)],
         "scores": [dataclasses.asdict(score) for score in scores],
@@ -152,6 +165,8 @@ class Evaluator:
 
         self._config = config
         self._root = locate(config.root)
+        masks = None if config.masks is None else locate(config.masks)
+        self._scoring = Scoring(config.register, masks)
         self._versions: dict[str, Any] = {}
         self._process = ModelProcess(
             model.reference, tracking_uri, factory=model.factory, use_gpu=use_gpu
@@ -169,44 +184,18 @@ class Evaluator:
         held.folder.child(_PARTS, f"{index:06d}.json").write_bytes(json.dumps(content).encode())
 
     def _score(self, reference: str, pair: Pair) -> PairScore:
-        assert pair.target is not None
-        left, right, target = (to_unit(image) for image in (pair.left, pair.right, pair.target))
         restored = self._process.predict(
-            left,
-            right,
+            to_unit(pair.left),
+            to_unit(pair.right),
             {
                 "tile_px": self._config.tile_px,
                 "halo_px": self._config.halo_px,
                 "precision": self._config.precision,
             },
         )
-        before, after = mean_view(left, right), np.asarray(restored, np.float32)
-        if self._config.register:
-            from pipelines.evaluation.registration import onto_truth
-
-            before, _ = onto_truth(before, target)
-            after, target = onto_truth(after, target)
-        return PairScore(
-            dataset=reference,
-            pair_id=pair.pair_id,
-            scene_id=pair.scene_id,
-            input=quality(before, target),
-            output=quality(after, target),
-            regions=() if self._config.register else self._regions(pair, before, after, target),
-            cost=self._process.cost,
+        return self._scoring.score(
+            reference, pair, np.asarray(restored, np.float32), self._process.cost
         )
-
-    def _regions(
-        self, pair: Pair, before: Picture, after: Picture, target: Picture
-    ) -> tuple[Region, ...]:
-        """By the blur radius where it is known, else by a mask where there is one."""
-        if pair.coc is not None:
-            return regions(before, after, target, pair.coc)
-        if self._config.masks is None:
-            return ()
-        folder = locate(self._config.masks)
-        mask = mask_of(folder, pair.dataset, pair.pair_id, target.shape[:2])
-        return () if mask is None else focus_region(before, after, target, mask)
 
 
 def _compute(
@@ -276,7 +265,7 @@ def _key(
     config: MeasureConfig, model: SettledModel, reference: str, digest: str, count: int
 ) -> str:
     parts = [
-        DEFINITION,
+        digest_of_modules(SCORING),
         model.identity,
         config.split,
         config.register,

@@ -13,17 +13,20 @@ from pipelines.evaluation.explained import Explained
 from pipelines.evaluation.pictures import Picture, Shown
 from pipelines.evaluation.regions import ERROR_EDGES, FAR, IN_FOCUS, NEAR, RADIUS_NAMES
 from pipelines.evaluation.summary import MethodFigures
-from pipelines.evaluation.tables import Costs, cost_cells, with_interval
+from pipelines.evaluation.tables import Costs, cost_cells, time_unit, with_interval
 from pipelines.report.compare import compare
 from pipelines.report.document import Section, asset, document, facts, notes
 from pipelines.report.findings import findings
 from pipelines.report.page_data import Comparison
-from pipelines.report.pictures import RAMP_CSS, jpeg, ramp, telling_window, to_bytes
+from pipelines.report.pictures import RAMP_CSS, fit, jpeg, ramp, telling_window, to_bytes
 from pipelines.report.plot import Series, legend, lines, points
 from pipelines.scores import INPUT
 
 _ERROR_PEAK = 32 / 255
 """Of [0, 1]; larger errors are as bright."""
+_UNITS = {"s": "seconds", "ms": "milliseconds"}
+_ERROR_PX = 480
+"""Longer side of an error map, which nobody can zoom into; the files beside the page are whole."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -135,10 +138,11 @@ def _costs(content: PageContent) -> str:
         for method in content.methods
     )
     charts = []
+    unit, per_second = time_unit(content.rows)
     for dataset, rows in _by_dataset(content.rows):
         against = (
             ("parameters, millions", _by_parameters(rows, content)),
-            ("milliseconds a megapixel", _by_time(rows)),
+            (f"{_UNITS[unit]} a megapixel", _by_time(rows, per_second)),
         )
         for axis, series in against:
             drawn = points(series, label=f"PSNR on {dataset} against {axis}")
@@ -151,28 +155,36 @@ def _costs(content: PageContent) -> str:
     about = (
         '<p class="about">Time is the median over the pictures of this evaluation, on a clock on '
         "the wall of the machine that measured, whatever else ran there; memory is the most that "
-        "the model's process held.</p>"
+        "the model's process held. In the charts a bar is the 95 % interval of the gain over the "
+        "input, which is paired, around the PSNR.</p>"
     )
     table = _table("Cost", head, f"<tbody>{lines_}</tbody>")
     return about + table + f'<div class="charts">{"".join(charts)}</div>'
 
 
 def _by_parameters(rows: Sequence[MethodFigures], content: PageContent) -> list[Series]:
-    found = []
-    for row in rows:
-        counted = content.costs.get(row.method)
-        here = [] if counted is None else [(counted[0] / 1e6, row.psnr.mean)]
-        found.append(Series(row.method, here, [(row.psnr.low, row.psnr.high)] if here else ()))
-    return found
+    counted = [content.costs.get(row.method) for row in rows]
+    return [
+        _point(row, None if of is None else of[0] / 1e6)
+        for row, of in zip(rows, counted, strict=True)
+    ]
 
 
-def _by_time(rows: Sequence[MethodFigures]) -> list[Series]:
-    found = []
-    for row in rows:
-        seconds = row.seconds_per_megapixel
-        here = [] if seconds is None else [(1000 * seconds, row.psnr.mean)]
-        found.append(Series(row.method, here, [(row.psnr.low, row.psnr.high)] if here else ()))
-    return found
+def _by_time(rows: Sequence[MethodFigures], per_second: float) -> list[Series]:
+    return [
+        _point(row, None if seconds is None else per_second * seconds)
+        for row, seconds in ((row, row.seconds_per_megapixel) for row in rows)
+    ]
+
+
+def _point(row: MethodFigures, x: float | None) -> Series:
+    """A method's PSNR over x, with the interval of its gain: that of the PSNR is how scenes
+    differ."""
+    if x is None or row.over_input is None:
+        return Series(row.method, [])
+    gain, psnr = row.over_input, row.psnr.mean
+    reach = (psnr + gain.low - gain.mean, psnr + gain.high - gain.mean)
+    return Series(row.method, [(x, psnr)], [reach])
 
 
 def _pictures(content: PageContent) -> str:
@@ -187,7 +199,9 @@ def _pictures(content: PageContent) -> str:
         '<p class="about">Chosen by the gain of the first model, never by hand. Drag the line, or '
         "focus a picture and use the arrow keys. The details show one square by every method, and "
         "below them the absolute error of the whole picture: drag a detail to move the square in "
-        "all of them, or focus them and use the arrow keys, + and −.</p>"
+        "all of them, or focus them and use the arrow keys, + and −."
+        + (" None of them was moved onto its truth." if content.registered else "")
+        + "</p>"
     )
     return about + legend_ + f'<div class="pairs">{figures}</div>'
 
@@ -226,7 +240,7 @@ def _details(shown: Shown) -> str:
         tiles.append(_tile(jpeg(picture), f"{name}, detail", caption, width, height))
     for name, picture in all_.items():
         if name != "truth":
-            shown_error = jpeg(error_picture(picture, shown.target))
+            shown_error = jpeg(fit(error_picture(picture, shown.target), _ERROR_PX))
             title = html.escape(f"error of {name}")
             errors.append(_tile(shown_error, f"error of {name}", title, width, height))
     title = html.escape(f"Details of {shown.pair_id}: arrow keys move, plus and minus zoom")
@@ -282,7 +296,7 @@ def _blur(content: PageContent) -> str:
         "side of focus. Bars are 95 % intervals over scenes.</p>"
     )
     charts = f'<div class="charts">{"".join(parts)}</div>'
-    return about + legend([INPUT, *content.methods]) + charts + "".join(tables)
+    return about + legend(["", *content.methods]) + charts + "".join(tables)
 
 
 def _with_gap(rows: Sequence[MethodFigures]) -> list[MethodFigures]:

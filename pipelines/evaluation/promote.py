@@ -5,17 +5,19 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from pipelines.config import without_password
 from pipelines.dataset.version import open_version
 from pipelines.errors import GateRefused, UserError
 from pipelines.evaluation.config import GateRules, PromoteConfig
 from pipelines.evaluation.gate import RuleResult, Verdict, format_rules, judge
 from pipelines.evaluation.leakage import Leakage, find_leakage
-from pipelines.evaluation.measure import kept_scores, measure
+from pipelines.evaluation.measure import kept_scores, measure, on_masks, plan
 from pipelines.evaluation.transfer import carry_over, foreseen
 from pipelines.mlflow_store import is_missing, resolve_tracking_uri
 from pipelines.next_steps import command
 from pipelines.progress import say
-from pipelines.registry.decisions import Decision, DecisionLog, champions
+from pipelines.registry.decision import Decision, champions
+from pipelines.registry.decisions import DecisionLog
 from pipelines.registry.loading import settle
 from pipelines.registry.registry import (
     CHALLENGER,
@@ -80,7 +82,8 @@ def run(config: PromoteConfig) -> PromotionResult:
         transfer = foreseen(config)
         decided = run(carry_over(transfer))
         return dataclasses.replace(
-            decided, copied_from=f"{transfer.version.uri} in {transfer.source_uri}"
+            decided,
+            copied_from=f"{transfer.version.uri} in {without_password(transfer.source_uri)}",
         )
     tracking_uri = open_store(config)
     candidate = _candidate(config, tracking_uri)
@@ -102,7 +105,10 @@ def run(config: PromoteConfig) -> PromotionResult:
             return _unchanged(candidate, decisions)
         _check_not_rolled_back(candidate, decisions, config)
         if leakage is None:
-            leakage = find_leakage(config, settle(candidate.uri, tracking_uri), tracking_uri)
+            settled = settle(candidate.uri, tracking_uri)
+            for line in on_masks(config, plan(config, settled)):
+                say(line)
+            leakage = find_leakage(config, settled, tracking_uri)
         rival = champion or _last_champion(config.name, decisions, tracking_uri)
         verdict = judge(
             scores_of(candidate.version),
@@ -157,7 +163,8 @@ def look(config: PromoteConfig) -> list[str]:
             transfer = foreseen(config)
         except UserError as error:
             return ["the rules", *rules, f"nothing to copy: {error}"]
-        where = f"from {transfer.source_uri} to {transfer.target_uri}"
+        source, target = map(without_password, (transfer.source_uri, transfer.target_uri))
+        where = f"from {source} to {target}"
         copied = f"{transfer.version.uri} would be copied {where}, measured and decided about there"
         return [copied, "the rules", *rules]
     try:

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from pipelines.evaluation.bootstrap import Estimate
 from pipelines.evaluation.summary import MethodFigures
+from pipelines.scores import INPUT
 
 HEADS = (
     "dataset",
@@ -74,19 +75,28 @@ def cost_cells(method: str, rows: Sequence[MethodFigures], costs: Costs) -> tupl
     """Return parameters, multiply-adds, time, memory and device of a method as text."""
     counted = costs.get(method)
     timed = next((row for row in rows if row.method == method and row.device), None)
+    unit, per_second = time_unit(rows)
     return (
         "—" if counted is None else f"{counted[0] / 1e6:.2f} M",
         "—" if counted is None else f"{counted[1] / 1e9:.1f} G",
         "—"
         if timed is None or timed.seconds_per_megapixel is None
-        else _time(timed.seconds_per_megapixel),
+        else f"{_figures(per_second * timed.seconds_per_megapixel)} {unit}",
         "—" if timed is None or timed.peak_mib is None else f"{timed.peak_mib:.0f} MiB",
         "—" if timed is None else timed.device,
     )
 
 
-def _time(seconds: float) -> str:
-    return f"{1000 * seconds:.0f} ms" if seconds < 10 else f"{seconds:.0f} s"
+def time_unit(rows: Sequence[MethodFigures]) -> tuple[str, float]:
+    """Return the unit of time that suits all methods, and how many of it a second has."""
+    most = max((row.seconds_per_megapixel or 0.0 for row in rows), default=0.0)
+    return ("s", 1.0) if most >= 10 else ("ms", 1000.0)
+
+
+def _figures(value: float) -> str:
+    """Three figures, or all before the point."""
+    digits = 2 - math.floor(math.log10(value)) if value > 0 else 0
+    return f"{value:.{max(digits, 0)}f}"
 
 
 def markdown(rows: Sequence[MethodFigures]) -> str:
@@ -100,11 +110,16 @@ def markdown(rows: Sequence[MethodFigures]) -> str:
 
 
 def latex(rows: Sequence[MethodFigures]) -> str:
-    """Return the table for LaTeX with booktabs, a block of rows a dataset."""
+    """Return the table for LaTeX with booktabs, a block of rows a dataset.
+
+    Intervals stand below their means, so that it fits a page of one column.
+    """
     lines = [
-        r"\begin{tabular}{llrccccc}",
+        r"{\setlength{\tabcolsep}{4pt}",
+        r"\begin{tabular}{@{}llrcccccc@{}}",
         r"\toprule",
-        r"Dataset & Method & $n$ & PSNR & SSIM & RMSE$_\mathrm{rel}$ & MAE & $\Delta$ input \\",
+        r"Dataset & Method & $n$ & PSNR & SSIM & RMSE$_\mathrm{rel}$ & MAE & $\Delta$ input & "
+        r"$\Delta$ first \\",
     ]
     before = None
     for row in rows:
@@ -119,20 +134,20 @@ def latex(rows: Sequence[MethodFigures]) -> str:
             f"{row.rmse_rel:.4f}",
             f"{row.mae.mean:.4f}",
             _tex_interval(row.over_input, 2, sign=True),
+            _tex_interval(row.over_first, 2, sign=True),
         )
-        lines.append(" & ".join((shown, _tex(row.method), *values)) + r" \\")
-    return "\n".join([*lines, r"\bottomrule", r"\end{tabular}"]) + "\n"
+        method = "input" if row.method == INPUT else row.method
+        lines.append(" & ".join((shown, _tex(method), *values)) + r" \\")
+    return "\n".join([*lines, r"\bottomrule", r"\end{tabular}}"]) + "\n"
 
 
 def _tex_interval(value: Estimate | None, digits: int, *, sign: bool = False) -> str:
     if value is None:
         return "--"
-    plus = "+" if sign else ""
-    text = f"{value.mean:{plus}.{digits}f}"
-    if math.isfinite(value.low):
-        reach = f"{value.low:{plus}.{digits}f}, {value.high:{plus}.{digits}f}"
-        text += rf" {{\scriptsize [{reach}]}}"
-    return text.replace("-", "$-$") if sign else text
+    mean, _, reach = with_interval(value, digits, sign=sign).replace("-", "$-$").partition(" ")
+    if not reach:
+        return mean
+    return rf"\begin{{tabular}}{{@{{}}c@{{}}}}{mean}\\{{\scriptsize {reach}}}\end{{tabular}}"
 
 
 def _tex(text: str) -> str:

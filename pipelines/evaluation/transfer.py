@@ -6,12 +6,17 @@ from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 
-from pipelines.config import StepConfig
+from pipelines.config import StepConfig, without_password
 from pipelines.dataset.version import open_version
 from pipelines.errors import UserError
 from pipelines.evaluation.config import PromoteConfig
 from pipelines.evaluation.leakage import TRAINED_ON, trained_on
-from pipelines.mlflow_store import ensure_store, resolve_tracking_uri, shared_url, store_below
+from pipelines.mlflow_store import (
+    ensure_store,
+    resolve_tracking_uri,
+    shared_url,
+    store_below,
+)
 from pipelines.progress import say
 from pipelines.registry.copy_version import copy_version
 from pipelines.registry.loading import settle
@@ -50,7 +55,8 @@ def foreseen(config: PromoteConfig) -> Transfer:
     target = _at(config.to, config) if config.to is not None else config
     source_uri, target_uri = open_store(source), resolve_tracking_uri(target)
     if source_uri == target_uri:
-        raise UserError(f"from and to are one store, {source_uri}; leave both out to promote in it")
+        shown = without_password(source_uri)
+        raise UserError(f"from and to are one store, {shown}; leave both out to promote in it")
     version = resolve(reference_of(config.name, config.candidate or CHAMPION), source_uri)
     target = dataclasses.replace(
         config,
@@ -77,7 +83,8 @@ def carry_over(transfer: Transfer) -> PromoteConfig:
         transfer.target_uri,
         tags={TRAINED_ON: json.dumps(seen)},
     )
-    say(f"v{version.version} of {version.name} is v{number} in {transfer.target_uri}")
+    where = without_password(transfer.target_uri)
+    say(f"v{version.version} of {version.name} is v{number} in {where}")
     return dataclasses.replace(transfer.target, candidate=number)
 
 

@@ -1,10 +1,12 @@
 """The files of an archive (zip, tar, tgz), read where they are; nothing is unpacked to a folder.
 
-Names and sizes are checked before anything is read. A tgz cannot be read in the middle: each
-process keeps what it decompresses to in a file without a name.
+Names and sizes are checked before anything is read; links in a tar are followed within it. A tgz
+cannot be read in the middle: each process keeps what it decompresses to in a file without a name.
 """
 
 import errno
+import lzma
+import posixpath
 import tarfile
 import tempfile
 import threading
@@ -26,6 +28,7 @@ MOST_BYTES = 2 << 30
 _MOST_TIMES = 50
 """What a tgz may decompress to, of its size; pictures gain no such factor."""
 _CHUNK_BYTES = 1 << 20
+_DAMAGES = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, NotImplementedError)
 
 
 class _Members(Protocol):
@@ -68,13 +71,15 @@ class _Zip:
         infos = [info for info in self._zip.infolist() if not info.is_dir()]
         if any(info.flag_bits & 1 for info in infos):
             raise UserError(f"{where} is encrypted; unpack it and name the folder")
-        _check_names([info.filename for info in infos], where)
-        self.sizes = {info.filename: info.file_size for info in infos}
+        names = [_plain(info.filename, where) for info in infos]
+        _check_each_once(names, where)
+        self._names = dict(zip(names, (info.filename for info in infos), strict=True))
+        self.sizes = {n: i.file_size for n, i in zip(names, infos, strict=True)}
 
     def read(self, name: str) -> bytes:
         try:
-            return self._zip.read(name)
-        except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError) as error:
+            return self._zip.read(self._names[name])
+        except _DAMAGES as error:
             raise OSError(errno.EIO, f"damaged in the archive ({error})", name) from error
 
 
@@ -82,16 +87,31 @@ class _Tar:
     def __init__(self, file: IO[bytes], where: str) -> None:
         self._tar = tarfile.open(fileobj=file, mode="r:")  # noqa: SIM115 (open while it is used)
         self._lock = threading.Lock()  # threads share one position in the file
-        members = [member for member in self._tar.getmembers() if member.isreg()]
-        names = [str(PurePosixPath(member.name)) for member in members]
-        _check_names(names, where)
-        self._members = dict(zip(names, members, strict=True))
+        everything = self._tar.getmembers()
+        self._check_end(file, where)
+        members = [m for m in everything if m.isreg() or m.islnk() or m.issym()]
+        names = [_plain(member.name, where) for member in members]
+        _check_each_once(names, where)
+        self._members = _of_links(dict(zip(names, members, strict=True)))
         self.sizes = {name: member.size for name, member in self._members.items()}
+
+    def _check_end(self, file: IO[bytes], where: str) -> None:
+        """Raise UserError where the list of members ends before the archive does: what is damaged
+        within it, tarfile takes for its end."""
+        file.seek(self._tar.offset)
+        block = file.read(tarfile.BLOCKSIZE)
+        if len(block) < tarfile.BLOCKSIZE:
+            raise UserError(f"{where} is cut off (its end is missing); fetch it again")
+        if any(block):
+            last = self._tar.getmembers()[-1].name
+            raise UserError(f"{where}: damaged behind {escaped(last)}; fetch it again")
 
     def read(self, name: str) -> bytes:
         with self._lock:
-            file = self._tar.extractfile(self._members[name])
-            assert file is not None  # a regular file
+            member = self._members[name]
+            file = self._tar.extractfile(member) if member.isreg() else None
+            if file is None:
+                raise FileNotFoundError(errno.ENOENT, "a link that leads nowhere", name)
             data = file.read()
         if len(data) != self.sizes[name]:
             raise OSError(errno.EIO, "cut off in the archive", name)
@@ -133,10 +153,37 @@ def _decompressed(file: BinaryIO, location: Location) -> IO[bytes]:
     return cast(IO[bytes], whole)
 
 
-def _check_names(names: list[str], where: str) -> None:
-    for name in names:
-        if name.startswith("/") or ".." in name.split("/") or "\\" in name:
-            raise UserError(f"{where} names a file outside itself: {escaped(name)}")
+def _plain(name: str, where: str) -> str:
+    """Return a member's name as a path without ``./``. Raises UserError for one outside."""
+    if "\\" in name:
+        raise UserError(
+            f"{where} has backslashes in names, as of Windows ({escaped(name)}): unpack it and "
+            "name the folder"
+        )
+    if name.startswith("/") or ".." in name.split("/"):
+        raise UserError(f"{where} names a file outside itself: {escaped(name)}")
+    return str(PurePosixPath(name))
+
+
+def _check_each_once(names: list[str], where: str) -> None:
     name, count = max(Counter(names).items(), key=lambda item: item[1], default=("", 0))
     if count > 1:
         raise UserError(f"{where} holds {count} files of the name {escaped(name)}")
+
+
+def _of_links(members: dict[str, tarfile.TarInfo]) -> dict[str, tarfile.TarInfo]:
+    """Return the files by name, links as what they lead to; one that leads to none stays a link."""
+    found: dict[str, tarfile.TarInfo] = {}
+    for name, member in members.items():
+        seen = {name}
+        at: str = name
+        while at in members and not members[at].isreg():
+            link = members[at]
+            base = posixpath.dirname(at) if link.issym() else ""
+            at = posixpath.normpath(posixpath.join(base, link.linkname))
+            if at in seen:
+                break
+            seen.add(at)
+        there = at in members and members[at].isreg()
+        found[name] = members[at] if there else member
+    return found

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from pipelines.content.findings import Finding
-from pipelines.content.likeness import likeness, nearest_of
+from pipelines.content.likeness import likeness, mirrored_hash, nearest_of
 from pipelines.content.target import SURE, Scene
 from pipelines.dataset.record import SPLITS
 
@@ -15,6 +15,12 @@ _MARGIN = 0.1
 _A_LITTLE = 0.004
 _IN_A_ROW = 3
 _MOST_SEARCHED = 2000
+_MIRRORED = {
+    "": (False, False),
+    "mirrored": (True, False),
+    "upside down": (False, True),
+    "turned by half": (True, True),
+}
 SAME_BITS = 12
 """Most bits of 64 in which hashes of one scene differ, where the signatures are there to say so."""
 SAME_BITS_ALONE = 6
@@ -108,10 +114,11 @@ def _like(target_of: Shown, views_of: Shown, *, in_place: bool = False) -> float
     return likeness(target_of.scene.target, views_of.scene.views, in_place=in_place)
 
 
-def in_two_splits(pairs: Sequence[Shown]) -> Iterator[tuple[Shown, Shown, bool]]:
+def in_two_splits(pairs: Sequence[Shown]) -> Iterator[tuple[Shown, Shown, str, bool]]:
     """Yield pairs that show the scene of one in a later split: train before val before test.
 
-    With the other pair, and whether it is sure: signatures say so, too.
+    With the other pair, how it is mirrored ('' where it is not), and whether it is sure: signatures
+    say so, too.
     """
     hashes = {
         split: [pair for pair in pairs if pair.split == split and pair.hash] for split in SPLITS
@@ -120,21 +127,25 @@ def in_two_splits(pairs: Sequence[Shown]) -> Iterator[tuple[Shown, Shown, bool]]
     for earlier, later in (("train", "test"), ("train", "val"), ("val", "test")):
         here, there = hashes[earlier], hashes[later]
         values = [np.array([pair.hash for pair in group], np.uint64) for group in (here, there)]
-        for i, j in nearest_of(*values, within=SAME_BITS):
-            one, other = here[i], there[j]
-            if one.pair_id in told:
-                continue
-            like = _likeness_of(one, other)
-            if like is None and (one.hash ^ other.hash).bit_count() > SAME_BITS_ALONE:
-                continue
-            if like is None or like > SURE:
-                told.add(one.pair_id)
-                yield one, other, like is not None and like > SAME_SCENE
+        for how, (across, down) in _MIRRORED.items():
+            turned = mirrored_hash(values[0], across=across, down=down)
+            for i, j in nearest_of(turned, values[1], within=SAME_BITS):
+                one, other = here[i], there[j]
+                if one.pair_id in told:
+                    continue
+                like = _likeness_of(one, other, across=across, down=down)
+                apart = (int(turned[i]) ^ other.hash).bit_count()
+                if like is None and apart > SAME_BITS_ALONE:
+                    continue
+                if like is None or like > SURE:
+                    told.add(one.pair_id)
+                    yield one, other, how, like is not None and like > SAME_SCENE
 
 
-def _likeness_of(one: Shown, other: Shown) -> float | None:
-    """How much alike two pairs are; None where there are no signatures to ask."""
+def _likeness_of(one: Shown, other: Shown, *, across: bool, down: bool) -> float | None:
+    """How much alike two pairs are, the first mirrored; None where there are no signatures."""
     if one.scene is None or other.scene is None:
         return None
-    pictures = [s.views if s.target is None else s.target for s in (one.scene, other.scene)]
-    return likeness(*pictures)
+    first, second = (s.views if s.target is None else s.target for s in (one.scene, other.scene))
+    first = first[:: -1 if down else 1, :: -1 if across else 1]
+    return likeness(np.ascontiguousarray(first), second)

@@ -29,7 +29,7 @@ from pipelines.ingest.looking import (
 )
 from pipelines.ingest.source_files import SourceFiles, checked_source, open_source
 from pipelines.making.logged import log_version
-from pipelines.making.plan import LEFT_OUT, Plan, make_plan
+from pipelines.making.plan import LEFT_OUT, Plan, Reject, make_plan
 from pipelines.making.preview import contact_sheet
 from pipelines.making.provenance import code_fingerprint, processor_kind
 from pipelines.making.publish import Conclusion, VersionResult, publish
@@ -156,8 +156,8 @@ def make(config: IngestConfig) -> VersionResult:
     root = locate(config.root)
     source, files, layout, found = _discovered(config)
     left_out = [reject for reject in found.rejects if reject.stage == LEFT_OUT]
-    if left_out:
-        say(f"{config.dataset}: {len(left_out)} files are not inputs: {left_out[0].reason}, ...")
+    for line in _by_reason(left_out):
+        say(f"{config.dataset}: left out, {line}")
     code = code_fingerprint(_CODE)
     producer = RealPairs(
         source=source, dataset=config.dataset, layout=layout, check=config.check != "none"
@@ -276,14 +276,21 @@ def look(config: IngestConfig) -> list[str]:
             lines.append(_write_sheet(config.sheet, replace(producer, turned=seen.turned), seen))
     elif config.sheet is not None:
         lines.append(f"no sheet at {config.sheet}: check=none looks at no pictures")
-    for reason, count in Counter(reject.reason for reject in found.rejects).most_common(5):
-        path = next(reject.path for reject in found.rejects if reject.reason == reason)
-        lines.append(f"rejected or left out, {count}: {reason}, e.g. {escaped(path)}")
+    lines += [f"rejected or left out, {line}" for line in _by_reason(found.rejects)]
     step = max(1, len(found.pairs) // 3)
     for pair in found.pairs[::step][:3]:
         named = [f"{role} {escaped(path)} ({_form(source, path)})" for role, path in _files(pair)]
         lines.append(f"e.g. {pair.split} {pair.pair_id}: {', '.join(named)}")
     return lines
+
+
+def _by_reason(rejects: Sequence[Reject]) -> list[str]:
+    """Return the most frequent reasons with their counts and an example."""
+    first: dict[str, str] = {}
+    for reject in rejects:
+        first.setdefault(reject.reason, reject.path)
+    counts = Counter(reject.reason for reject in rejects).most_common(5)
+    return [f"{count}: {reason}, e.g. {escaped(first[reason])}" for reason, count in counts]
 
 
 def _write_sheet(name: str, producer: RealPairs, seen: SetLook) -> str:

@@ -156,8 +156,7 @@ def _concluded(
             rows.append(row_of(one.unit.pair_id, one.unit.split, finding))
         elif one.look is not None:
             rows += [row_of(one.unit.pair_id, one.unit.split, f) for f in one.look.findings]
-    for earlier, later, sure in in_two_splits(shown):
-        rows.append(_twice(earlier, later, sure))
+    rows += [_twice(*pair) for pair in in_two_splits(shown)]
     turned, marks, of_axis = _turns(seen)
     rows += of_axis
     rows += _of_signs(seen)
@@ -194,8 +193,9 @@ def _shown(seen: Sequence[Seen], order: Mapping[str, int]) -> list[Shown]:
     ]
 
 
-def _twice(earlier: Shown, later: Shown, sure: bool) -> Row:
+def _twice(earlier: Shown, later: Shown, how: str, sure: bool) -> Row:
     text = f"it shows the scene of {later.pair_id} in the {later.split} split"
+    text += f", {how}" if how else ""
     if not sure:
         text = f"it may be that {text}: check=all tells, or look at both"
     return Row(earlier.pair_id, earlier.split, FAULT if sure else DOUBT, "twice", text)
@@ -271,8 +271,10 @@ def _understood(seen: Sequence[Seen], total: int) -> Row:
         f"looked at {len(seen)} of {total} pairs",
         ", ".join(f"{size} ({count})" for size, count in sizes.most_common(4)),
         ", ".join(f"{depth} ({count})" for depth, count in depths.most_common()),
-        "parallax along " + ", ".join(f"{axis} ({count})" for axis, count in axes.most_common()),
     ]
+    if looks:
+        along = ", ".join(f"{axis} ({count})" for axis, count in axes.most_common())
+        parts.append(f"parallax along {along}")
     if near:
         parts.append(
             f"{100 * sum(near) / len(near):.0f}% of what is out of focus is near, if left is left"

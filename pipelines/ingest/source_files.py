@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from pipelines.dataset.record import Source
 from pipelines.errors import UserError
-from pipelines.ingest.archive import Archive, is_archive
+from pipelines.ingest.archive import SUFFIXES, Archive, is_archive
 from pipelines.making.shards import CHEAP_BYTES, fault_of_input, file_source
 from pipelines.storage import Location, locate
 
@@ -62,6 +62,11 @@ def open_source(url: str) -> SourceFiles:
     local = location.local_path()
     if is_archive(url) and (local is None or local.is_file()):
         return SourceFiles(location=location, archive=Archive(location))
+    if local is not None and local.is_file():
+        raise UserError(
+            f"{url} is a file; source is a folder, or an archive ({', '.join(SUFFIXES)}): others "
+            "are to be unpacked"
+        )
     return SourceFiles(location=location)
 
 

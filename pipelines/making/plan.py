@@ -7,7 +7,7 @@ import hashlib
 import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from typing import Any, Protocol
 
 from pipelines.dataset.names import escaped
@@ -86,8 +86,8 @@ def make_plan(
     content_config: the settings that decide the pixels.
     Raises ValueError for a pair_id that appears twice.
     """
-    ids = Counter(escaped(unit.pair_id) for unit in units)
-    if len(ids) < len(units):
+    if len({escaped(unit.pair_id) for unit in units}) < len(units):
+        ids = Counter(escaped(unit.pair_id) for unit in units)
         pair_id, count = max(ids.items(), key=lambda item: item[1])
         raise ValueError(f"pair_id {pair_id} appears {count} times in the plan")
     common = {
@@ -101,7 +101,7 @@ def make_plan(
         chosen = [unit for unit in units if unit.split == split]
         for number, start in enumerate(range(0, len(chosen), pairs_per_shard)):
             part = tuple(chosen[start : start + pairs_per_shard])
-            digest = digest_of({**common, "units": [_as_json(u) for u in part]})
+            digest = _digest_with_units(common, part)
             items.append(
                 PlanItem(
                     name=f"split={split}/{number:05d}.parquet",
@@ -110,17 +110,13 @@ def make_plan(
                     digest=digest,
                 )
             )
-    whole = {
-        **common,
-        "units": [_as_json(unit) for unit in units],
-        "rejects": [asdict(reject) for reject in rejects if reject.stage != LEFT_OUT],
-    }
+    counted = [asdict(reject) for reject in rejects if reject.stage != LEFT_OUT]
     return Plan(
         dataset=dataset,
         version=version,
         items=tuple(items),
         rejects=tuple(rejects),
-        digest=digest_of(whole),
+        digest=_digest_with_units({**common, "rejects": counted}, units),
     )
 
 
@@ -129,6 +125,21 @@ def digest_of(value: object) -> str:
     return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
 
 
-def _as_json(unit: Any) -> dict[str, Any]:
-    values: dict[str, Any] = asdict(unit)
-    return values
+def _digest_with_units(values: Mapping[str, Any], units: Sequence[Any]) -> str:
+    """Return ``digest_of`` the values and ``units``, without the text of all units at once.
+
+    ``units`` must be the last of the keys, which are sorted.
+    """
+    assert max(values) < "units"
+    found = hashlib.sha256(json.dumps(values, sort_keys=True)[:-1].encode())
+    found.update(b', "units": [')
+    for number, unit in enumerate(units):
+        text = json.dumps(_shallow(unit), sort_keys=True, default=asdict)
+        found.update(text.encode() if number == 0 else f", {text}".encode())
+    found.update(b"]}")
+    return found.hexdigest()
+
+
+def _shallow(unit: Any) -> dict[str, Any]:
+    """As ``asdict`` for JSON, without a copy of what a field holds."""
+    return {field.name: getattr(unit, field.name) for field in fields(unit)}

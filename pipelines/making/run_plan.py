@@ -1,9 +1,11 @@
 """Carry a plan out: one Ray Data row is one item is one task is one whole shard."""
 
+import secrets
 from collections.abc import Iterator
 from contextlib import closing
 
 from pipelines.errors import BusyError, UserError
+from pipelines.making.deaths import write_shard_surviving
 from pipelines.making.plan import Plan, PlanItem
 from pipelines.making.shards import Claim, Producer, ShardResult, write_shard
 from pipelines.progress import progress, say
@@ -32,12 +34,13 @@ def run_plan(
     from pipelines.cluster import ray_cluster
 
     with ray_cluster(ray_address):
+        run = secrets.token_hex(8)
         gpus = 0 if device == "cpu" else 1
         if gpus:
             _check_gpu()
 
         def work(item: PlanItem) -> ShardResult:
-            return write_shard(version, item, producer, claim=claim)
+            return write_shard_surviving(version, item, producer, claim=claim, run=run)
 
         with closing(each_on_ray(plan.items, work, gpus=gpus)) as stream:
             return _collect(plan, version, stream)

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from pipelines.config import without_password
 from pipelines.mlflow_store import is_missing, resolve_tracking_uri
 from pipelines.next_steps import command
 from pipelines.registry.box_list import BoxRow, box_rows, format_box
@@ -51,16 +52,17 @@ def run(config: ModelsConfig) -> CatalogResult:
     Where there is no store, none is made.
     """
     tracking_uri = resolve_tracking_uri(config)
+    store = without_password(tracking_uri)
     nobody_asked = config.version is None and config.name == ModelsConfig().name
     if nobody_asked and (is_missing(tracking_uri) or not has_models(open_store(config))):
-        return CatalogResult(config.name, (), False, tracking_uri, box_rows())
+        return CatalogResult(config.name, (), False, store, box_rows())
     tracking_uri = open_store(config)
     if config.version is None:
         found = tuple(versions(config.name, tracking_uri))
-        return CatalogResult(config.name, found, False, tracking_uri, box_rows())
+        return CatalogResult(config.name, found, False, store, box_rows())
     separator = "/" if config.version.isdigit() else "@"
     version = resolve(f"models:/{config.name}{separator}{config.version}", tracking_uri)
-    return CatalogResult(config.name, (version,), True, tracking_uri, ())
+    return CatalogResult(config.name, (version,), True, store, ())
 
 
 def _line(version: ModelVersion) -> str:

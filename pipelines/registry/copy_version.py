@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
+from pipelines.config import without_password
 from pipelines.errors import UserError
 from pipelines.registry.packaging import WEIGHTS_FILE, own_requirements
 from pipelines.registry.registry import (
@@ -181,8 +182,8 @@ def _copy_model(
     _download(f"models:/{model.model_id}", target.tracking_uri, arrived)
     if tree_digest(arrived) != tree_digest(sent):
         raise UserError(
-            f"{version.uri} did not arrive in {target.tracking_uri} as it was sent; its "
-            "storage may be damaged or full, the same command tries again"
+            f"{version.uri} did not arrive in {without_password(target.tracking_uri)} as it was "
+            "sent; its storage may be damaged or full, the same command tries again"
         )
     target.finalize_logged_model(model.model_id, "READY")
     return str(model.model_id)

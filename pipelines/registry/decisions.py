@@ -18,18 +18,15 @@ written before the alias and deleted after the last look, tells this from a hand
 
 import dataclasses
 import json
-import math
-import os
-import socket
 import time
 import uuid
 from contextlib import suppress
-from dataclasses import dataclass, field
-from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING
 
 from pipelines.errors import UserError
-from pipelines.mlflow_store import database_of, ensure_experiment, folder_tag, store_below
+from pipelines.mlflow_store import database_of, folder_tag, store_below
+from pipelines.registry.decision import Decision, spoken
+from pipelines.registry.decision_records import APPLIED_TAG, record, tag_key, tag_value
 from pipelines.registry.registry import (
     CHAMPION,
     alias_target,
@@ -38,44 +35,17 @@ from pipelines.registry.registry import (
     set_despite_race,
 )
 from pipelines.storage import Location
-from pipelines.tracking import dataset_input
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
-    from mlflow.entities import Run
 
-APPLIED_TAG = "k3dn.decision"
 LOG_TAG = "k3dn.decisions_at"
-KEY_TAG = "k3dn.decision_key"
 
 PATIENCE_S = 10.0
 """How long an alias must differ from the log before it counts as moved by hand."""
 _LEFT_S = 3600.0
 """After which a process that was setting an alias is surely gone."""
 _SETTING = "setting-"
-_TRIES = 5
-
-Kind = Literal["promoted", "refused", "rolled back", "moved by hand", "deleted"]
-
-
-@dataclass(frozen=True, slots=True)
-class Decision:
-    """One decision about a registered model."""
-
-    number: int
-    kind: Kind
-    candidate: str
-    """The version that it is about."""
-    champion_before: str | None
-    champion_after: str | None
-    reason: str
-    figures: dict[str, Any] = field(default_factory=dict)
-    rules: list[dict[str, Any]] = field(default_factory=list)
-    """How each rule of the gate came out; empty where nothing was measured."""
-    datasets: list[list[str]] = field(default_factory=list)
-    """What was measured on: name@version and digest of each."""
-    time: str = field(default_factory=lambda: datetime.now(UTC).isoformat(timespec="seconds"))
-    by: str = field(default_factory=lambda: f"{socket.gethostname()}:{os.getpid()}")
 
 
 class DecisionLog:
@@ -123,7 +93,7 @@ class DecisionLog:
                 under_way.append(self._announced(newest.champion_after))
                 self._set_alias(client, newest.champion_after)
             for decision in pending:
-                self._record(client, decision)
+                record(client, self._name, decision, self._tracking_uri)
             set_despite_race(
                 client.set_registered_model_tag, self._name, APPLIED_TAG, str(newest.number)
             )
@@ -180,7 +150,7 @@ class DecisionLog:
             if not self._accept_alias:
                 raise UserError(
                     f"the champion of {self._name!r} was moved by hand to "
-                    f"{_spoken(alias)} (decision {len(decisions)} says {_spoken(known)}); "
+                    f"{spoken(alias)} (decision {len(decisions)} says {spoken(known)}); "
                     "move it back, or repeat with accept_alias=true"
                 )
             self.append(
@@ -222,88 +192,6 @@ class DecisionLog:
             client.delete_registered_model_alias(self._name, CHAMPION)
         else:
             set_despite_race(client.set_registered_model_alias, self._name, CHAMPION, version)
-
-    def _record(self, client: "MlflowClient", decision: Decision) -> None:
-        """Write a decision into MLflow for who looks there; safe to repeat."""
-        from mlflow.exceptions import MlflowException
-
-        words = f"{decision.kind} by decision {decision.number}: {decision.reason}"
-        tags = {
-            f"{APPLIED_TAG}.{decision.number:06d}": _on_version(decision),
-            "k3dn.gate": words[:4000],
-            "k3dn.gate.time": decision.time,
-            "k3dn.gate.champion_before": decision.champion_before or "none",
-        }
-        try:
-            for key, value in tags.items():
-                set_despite_race(
-                    client.set_model_version_tag, self._name, decision.candidate, key, value
-                )
-        except MlflowException as error:
-            if error.error_code != "RESOURCE_DOES_NOT_EXIST":  # deleted since
-                raise
-        self._record_run(client, decision)
-
-    def _record_run(self, client: "MlflowClient", decision: Decision) -> None:
-        """Make the run of a decision, or finish the one that somebody began, and leave one.
-
-        MLflow has no put-if-absent: of several processes each may make one. All of them finish the
-        first by its time, and delete the others.
-        """
-        from mlflow.exceptions import MlflowException
-
-        key = f"{self._name}/{decision.number}/{decision.time}/{decision.by}"
-        experiment = ensure_experiment(self._tracking_uri)
-        for tries_left in reversed(range(_TRIES)):
-            runs = _runs_of(client, experiment, key)
-            if not runs:
-                self._begin_run(client, experiment, key, decision)
-                continue
-            try:
-                if runs[0].info.status != "FINISHED":
-                    self._finish_run(client, runs[0], decision)
-                    continue
-            except MlflowException:  # deleted by who had found an earlier one
-                if not tries_left:
-                    raise
-                continue
-            for run in runs[1:]:
-                with suppress(MlflowException):  # deleted by another
-                    client.delete_run(run.info.run_id)
-            return
-
-    def _begin_run(
-        self, client: "MlflowClient", experiment: str, key: str, decision: Decision
-    ) -> None:
-        client.create_run(
-            experiment,
-            run_name=f"{self._name} decision {decision.number}: {decision.kind}",
-            tags={
-                "k3dn.step": "decision",
-                KEY_TAG: key,
-                "k3dn.model": self._name,
-                "k3dn.version": decision.candidate,
-                "mlflow.note.content": decision_text(self._name, decision),
-            },
-        )
-
-    def _finish_run(self, client: "MlflowClient", run: "Run", decision: Decision) -> None:
-        from mlflow.entities import Metric
-
-        now = run.info.start_time
-        metrics = [
-            Metric(name.replace("@", "/"), float(value), now, 0)
-            for name, value in decision.figures.items()
-            if isinstance(value, int | float) and math.isfinite(value)
-        ]
-        client.log_batch(run.info.run_id, metrics=metrics)
-        if decision.datasets:
-            inputs = [dataset_input(name, sha256, "", "eval") for name, sha256 in decision.datasets]
-            client.log_inputs(run.info.run_id, inputs)
-        client.log_text(run.info.run_id, decision_text(self._name, decision), "decision.md")
-        content = json.dumps(dataclasses.asdict(decision), indent=1)
-        client.log_text(run.info.run_id, content, "decision.json")
-        client.set_terminated(run.info.run_id)
 
     def _applied(self, client: "MlflowClient") -> int:
         return int(client.get_registered_model(self._name).tags.get(APPLIED_TAG, "0"))
@@ -363,54 +251,4 @@ class DecisionLog:
             tags = client.get_model_version(self._name, decision.candidate).tags
         except MlflowException:  # deleted since
             return True
-        return tags.get(f"{APPLIED_TAG}.{number:06d}") == _on_version(decision)
-
-
-def _runs_of(client: "MlflowClient", experiment: str, key: str) -> list["Run"]:
-    """The runs of a decision in one order for all who ask."""
-    found = client.search_runs([experiment], f"tags.`{KEY_TAG}` = '{key}'")
-    return sorted(found, key=lambda run: (run.info.start_time, run.info.run_id))
-
-
-def decision_text(name: str, decision: Decision) -> str:
-    """Return a decision in Markdown, with a table of its rules."""
-    now = _spoken(decision.champion_after)
-    lines = [
-        f"# Decision {decision.number} about {name}: v{decision.candidate} {decision.kind}",
-        "",
-        f"{decision.reason}.",
-        "",
-        f"Champion before: {_spoken(decision.champion_before)}; after: {now}. {decision.time}.",
-    ]
-    if decision.rules:
-        lines += ["", "| | rule | on | found |", "|---|---|---|---|"]
-        for rule in decision.rules:
-            cells = ("met" if rule["met"] else "**failed**", rule["rule"], rule["subject"])
-            lines.append("| " + " | ".join((*cells, str(rule["says"]))) + " |")
-    return "\n".join(lines) + "\n"
-
-
-def champions(decisions: list[Decision]) -> list[str]:
-    """Return who was champion and was not taken back, oldest first; the last one is or was it last.
-
-    Two rollbacks in a row go two champions back, not to and fro.
-    """
-    past: list[str] = []
-    for decision in decisions:
-        if not past and decision.champion_before is not None:
-            past.append(decision.champion_before)
-        after = decision.champion_after
-        if decision.kind == "rolled back":
-            while past and past[-1] != after:
-                past.pop()
-        if decision.kind != "refused" and after not in (None, *past[-1:]):
-            past.append(str(after))
-    return past
-
-
-def _on_version(decision: Decision) -> str:
-    return f"{decision.kind}: {decision.reason}"[:4000]
-
-
-def _spoken(version: str | None) -> str:
-    return f"v{version}" if version else "none"
+        return tags.get(tag_key(number)) == tag_value(decision)

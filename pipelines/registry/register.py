@@ -7,7 +7,8 @@ from pipelines.errors import UserError
 from pipelines.mlflow_store import ensure_store, resolve_tracking_uri
 from pipelines.next_steps import command
 from pipelines.registry.config import RegisterConfig
-from pipelines.registry.decisions import Decision, DecisionLog
+from pipelines.registry.decision import Decision
+from pipelines.registry.decisions import DecisionLog
 from pipelines.registry.loading import load_network, local_weights, settle
 from pipelines.registry.registry import register
 from pipelines.storage import locate

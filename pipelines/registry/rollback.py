@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from pipelines.errors import UserError
 from pipelines.next_steps import command
 from pipelines.registry.config import RollbackConfig
-from pipelines.registry.decisions import Decision, DecisionLog, champions
+from pipelines.registry.decision import Decision, champions
+from pipelines.registry.decisions import DecisionLog
 from pipelines.registry.registry import is_there, open_store, versions
 from pipelines.storage import locate
 

@@ -63,6 +63,17 @@ def joined_digest(tree: str, requirements: Sequence[str]) -> str:
     return hashlib.sha256(" ".join([tree, *requirements]).encode()).hexdigest()
 
 
+def digest_of_modules(names: Sequence[str]) -> str:
+    """Return the sha256 (hex) over the sources of modules, ``package.module`` each."""
+    digest = hashlib.sha256()
+    for name in names:
+        package, *parts = name.split(".")
+        source = _origin(package).joinpath(*parts).with_suffix(".py").read_bytes()
+        digest.update(f"{name} {len(source)}\n".encode())
+        digest.update(source)
+    return digest.hexdigest()
+
+
 def tree_digest(folder: Path) -> str:
     """Return the sha256 (hex) over the relative names and contents of the files in a folder."""
     digest = hashlib.sha256()

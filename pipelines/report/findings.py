@@ -1,17 +1,21 @@
 """What the network found: its kernels, where it uses them, and what it takes to be in focus."""
 
 import html
+import math
+from collections.abc import Iterator
 
 import numpy as np
+from numpy.typing import NDArray
 
 from k3dn.explain import CONTRAST_PERIOD_PX
 from pipelines.report.page_data import Findings
-from pipelines.report.pictures import RAMP_CSS, fit, jpeg, png, ramp, signed
+from pipelines.report.pictures import RAMP_CSS, diverging, fit, jpeg, png, ramp, signed
 from pipelines.report.radius import radius_legend, radius_picture
 
 _MAX_PX = 720
 _NUM_MAPS = 6
 _MAX_KERNELS = 96
+_TAP_PX = 12
 
 
 def findings(found: Findings) -> str:
@@ -24,6 +28,44 @@ def findings(found: Findings) -> str:
             parts.append(_maps(found))
         parts.append(_kernels(found))
     return "".join(parts)
+
+
+def figures_of_findings(found: Findings) -> Iterator[tuple[str, NDArray[np.uint8]]]:
+    """Give the same as pictures (name, RGB), for files: maps as large as they are, kernels on one
+    sheet, in the order and colours of the page."""
+    if found.in_focus is not None:
+        yield "in-focus-map", ramp(np.asarray(found.in_focus, np.float32))
+        if found.coc_px is not None:
+            yield "blur-radius", diverging(found.coc_px, _peak(found.coc_px))
+    if found.kernels is None or not len(found.kernels):
+        return
+    if found.kernel_weights is not None:
+        weights = np.asarray(found.kernel_weights, np.float32)
+        chosen, low, high = _scaled(found)
+        for index in chosen:
+            yield f"use-of-kernel-{index}", ramp((weights[..., index] - low) / (high - low))
+    yield "kernels", _sheet(found)
+
+
+def _sheet(found: Findings) -> NDArray[np.uint8]:
+    """The kernels beside each other on white, a tap some pixels wide."""
+    assert found.kernels is not None
+    tiles = []
+    for index in _order(found)[:_MAX_KERNELS]:
+        kernel = np.asarray(found.kernels[index], np.float32)
+        image = signed(kernel, float(np.abs(kernel).max())).astype(np.float32)
+        opacity = image[..., 3:] / 255
+        flat = np.rint(opacity * image[..., :3] + (1 - opacity) * 255).astype(np.uint8)
+        large = np.kron(flat, np.ones((_TAP_PX, _TAP_PX, 1), np.uint8))
+        tiles.append(np.pad(large, ((2, 2), (2, 2), (0, 0)), constant_values=214))
+    columns = math.ceil(math.sqrt(len(tiles)))
+    tiles += [np.full_like(tiles[0], 255)] * (-len(tiles) % columns)
+    rows = [tiles[i : i + columns] for i in range(0, len(tiles), columns)]
+    return np.concatenate([np.concatenate(row, axis=1) for row in rows])
+
+
+def _peak(coc_px: NDArray[np.floating]) -> float:
+    return float(np.ceil(np.abs(coc_px).max())) or 1.0
 
 
 def _focus(found: Findings) -> str:
@@ -54,7 +96,7 @@ def _focus(found: Findings) -> str:
             "of contrast that the estimated blur leaves to stripes that repeat every "
             f"{CONTRAST_PERIOD_PX:.0f} px."
         )
-        peak = float(np.ceil(np.abs(found.coc_px).max())) or 1.0
+        peak = _peak(found.coc_px)
         figures.append(
             (
                 radius_picture(found.coc_px, peak, _MAX_PX),
@@ -83,17 +125,23 @@ def _order(found: Findings) -> list[int]:
     return [int(i) for i in np.argsort(-spread, kind="stable")]
 
 
+def _scaled(found: Findings) -> tuple[list[int], float, float]:
+    """The kernels whose maps are shown, and the range of weights that their colours span."""
+    weights = np.asarray(found.kernel_weights, np.float32)
+    chosen = _order(found)[:_NUM_MAPS]
+    low, high = (float(f(weights[..., chosen])) for f in (np.min, np.max))
+    return chosen, low, max(high, low + 1e-6)
+
+
 def _maps(found: Findings) -> str:
     """Where the kernels that vary most are used, on one scale."""
     assert found.kernels is not None and found.kernel_weights is not None
     weights = np.asarray(found.kernel_weights, np.float32)
-    chosen = _order(found)[:_NUM_MAPS]
-    low, high = (float(f(weights[..., chosen])) for f in (np.min, np.max))
-    scale = max(high - low, 1e-6)
+    chosen, low, high = _scaled(found)
     height, width = np.asarray(found.picture).shape[:2]
     tiles = []
     for index in chosen:
-        values = (weights[..., index] - low) / scale
+        values = (weights[..., index] - low) / (high - low)
         tiles.append(
             f'<figure><img class="map" src="{png(ramp(values))}" width="{width}" '
             f'height="{height}" alt="Weight of kernel {index} over the picture">'

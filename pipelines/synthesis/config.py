@@ -93,7 +93,8 @@ class SynthConfig(StepConfig):
     """Synthesise dual-pixel pairs from RGB-D scenes into a dataset version."""
 
     preset: str | None = None
-    """camera: like real cameras; k3dn: wide ranges, 16 bit; ddd-syn, rdpd: as published."""
+    """camera: like real cameras, what a command does by itself; k3dn: wide ranges, 16 bit; ddd-syn,
+    rdpd: as published; none: blur between two radii, kernels and lens as the keys say."""
     dataset: str = by_content("synth")
     """Name of the dataset."""
     version: str = aside("v1")
@@ -224,7 +225,7 @@ class SynthConfig(StepConfig):
             if getattr(self, key) != value:
                 raise ValueError(
                     f"preset {CAMERA} has {key}={value_text(value)}, "
-                    f"not {value_text(getattr(self, key))}; leave {key} out"
+                    f"not {value_text(getattr(self, key))}; leave {key} out, or give preset=none"
                 )
         self._check_amounts()
         self._check_families((APERTURE, *KERNEL_FAMILIES))
@@ -294,7 +295,8 @@ class SynthConfig(StepConfig):
             (published, ("seed",), f"in preset {self.preset} nothing is drawn"),
             (published, ("bank",), f"preset {self.preset} has its kernels"),
             (self.bank.file is None, ("bank",), "there is no bank.file"),
-            (published or camera, ("lens",), f"preset {self.preset} has its cameras"),
+            (published, ("lens",), f"preset {self.preset} has its cameras"),
+            (camera, ("lens",), f"preset {CAMERA} has its cameras, preset=none takes a lens"),
             (published, ("kernel_weights",), f"preset {self.preset} has its kernels"),
             (not camera, ("optics", "sensor", "target"), f"it is for preset={CAMERA}"),
             (self.lens.focal_length_mm is None, ("lens",), "there is no lens.focal_length_mm"),
@@ -333,12 +335,19 @@ class SynthConfig(StepConfig):
 
     @classmethod
     def fill_in(cls, values: Mapping[str, Any]) -> dict[str, Any]:
-        """Return the keys that the preset among the values sets, if there is one."""
-        if values.get("preset") not in PRESETS:
+        """Return the keys that the preset among the values sets; where none is named, camera's."""
+        preset = values.get("preset", CAMERA)
+        if preset not in PRESETS:
             return {}
         from pipelines.synthesis.preset_values import preset_values
 
-        return preset_values(values["preset"])
+        found = preset_values(preset)
+        if "preset" in values:
+            return found
+        # What was not named names no dataset, nor how much of it.
+        return {"preset": CAMERA} | {
+            key: value for key, value in found.items() if key not in ("dataset", "pairs")
+        }
 
     @classmethod
     def of_preset(cls, preset: str, **keys: Any) -> "SynthConfig":

@@ -11,6 +11,7 @@ from typing import Any
 
 from pipelines.config import SHARED_KEYS, as_dict
 from pipelines.dataset.record import SPLITS
+from pipelines.dataset.verify import problems_of
 from pipelines.dataset.version import (
     DatasetVersion,
     check_name,
@@ -63,7 +64,7 @@ def make(config: RegenerateConfig) -> VersionResult:
             settings = _settings(manifest["config"], settings)
         result = synthesize.make(settings)
         opened = open_version(root, f"{config.dataset}@{version}")
-        problems = verify(opened)
+        problems = verify(opened, ray_address=config.ray_address)
         if problems:
             raise UserError(
                 f"{opened.reference} was made but does not verify: {problems[0]}"
@@ -79,13 +80,13 @@ def make(config: RegenerateConfig) -> VersionResult:
     return replace(result, latest=moved)
 
 
-def verify(version: DatasetVersion) -> list[str]:
+def verify(version: DatasetVersion, *, ray_address: str | None = None) -> list[str]:
     """Read a version back; return what is wrong, one line each.
 
     Every file against its checksum, the first and last pair of each split decoded, no pair twice
     and no scene in two splits.
     """
-    problems = version.problems()
+    problems = problems_of(version, ray_address=ray_address)
     if problems:
         return problems
     ids: set[str] = set()

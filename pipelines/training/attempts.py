@@ -7,6 +7,7 @@ can mend, such as a damaged dataset.
 import math
 import time
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from typing import TYPE_CHECKING
 
 from pipelines.failures import EXIT_UNAVAILABLE, explain_failure, one_line, unwrap
@@ -14,7 +15,9 @@ from pipelines.progress import say
 from pipelines.retry import pauses_s
 from pipelines.storage import Location
 from pipelines.training.checkpoint import complete_steps
+from pipelines.training.elastic import Elastic
 from pipelines.training.failure import is_final, mendable_reason
+from pipelines.training.loop import read_outcome
 from pipelines.training.plan import RunPlan
 
 if TYPE_CHECKING:
@@ -52,10 +55,12 @@ def train_with_restarts(
     plan: RunPlan,
     trainer: Callable[[], "TorchTrainer"],
     before_restart: Callable[[], None] = lambda: None,
+    elastic: Elastic | None = None,
 ) -> None:
     """Train to the end; raises the TrainingFailedError that the budget does not allow.
 
     trainer: makes one for each attempt. before_restart: may raise to end it, e.g. at a signal.
+    elastic: goes on with another number of workers where nodes come or go.
     """
     from ray.train import TrainingFailedError
 
@@ -65,7 +70,10 @@ def train_with_restarts(
     step = -1
     while True:
         try:
-            trainer().fit()
+            one = trainer()
+            with elastic.watching() if elastic is not None else nullcontext():
+                before_restart()
+                one.fit()
         except TrainingFailedError as error:
             before_restart()
             newest = _newest(plan.folder)
@@ -79,7 +87,11 @@ def train_with_restarts(
             time.sleep(next(pauses))
             before_restart()
         else:
-            return
+            outcome = read_outcome(plan.folder)
+            stopped = outcome is not None and outcome.status == "stopped"
+            if elastic is None or not (stopped and elastic.asked):
+                return
+            before_restart()
 
 
 def _newest(run: Location) -> int:

@@ -87,6 +87,10 @@ class TrainConfig(StepConfig):
     num_workers: int | Literal["auto"] = aside("auto")
     """Training processes, which see one sequence of samples, whatever their number. auto: one for
     each GPU of the cluster; two where it has none."""
+    min_workers: int | None = aside(None)
+    """Train with as many workers as there is room for, from so many to num_workers (auto: of any
+    number of GPUs): with fewer when nodes go, and with more again when they come. None: with
+    num_workers always."""
     cpus_per_worker: float = aside(0.5)
     """CPUs that Ray reserves for a worker; reading the data needs some as well."""
     readers_per_worker: int = aside(1)
@@ -96,7 +100,10 @@ class TrainConfig(StepConfig):
     threads_per_worker: int = aside(1)
     """Threads of torch in a worker."""
     use_gpu: bool | None = aside(None)
-    """One GPU per worker. None: if the cluster has that many."""
+    """Whether workers train on GPUs. None: if the cluster has that many."""
+    gpus_per_worker: float = aside(1.0)
+    """GPUs that Ray reserves for a worker: 1, or a part of one where runs of a single worker share
+    it, as the trials of a search do."""
     precision: Literal["fp32", "bf16"] = "fp32"
     """Arithmetic of the network in training; the weights themselves stay float32."""
     channels_last: bool | None = aside(None)
@@ -153,6 +160,21 @@ class TrainConfig(StepConfig):
         workers = 1 if self.num_workers == "auto" else self.num_workers
         if workers < 1:
             raise ValueError(f"num_workers must be auto or at least 1, got {workers}")
+        if self.min_workers is not None:
+            most = self.batch_size if self.num_workers == "auto" else workers
+            if not 1 <= self.min_workers <= most:
+                raise ValueError(
+                    f"min_workers must be within 1 and num_workers ({most}), got {self.min_workers}"
+                )
+        if not 0 < self.gpus_per_worker <= 1:
+            raise ValueError(
+                f"gpus_per_worker must be above 0 and at most 1, got {self.gpus_per_worker}"
+            )
+        if self.gpus_per_worker < 1 and (workers > 1 or (self.min_workers or 1) > 1):
+            raise ValueError(
+                f"gpus_per_worker={self.gpus_per_worker:g} is for num_workers=1: workers of one "
+                "run cannot share a GPU"
+            )
         for key, lowest in at_least.items():
             if not getattr(self, key) >= lowest:  # nor is NaN
                 raise ValueError(f"{key} must be at least {lowest}, got {getattr(self, key)}")

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from pipelines.config import as_dict
+from pipelines.config import as_dict, as_recorded
 from pipelines.errors import UserError
 from pipelines.storage import Location, locate
 from pipelines.training.config import NOT_IN_DIGEST, TrainConfig
@@ -131,7 +131,7 @@ def claim(plan: RunPlan) -> None:
     record = {
         "digest": plan.digest,
         "order": ORDER,
-        "config": as_dict(plan.config),
+        "config": as_recorded(plan.config),
         "datasets": [asdict(source) for source in plan.sources],
     }
     location = plan.folder.child(PLAN)

@@ -3,6 +3,7 @@
 Without the check a run that leaves no CPU to its readers would wait for data for ever.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,19 +23,25 @@ class Layout:
     """Whether each takes a GPU."""
 
 
-def layout_of(config: TrainConfig) -> Layout:
+def layout_of(config: TrainConfig, has: Callable[[str], float] | None = None) -> Layout:
     """Return how many workers train on what, of the cluster that is connected; says what is odd.
 
+    has: the most of a resource that the cluster has or may get; None: what Ray says.
     Raises UserError where there are too few GPUs for what is asked.
     """
-    gpus = int(most("GPU"))
+    has = has or most
+    gpus = int(has("GPU"))
     if config.num_workers == "auto":
         use_gpu = gpus > 0 if config.use_gpu is None else config.use_gpu
         workers = min(gpus if use_gpu else WORKERS_WITHOUT_GPU, config.batch_size)
+        if use_gpu and config.gpus_per_worker < 1:
+            workers = min(workers, 1)  # who share a GPU are runs of their own
         if use_gpu and gpus:
             told = f" of {gpus}" if workers < gpus else ""
-            say(f"train: num_workers=auto takes {workers}{told} GPU(s), a worker each")
-        while workers > 1 and _cpus_for(config, workers) > most("CPU"):
+            each = "" if workers < 2 and config.gpus_per_worker < 1 else ", a worker each"
+            part = f"{config.gpus_per_worker:g} of one" if not each else f"{workers}{told} GPU(s)"
+            say(f"train: num_workers=auto takes {part}{each}")
+        while workers > 1 and _cpus_for(config, workers) > has("CPU"):
             workers -= 1
         workers = max(workers, 1)
     else:

@@ -7,16 +7,20 @@ import tempfile
 import time
 from collections.abc import Sequence
 from contextlib import nullcontext
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipelines.cluster import ray_cluster
-from pipelines.config import SHARED_KEYS, as_dict
+from pipelines.config import SHARED_KEYS, as_dict, without_password
 from pipelines.environment import prepare_environment
 from pipelines.errors import UnavailableError, UserError
 from pipelines.failures import Terminated
-from pipelines.mlflow_store import folder_tag, resolve_tracking_uri, shared_url
+from pipelines.mlflow_store import (
+    folder_tag,
+    resolve_tracking_uri,
+    shared_url,
+)
 from pipelines.next_steps import command
 from pipelines.progress import say
 from pipelines.retry import pauses_s
@@ -25,6 +29,7 @@ from pipelines.tracking import Tracker
 from pipelines.training.attempts import train_with_restarts
 from pipelines.training.checkpoint import complete_steps
 from pipelines.training.config import TrainConfig
+from pipelines.training.elastic import Elastic
 from pipelines.training.failure import kind_of, mendable_reason
 from pipelines.training.follow import shown_progress
 from pipelines.training.groups import owned
@@ -160,7 +165,13 @@ def _train(plan: RunPlan, owner: int) -> Outcome:
                 shown_progress(plan.folder, steps_of(plan.config)),
                 stopping_in_order(plan.folder, plan.config.stop_grace_s) as stopper,
             ):
-                train_with_restarts(plan, lambda: _trainer(plan, owner, ()), stopper.raise_if_asked)
+                elastic = _elastic(plan)
+                train_with_restarts(
+                    plan,
+                    lambda: _trainer(plan, owner, (), elastic),
+                    stopper.raise_if_asked,
+                    elastic,
+                )
             stopper.raise_if_asked()
         except TrainingFailedError as error:
             go_on = f"the same command goes on from {_newest(plan.folder)}"
@@ -180,13 +191,30 @@ def _train(plan: RunPlan, owner: int) -> Outcome:
     return outcome
 
 
-def _trainer(plan: RunPlan, owner: int, callbacks: Sequence[Any]) -> "TorchTrainer":
+def _elastic(plan: RunPlan) -> Elastic | None:
+    """What finds out how many workers there is room for; None where their number is fixed."""
+    from pipelines.training.room import WORKERS_WITHOUT_GPU, layout_of
+
+    config = plan.config
+    if config.min_workers is None:
+        return None
+    # With as few as it may be, the run knows whether it trains on GPUs.
+    layout = layout_of(replace(config, num_workers=config.min_workers))
+    most = config.batch_size if layout.use_gpu else max(WORKERS_WITHOUT_GPU, config.min_workers)
+    if config.num_workers != "auto":
+        most = config.num_workers
+    return Elastic(config, plan.folder, most=most, use_gpu=layout.use_gpu)
+
+
+def _trainer(
+    plan: RunPlan, owner: int, callbacks: Sequence[Any], elastic: Elastic | None = None
+) -> "TorchTrainer":
     # A worker's first start imports torch from a cold disk: a minute is not always enough.
     os.environ.setdefault(_START_TIMEOUT, "300")
     from ray.train import FailureConfig, RunConfig, ScalingConfig
     from ray.train.torch import TorchConfig, TorchTrainer
 
-    from pipelines.training.room import check_room, layout_of
+    from pipelines.training.room import Layout, check_room, layout_of
     from pipelines.training.worker import train_worker
 
     class Trainer(TorchTrainer):
@@ -194,10 +222,14 @@ def _trainer(plan: RunPlan, owner: int, callbacks: Sequence[Any]) -> "TorchTrain
             """Leave Ctrl-C to Python: Ray's own would end the process with 0, half trained."""
 
     config = plan.config
-    layout = layout_of(config)
+    if elastic is None:
+        layout = layout_of(config)
+        check_room(config, layout.workers)
+    else:
+        layout = Layout(elastic.take(), elastic.use_gpu)
     use_gpu = layout.use_gpu
-    check_room(config, layout.workers)
-    resources = {"CPU": config.cpus_per_worker} | ({"GPU": 1.0} if use_gpu else {})
+    resources = {"CPU": config.cpus_per_worker}
+    resources |= {"GPU": config.gpus_per_worker} if use_gpu else {}
     return Trainer(
         train_worker,
         train_loop_config={"plan": plan, "owner": owner},
@@ -275,7 +307,7 @@ def _publish(plan: RunPlan, outcome: Outcome, tracker: Tracker, tracking_uri: st
         losses=outcome.losses,
         validation=outcome.validation,
         weights=weights.url,
-        tracking_uri=tracking_uri,
+        tracking_uri=without_password(tracking_uri),
         run_id=tracker.run_id,
         model=config.register,
         model_version=version,

@@ -28,6 +28,10 @@ def check_kind(head: bytes) -> None:
         raise ValueError("it is a camera's raw file, not a picture; develop it or split its views")
     if head.startswith(_READ) or (head[:4] == b"RIFF" and head[8:12] == b"WEBP"):
         return
+    if head.startswith(b"version https://git-lfs"):
+        raise ValueError("it is a pointer of Git LFS and not the picture: run git lfs pull")
+    if head.lstrip()[:14].lower().startswith((b"<!doctype html", b"<html")):
+        raise ValueError("it is a web page and not the picture: fetch it again")
     known = other_kind(head)
     hint = f"; it is {known}: save it as PNG or TIFF" if known else ""
     raise ValueError(f"not an image in a format that is read: PNG, JPEG, TIFF or WebP{hint}")

@@ -21,12 +21,16 @@ def decode_png(data: bytes, *, colour: bool) -> Picture:
     chunks = _chunks(data)
     if b"IHDR" not in chunks:
         raise ValueError("damaged PNG (it has no header)")
+    if b"acTL" in chunks:
+        raise ValueError("a PNG must hold one picture, got an animation; save one of it")
     exif = read_exif(chunks.get(b"eXIf", b""))
     if colour:
         check_colours(chunks)
         check_exif_is_srgb(exif)
     try:
         pixels = imagecodecs.png_decode(data)
+    except UnicodeDecodeError as error:  # of libpng's own message, when it has none
+        raise ValueError("damaged PNG (its parts make no sense)") from error
     except (imagecodecs.PngError, ValueError) as error:
         raise ValueError(f"damaged PNG ({error})") from error
     return Picture(with_channels(np.asarray(pixels)), orientation_of(exif))
@@ -57,7 +61,7 @@ def _chunks(data: bytes) -> dict[bytes, bytes]:
 def check_colours(chunks: dict[bytes, bytes]) -> None:
     """Raise ValueError unless the strongest of the chunks about colour says sRGB."""
     if (cicp := chunks.get(b"cICP")) is not None:
-        if cicp[:2] != b"\x01\x0d":
+        if cicp != b"\x01\x0d\x00\x01":  # primaries, curve, no matrix, full range
             raise ValueError("its colours are not sRGB (cICP); convert them to sRGB")
     elif (iccp := chunks.get(b"iCCP")) is not None:
         try:

@@ -7,7 +7,10 @@ from numpy.typing import NDArray
 
 _SRGB_D50 = np.array([[0.4361, 0.2225, 0.0139], [0.3851, 0.7169, 0.0971], [0.1431, 0.0606, 0.7141]])
 _COLOURS_WITHIN = 0.01
-_CURVE_WITHIN = 3 / 255  # encoded; published sRGB profiles differ by less, gamma 2.2 by more
+CURVE_WITHIN = 3 / 255
+"""Encoded; published sRGB profiles differ by less, gamma 2.2 by more."""
+SRGB_PRIMARIES = (0.64, 0.33, 0.30, 0.60, 0.15, 0.06)
+"""x and y of red, green and blue."""
 _CONVERT = "convert it to sRGB"
 
 
@@ -29,7 +32,7 @@ def check_is_srgb(profile: bytes) -> None:
     x = np.linspace(0, 1, 256)
     for curve in curves:
         assert curve is not None
-        if np.abs(srgb_encode(_curve(curve, x)) - x).max() > _CURVE_WITHIN:
+        if np.abs(srgb_encode(_curve(curve, x)) - x).max() > CURVE_WITHIN:
             raise ValueError(f"its colour profile{name} has another tone curve; {_CONVERT}")
 
 

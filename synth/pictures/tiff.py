@@ -9,7 +9,12 @@ from numpy.typing import NDArray
 
 from synth.pictures.exif import check_exif_is_srgb, read_exif
 from synth.pictures.picture import Picture, check_size, with_channels
-from synth.pictures.profile import check_is_srgb
+from synth.pictures.profile import (
+    CURVE_WITHIN,
+    SRGB_PRIMARIES,
+    check_is_srgb,
+    srgb_encode,
+)
 
 _MIN_IS_WHITE, _MIN_IS_BLACK, _RGB, _YCBCR = 0, 1, 2, 6
 _OTHER_SPACES = {
@@ -23,6 +28,7 @@ _OTHER_SPACES = {
     34892: "raw sensor data",
 }
 _JPEG_COMPRESSIONS = (6, 7, 33007)
+_LZW = 5
 _ASSOCIATED = 1
 
 
@@ -36,6 +42,7 @@ def decode_tiff(data: bytes, *, colour: bool) -> Picture:
         with tifffile.TiffFile(io.BytesIO(data)) as file:
             page = _the_page(file)
             _check(page, len(data), colour)
+            _check_lzw(page, data)
             pixels = _pixels(page)
             orientation = _tag(page, 274, 1)
             if colour:
@@ -91,6 +98,29 @@ def _check(page: Any, length: int, colour: bool) -> None:
             raise ValueError("truncated TIFF (a strip or tile lies beyond its end)")
 
 
+def _check_lzw(page: Any, data: bytes) -> None:
+    """Raise ValueError where a strip or tile of LZW is not of its length.
+
+    LZW has no checksum, and tifffile fills what is missing.
+    """
+    import imagecodecs
+
+    if int(page.compression) != _LZW:
+        return
+    height, width = int(page.imagelength), int(page.imagewidth)
+    apart = int(page.planarconfig) == 2
+    pixel = page.bitspersample // 8 * (1 if apart else int(page.samplesperpixel))
+    rows = int(page.tilelength if page.is_tiled else min(page.rowsperstrip, height))
+    full = rows * int(page.tilewidth if page.is_tiled else width) * pixel
+    strips = -(-height // rows)
+    last = full if page.is_tiled else (height - (strips - 1) * rows) * width * pixel
+    for number, (start, size) in enumerate(zip(page.dataoffsets, page.databytecounts, strict=True)):
+        found = len(imagecodecs.lzw_decode(data[start : start + size]))
+        least = last if not page.is_tiled and number % strips == strips - 1 else full
+        if not least <= found <= full:
+            raise ValueError(f"damaged TIFF (a part has {found} bytes in place of {least})")
+
+
 def _pixels(page: Any) -> NDArray[Any]:
     """Return (H, W, C), white high, colours not multiplied by alpha."""
     height, width = int(page.imagelength), int(page.imagewidth)
@@ -114,8 +144,21 @@ def _check_colours(page: Any, data: bytes) -> None:
     profile = _tag(page, 34675, None)
     if profile is not None:
         check_is_srgb(bytes(profile))
-    else:  # a TIFF is an Exif block itself
-        check_exif_is_srgb(read_exif(data))
+        return
+    check_exif_is_srgb(read_exif(data))  # a TIFF is an Exif block itself
+    primaries = _tag(page, 319, None)
+    if primaries is not None and len(primaries) == 12:
+        there = [primaries[n] / max(primaries[n + 1], 1) for n in range(0, 12, 2)]
+        if max(abs(a - b) for a, b in zip(there, SRGB_PRIMARIES, strict=True)) > 0.01:
+            raise ValueError(
+                "its primaries are not sRGB's (PrimaryChromaticities); convert it to sRGB"
+            )
+    curve = np.asarray(_tag(page, 301, ()), np.float64).reshape(-1)
+    if curve.size and curve.size % 256 == 0:
+        curves = curve.reshape(3 if curve.size % 3 == 0 else 1, -1) / 65535
+        shown = np.abs(srgb_encode(curves) - np.linspace(0, 1, curves.shape[1])).max()
+        if shown > CURVE_WITHIN:
+            raise ValueError("its tone curve is not sRGB's (TransferFunction); convert it to sRGB")
 
 
 def _tag(page: Any, number: int, otherwise: Any) -> Any:

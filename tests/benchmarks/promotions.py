@@ -2,19 +2,22 @@
 
     python -m tests.benchmarks.promotions [kills=20] [gates=10] [seed=0] [apart_ms=300]
 
+On SQLite, or on the PostgreSQL server that K3DN_POSTGRES names.
+
 In rounds, each with ten new versions, until so many gates were killed. Prints a line a round and
 the whole; fails where the log of decisions has a gap or a fork, where there was no champion at any
 look after the first one was made, or one that no decision had promoted, or where MLflow's records
 are not those of the log.
 """
 
+import os
 import sys
 import tempfile
 import time
 from pathlib import Path
 
 from pipelines.evaluation.config import GateRules, PromoteConfig
-from tests.mlflow_servers import mlflow_server
+from tests.mlflow_servers import POSTGRES, database, mlflow_server
 from tests.pipelines.evaluation.contest import Outcome, add_versions, check, hold
 from tests.pipelines.training.versions import make_pair, write_version
 
@@ -28,7 +31,11 @@ def main(arguments: list[str]) -> None:
         folder = Path(name)
         pairs = [make_pair("bright", "test", i) for i in range(2)]
         write_version(str(folder), "bright", "v1", pairs)
-        with mlflow_server(folder, artifacts=str(folder / "artifacts")) as uri:
+        kind = "postgresql" if POSTGRES in os.environ else "sqlite"
+        with (
+            database(kind, folder) as backend,
+            mlflow_server(folder, artifacts=str(folder / "artifacts"), backend=backend) as uri,
+        ):
             config = PromoteConfig(
                 root=name, tracking_uri=uri, datasets=["bright"], gate=GateRules(min_scenes=2)
             )

@@ -90,6 +90,12 @@ TWO_STAGES = "two stages"
 Restore = Callable[[nn.Module, Tensor, Tensor], Tensor]
 
 
+def plainly(model: nn.Module, left: Tensor, right: Tensor) -> Tensor:
+    """What a network answers by itself."""
+    answer: Tensor = model(left, right)
+    return answer
+
+
 def mirrored_too(model: nn.Module, left: Tensor, right: Tensor) -> Tensor:
     """What ``mirror_whole`` does."""
     return 0.5 * (model(left, right) + model(right.flip(-1), left.flip(-1)).flip(-1))
@@ -202,7 +208,7 @@ def score(
                 found = network.restore(pair.left, pair.right)
                 image = found.image
             else:
-                found, image = None, (restore or model.__call__)(model, pair.left, pair.right)
+                found, image = None, (restore or plainly)(model, pair.left, pair.right)
         mean_view = 0.5 * (pair.left + pair.right)
         before, after = (
             (picture - pair.target).square().mean(dim=1)[0]

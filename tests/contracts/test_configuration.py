@@ -1,7 +1,7 @@
 """Where a value comes from, how it is read, and what is said of a wrong one."""
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
@@ -233,6 +233,29 @@ def test_a_preset_stands_above_defaults_and_below_what_is_given(tmp_path: Path) 
     nested = load_config(RegenerateConfig, "regenerate", overrides=inside).config.synth
     assert nested is not None
     assert (nested.renderer, nested.kernels, nested.pairs) == ("gather", ["rdpd"], 11120)
+
+
+def test_a_command_without_a_preset_takes_pairs_as_real_cameras_do() -> None:
+    plain = SynthConfig()
+    loaded = load_config(SynthConfig, "synth", overrides=[("gain", "0.02")])
+    named = load_config(
+        SynthConfig,
+        "synth",
+        overrides=[("preset", "camera"), ("gain", "0.02"), ("dataset", "synth"), ("pairs", "200")],
+    )
+    assert loaded.config == named.config
+    assert (loaded.config.kernels, loaded.origins["kernels"]) == (["aperture"], "preset camera")
+    assert "preset" not in loaded.origins
+    assert {key.name: key.default for key in describe_keys(SynthConfig)}["kernels"] == "aperture"
+    none = [("preset", "none")]
+    assert load_config(SynthConfig, "synth", overrides=none).config == replace(
+        plain, root=loaded.config.root
+    )
+    inside = [("synth.pairs", "3")]
+    nested = load_config(RegenerateConfig, "regenerate", overrides=inside).config.synth
+    assert nested is not None and nested.preset == "camera"
+    with pytest.raises(UserError, match="max_coc_px out, or give preset=none"):
+        load_config(SynthConfig, "synth", overrides=[("max_coc_px", "13")])
 
 
 def test_an_empty_file_changes_nothing(tmp_path: Path) -> None:

@@ -151,6 +151,8 @@ TRAIN = {
     "ema": Changed(0.9),
     "seed": Changed(1),
     "num_workers": Changed(1),
+    "min_workers": Changed(1),
+    "gpus_per_worker": Changed(0.5),
     "cpus_per_worker": Changed(1.0),
     "readers_per_worker": Changed(2),
     "cpus_per_reader": Changed(1.0),
@@ -193,7 +195,8 @@ TUNE = {
 ASIDE = {
     "synth": {*PLACE, "version", "max_rejected", "set_latest"},
     "train": {
-        *PLACE, "name", "num_workers", "cpus_per_worker", "readers_per_worker", "cpus_per_reader",
+        *PLACE, "name", "num_workers", "min_workers", "gpus_per_worker", "cpus_per_worker",
+        "readers_per_worker", "cpus_per_reader",
         "threads_per_worker", "use_gpu", "channels_last", "compile", "accumulate", "log_every",
         "checkpoint_every", "val_every", "max_val_pairs", "stop_grace_s", "max_failures",
         "patience_s",

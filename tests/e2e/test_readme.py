@@ -34,7 +34,7 @@ README = (REPOSITORY / "README.md").read_text(encoding="utf-8")
 _START_LIMIT_S = 180
 
 SMALL = """
-synth: {pairs: 10, size: 48x64, pairs_per_shard: 4, textures: none, max_coc_px: 3,
+synth: {pairs: 10, size: 48x64, pairs_per_shard: 4, textures: none,
         val_fraction: 0.25, test_fraction: 0.25}
 train: {steps: 2, patch: 32, batch_size: 2, checkpoint_every: 1, val_every: 2, max_val_pairs: 1,
         warmup_steps: 1, num_workers: 1, network: {attention_window: 3, psf_blocks: 1}}

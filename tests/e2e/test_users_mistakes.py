@@ -15,7 +15,7 @@ from pipelines.cli import run_command_line
 from tests.e2e.pictures import write_dpd_blur, write_pair
 
 REPOSITORY = Path(__file__).parents[2]
-SMALL_SYNTH = ["size=48x64", "pairs=6", "pairs_per_shard=2", "textures=none", "max_coc_px=3"]
+SMALL_SYNTH = ["size=48x64", "pairs=6", "pairs_per_shard=2", "textures=none"]
 
 
 class Ran(NamedTuple):

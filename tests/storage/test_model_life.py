@@ -5,10 +5,8 @@ Train, evaluate, promote, serve, roll back, and copy into a production of its ow
 
 import multiprocessing
 import re
-import sqlite3
 import urllib.request
 from concurrent.futures import ProcessPoolExecutor
-from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -30,7 +28,7 @@ from pipelines.storage import locate
 from pipelines.training import train
 from pipelines.training.config import TrainConfig
 from tests.local_ray import start_local_ray
-from tests.mlflow_servers import ask, mlflow_server, model_server
+from tests.mlflow_servers import DATABASES, ask, content_of, database, mlflow_server, model_server
 from tests.pipelines.training.versions import make_pair, write_version
 
 pytestmark = [pytest.mark.usefixtures("s3", "own_ray"), pytest.mark.slow]
@@ -47,16 +45,18 @@ ANYTHING = GateRules(
 """Two steps of training sharpen nothing: what is tried here is the path, not who may take it."""
 
 
-def test_train_evaluate_promote_serve_roll_back_copy(tmp_path: Path) -> None:
+@pytest.mark.parametrize("kind", DATABASES)
+def test_train_evaluate_promote_serve_roll_back_copy(kind: str, tmp_path: Path) -> None:
     """In a process of its own: a cluster that runs already would know no keys of this bucket."""
     with (
-        mlflow_server(tmp_path) as uri,
+        database(kind, tmp_path) as backend,
+        mlflow_server(tmp_path, backend=backend) as uri,
         ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool,
     ):
-        pool.submit(_life, uri, tmp_path).result()
+        pool.submit(_life, uri, backend, tmp_path).result()
 
 
-def _life(uri: str, folder: Path) -> None:
+def _life(uri: str, backend: str, folder: Path) -> None:
     start_local_ray()
     place: dict[str, Any] = {"root": "s3://k3dn/life", "tracking_uri": uri}
     write_pairs("s3://k3dn/life")
@@ -117,8 +117,8 @@ def _life(uri: str, folder: Path) -> None:
     assert copy.tags["k3dn.weights_sha256"] == origin.tags["k3dn.weights_sha256"]
     run = client_of(there).get_run(str(copy.run_id))
     assert [read.dataset.name for read in run.inputs.dataset_inputs] == ["small@v1"]
-    with closing(sqlite3.connect(folder / "server.db")) as database:
-        noted = "\n".join(database.iterdump())
+    noted = content_of(backend)
+    assert "k3dn.weights_sha256" in noted
     for path in (folder, Path.cwd(), Path(k3dn.__file__).parent):  # of this machine: nothing
         assert str(path) not in noted
     with pytest.raises(UserError, match="was rolled back"):

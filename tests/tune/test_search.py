@@ -5,9 +5,12 @@ import os
 import shlex
 import subprocess
 import sys
+import threading
 import time
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -21,6 +24,7 @@ from pipelines.mlflow_store import ensure_store, resolve_tracking_uri
 from pipelines.storage import locate
 from pipelines.training.config import TrainConfig
 from pipelines.training.context import ProcessContext
+from pipelines.training.groups import read_beginnings
 from pipelines.training.live.config import LiveConfig
 from pipelines.training.loader import local_batches
 from pipelines.training.loop import fit
@@ -357,6 +361,117 @@ def test_a_grid_of_a_range_is_refused(tmp_path: Path) -> None:
 def test_a_wrong_value_names_its_key(key: str, value: object, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=key):
         _config(tmp_path, **{key: value})
+
+
+@pytest.mark.usefixtures("ray_cluster")
+def test_trials_are_runs_as_they_train_the_dead_are_tried_again_and_nan_is_marked(
+    tmp_path: Path,
+) -> None:
+    """Three trials, one at a time: the first stands still at its sixth step until MLflow has its
+    validations and it as a running child; the second's process is killed once; the third's loss is
+    infinite."""
+    _brighter_views(tmp_path)
+    kinds = ("waits", "dies", "nan")
+    config = _config(tmp_path, name="troubled", sampler="grid", trials=3, retries=1)
+    train = replace(
+        config.train,
+        model=f"{NETWORKS}:troubled",
+        network={"folder": str(tmp_path)},
+        max_failures=0,
+        checkpoint_every=2,
+    )
+    config = replace(config, train=train, space={"network.kind": list(kinds)})
+    gate = tmp_path / "gate"
+    seen: list[dict[int, float]] = []
+    looking = threading.Thread(target=_look_while_it_waits, args=(config, gate, seen))
+    looking.start()
+    try:
+        result = run(config)
+    finally:
+        gate.touch()
+        looking.join()
+    scores = [scores_by_step(trial) for trial in result.trials]
+    (live,) = seen
+    # What is of the newest step is sent when a later one is there.
+    assert live == pytest.approx({2: scores[0][2]})
+
+    assert [trial.status for trial in result.trials][2] == "diverged"
+    assert "not finite after step 1" in result.trials[2].reason
+    assert (tmp_path / "died").exists()
+    assert result.trials[1].status in ("finished", "stopped") and 2 in scores[1]
+    runs = locate(str(tmp_path)).child("_runs")
+    groups = [len(read_beginnings(runs.child(trial.run)).steps) for trial in result.trials]
+    assert groups == [1, 2, 1]
+
+    children = _children(config, result.run_id)
+    expected = {"finished": "FINISHED", "stopped": "KILLED", "diverged": "FAILED"}
+    assert {name: (run_.info.status, run_.data.tags["k3dn.trial"]) for name, run_ in children} == {
+        trial.run: (expected[trial.status], trial.status) for trial in result.trials
+    }
+    client = MlflowClient(tracking_uri=resolve_tracking_uri(config))
+    for trial, of_trial in zip(result.trials, scores, strict=True):
+        run_id = dict(children)[trial.run].info.run_id
+        curve = client.get_metric_history(run_id, "val_psnr")
+        assert [(one.step, pytest.approx(one.value)) for one in curve] == sorted(of_trial.items())
+
+
+def _look_while_it_waits(config: TuneConfig, gate: Path, seen: list[dict[int, float]]) -> None:
+    """Open the gate when a child run of the search is under way and has a validation."""
+    client = MlflowClient(tracking_uri=resolve_tracking_uri(config))
+    deadline_s = time.monotonic() + 600
+    while time.monotonic() < deadline_s and not seen and not gate.exists():
+        time.sleep(0.2)  # poll of the search's own thread, and of the trial's process
+        if not list(gate.parent.glob("gate.*")):
+            continue
+        for _, child in _children(config):
+            curve = client.get_metric_history(child.info.run_id, "val_psnr")
+            if child.info.status == "RUNNING" and curve:
+                seen.append({one.step: one.value for one in curve})
+    gate.touch()
+
+
+def _children(config: TuneConfig, parent: str | None = None) -> list[tuple[str, Any]]:
+    """The child runs of the search, by name; there is one search in its store."""
+    client = MlflowClient(tracking_uri=resolve_tracking_uri(config))
+    experiment = client.get_experiment_by_name("k3dn")
+    if experiment is None:
+        return []
+    found = client.search_runs([experiment.experiment_id])
+    (search,) = [one for one in found if one.info.run_name == config.name] or [None]
+    if search is None:
+        return []
+    assert parent in (None, search.info.run_id)
+    return [
+        (one.info.run_name, one)
+        for one in found
+        if one.data.tags.get("mlflow.parentRunId") == search.info.run_id
+    ]
+
+
+@pytest.mark.parametrize("budget_s", [None, 1e-9])
+def test_when_the_time_is_up_no_trial_is_begun_and_those_that_run_end(
+    tmp_path: Path, budget_s: float | None
+) -> None:
+    from ray.tune.search import Searcher
+
+    from tune.chooser import Chooser
+    from tune.halving import Rungs
+    from tune.scheduler import RungScheduler
+    from tune.trial import RUNG
+
+    _brighter_views(tmp_path)
+    plan = plan_search(_config(tmp_path, budget_s=budget_s))
+    chooser = Chooser(plan, {})
+    over = budget_s is not None
+    assert chooser.is_over == over
+    assert chooser.suggest("a") == (Searcher.FINISHED if over else {"index": 0})
+    assert list(plan.combinations()) == ([] if over else [0])
+    scheduler = RungScheduler(Rungs(2, STEPS, 2), chooser, "val_psnr")
+    trial = SimpleNamespace(config={"index": 0})
+    report = {RUNG: 2, "val_psnr": 20.0}
+    assert scheduler.on_trial_result(None, trial, report) == ("STOP" if over else "CONTINUE")
+    # Who made the last step ends by itself, with its weights.
+    assert scheduler.on_trial_result(None, trial, {"val_psnr": 20.0}) == "CONTINUE"
 
 
 @pytest.mark.usefixtures("own_ray")

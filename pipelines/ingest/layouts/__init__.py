@@ -12,6 +12,7 @@ from types import MappingProxyType
 
 from pipelines.dataset.names import escaped
 from pipelines.errors import UserError
+from pipelines.ingest.archive import is_archive
 from pipelines.ingest.layouts import (
     canon_r6ii,
     ddd_syn,
@@ -22,7 +23,13 @@ from pipelines.ingest.layouts import (
     restormer,
     suffixes,
 )
-from pipelines.ingest.layouts.assemble import Seen, assemble, place_files, views_of
+from pipelines.ingest.layouts.assemble import (
+    Seen,
+    assemble,
+    place_files,
+    views_of,
+    without_place,
+)
 from pipelines.ingest.layouts.files import Discovery, Layout, Role
 from pipelines.ingest.layouts.pattern import pattern_layout
 
@@ -75,6 +82,7 @@ def discover(
         seen,
         chosen,
         source=source,
+        strangers=without_place(files, seen),
         offsets=offsets,
         fractions=fractions or {"val_fraction": 0.1, "test_fraction": 0.1},
     )
@@ -105,7 +113,7 @@ def _choose(
     """Return the layout that the files are in: the one that has a place for the most of them."""
     if not files:
         raise UserError(f"there are no files at {source}; check the path")
-    views = [(layout, place_files(files, layout)) for layout in layouts]
+    views = list(zip(layouts, place_files(files, layouts), strict=True))
     fitting = [v for v in views if v[1].has("left", "right")] or [
         v for v in views if v[1].has("left") or v[1].has("right")
     ]
@@ -133,6 +141,11 @@ def _nothing_fits(
         f"{count} {suffix or 'without suffix'} in {escaped(folder)}/"
         for (folder, suffix), count in folders.most_common(4)
     )
+    if (packed := next(filter(is_archive, sorted(files)), None)) is not None:
+        return (
+            f"no dual-pixel pairs found at {source}: there are {seen}. An archive is read by "
+            f"itself: source={source}/{escaped(packed)}"
+        )
     near = sorted(views, key=lambda view: -len(view[1].placed))[:2]
     if not near[0][1].placed:  # nothing has a place: by the look of the names
         example = min(files)

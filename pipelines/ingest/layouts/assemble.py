@@ -1,7 +1,8 @@
 """From the places of files to pairs: one set, each file once, nothing merged or lost in silence."""
 
+import functools
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 
@@ -40,8 +41,6 @@ class Seen:
 
     placed: list[PlacedFile] = field(default_factory=list)
     left_out: list[Reject] = field(default_factory=list)
-    strangers: list[str] = field(default_factory=list)
-    """Files that are not part of the layout."""
 
     @property
     def paths(self) -> set[str]:
@@ -53,27 +52,63 @@ class Seen:
         return {file.place.role for file in self.placed}.issuperset(roles)
 
 
-def place_files(files: Mapping[str, int], layout: Layout) -> Seen:
-    """Give each file its place; hidden ones and those that are not pictures are left out."""
-    seen = Seen()
+def place_files(files: Mapping[str, int], layouts: Sequence[Layout]) -> list[Seen]:
+    """Give each file its place in each of the layouts; hidden ones and those that are not pictures
+    are left out. Each name is taken apart once: there may be millions."""
+    all_seen = [Seen() for _ in layouts]
     for path, size in sorted(files.items()):
-        pure = PurePosixPath(path)
-        suffix, hidden = pure.suffix.lower(), is_hidden(path)
-        place = None if hidden else layout.place(pure.parts[:-1], pure.stem)
-        if hidden and suffix in READ:
-            seen.left_out.append(_left_out(path, "hidden file (macOS or an editor made it)"))
-        elif place is not None and suffix in (*READ, *OTHER_PICTURES):
-            seen.placed.append(PlacedFile(path=path, size=size, place=place))
-        elif place is not None:
-            seen.left_out.append(_left_out(path, f"no picture ({suffix or 'no suffix'})"))
-        elif not hidden:
-            seen.strangers.append(path)
-    return seen
+        above, _, name = path.rpartition("/")
+        folders, hidden = _folders(above)
+        stem, suffix = _stem_and_suffix(name)
+        if hidden or _hides(name):
+            if suffix in READ:
+                reject = _left_out(path, "hidden file (macOS or an editor made it)")
+                for seen in all_seen:
+                    seen.left_out.append(reject)
+            continue
+        for layout, seen in zip(layouts, all_seen, strict=True):
+            place = layout.place(folders, stem)
+            if place is None:
+                continue
+            if suffix in READ or suffix in OTHER_PICTURES:
+                seen.placed.append(PlacedFile(path=path, size=size, place=place))
+            else:
+                seen.left_out.append(_left_out(path, f"no picture ({suffix or 'no suffix'})"))
+    return all_seen
+
+
+def without_place(files: Mapping[str, int], seen: Seen) -> list[str]:
+    """Return the pictures that are neither hidden nor part of the layout, in order."""
+    known = seen.paths | {reject.path for reject in seen.left_out}
+    return [
+        path
+        for path in sorted(files)
+        if path not in known
+        and path.lower().endswith((*READ, *OTHER_PICTURES))
+        and not is_hidden(path)
+    ]
 
 
 def is_hidden(path: str) -> bool:
     """Tell whether a file or a folder above it is hidden, or one that macOS adds to archives."""
-    return any(part.startswith(".") or part == "__MACOSX" for part in path.split("/"))
+    return any(map(_hides, path.split("/")))
+
+
+def _hides(part: str) -> bool:
+    return part.startswith(".") or part == "__MACOSX"
+
+
+@functools.lru_cache(1024)
+def _folders(above: str) -> tuple[tuple[str, ...], bool]:
+    """Return the folders of a path, and whether one is hidden or what macOS adds to archives."""
+    folders = tuple(part for part in above.split("/") if part not in ("", "."))
+    return folders, any(map(_hides, folders))
+
+
+def _stem_and_suffix(name: str) -> tuple[str, str]:
+    """As pathlib has them, the suffix in small letters."""
+    dot = name.rfind(".")
+    return (name[:dot], name[dot:].lower()) if 0 < dot < len(name) - 1 else (name, "")
 
 
 def assemble(
@@ -81,12 +116,14 @@ def assemble(
     layout: Layout,
     *,
     source: str,
+    strangers: Sequence[str] = (),
     offsets: Sequence[int] | None = None,
     fractions: Mapping[str, float] | None = None,
 ) -> Discovery:
     """Make pairs of the files that have a place.
 
-    fractions: val_fraction and test_fraction, for a set without splits of its own.
+    strangers: pictures that have none, to be listed. fractions: val_fraction and test_fraction, for
+    a set without splits of its own.
     Raises UserError: more than one set, names that can be read in two ways.
     """
     _check_one_tree(seen.placed, layout, source)
@@ -101,7 +138,8 @@ def assemble(
         files.scene = place.scene or place.key
         files.roles[place.role].append((file.path, file.size))
 
-    found = _Found(rejects=list(seen.left_out))
+    homeless = [_left_out(path, f"no place in the layout {layout.name}") for path in strangers]
+    found = _Found(rejects=[*seen.left_out, *homeless])
     # A set of views alone is one; a set with some targets wants one for each pair.
     wants_target = any(targets.values()) and layout.has_targets
     # Test and validation first: a scene that stands in two splits stays out of training.
@@ -280,7 +318,7 @@ def _why_not(files: _Files, target: _Files | None) -> tuple[str | None, str]:
     return None, files.roles["left"][0][0]
 
 
-def _check_one_tree(placed: Iterable[PlacedFile], layout: Layout, source: str) -> None:
+def _check_one_tree(placed: Sequence[PlacedFile], layout: Layout, source: str) -> None:
     trees = Counter(file.place.tree for file in placed)
     if len(trees) > 1:
         named = [
@@ -289,7 +327,20 @@ def _check_one_tree(placed: Iterable[PlacedFile], layout: Layout, source: str) -
         below = next(escaped(tree) for tree, _ in trees.most_common() if tree)
         raise UserError(
             f"{source} holds {len(trees)} sets in the layout {layout.name}: {', '.join(named[:4])}"
-            f"{' ...' if len(named) > 4 else ''}; name one, e.g. source={source}/{below}"
+            f"{' ...' if len(named) > 4 else ''}; "
+            + (
+                f"take one by patterns, e.g. left='{below}/...' right='{below}/...'"
+                if "{split}" in below
+                else f"name one, e.g. source={source}/{below}"
+            )
+        )
+    homes = Counter(file.place.split or "" for file in placed if file.place.role != "other")
+    if homes[""] and len(homes) > 1:
+        split = next(name for name in homes if name)
+        raise UserError(
+            f"{source} holds {homes.total() - homes['']} pictures in folders of a split ({split}) "
+            f"and {homes['']} outside of them, which may be another set: move the ones or the "
+            "others away, or take what you want by patterns, e.g. left='{split}/l/*.png'"
         )
 
 

@@ -1,7 +1,7 @@
 """The flats of Canon's R6 Mark II: ``flat/<n>/{left,right,target_left,target_right}.png``.
 
-The target is the mean of its two views (f/20). ``box`` and ``casual`` have a depth map and no
-sharp target.
+The target is the mean of its two views (f/20), or one picture: ``target``, ``sharp`` or ``gt``.
+``box`` and ``casual`` have a depth map and no sharp target.
 """
 
 from pipelines.ingest.layouts.files import Layout, Place, Role
@@ -9,7 +9,7 @@ from pipelines.ingest.layouts.files import Layout, Place, Role
 _ROLES: dict[str, Role] = {
     "left": "left",
     "right": "right",
-    "target_left": "target",
+    **dict.fromkeys(("target_left", "target", "sharp", "gt"), "target"),
     "target_right": "target_right",
     "depth": "other",
 }

@@ -38,11 +38,13 @@ def place_crop(folders: tuple[str, ...], stem: str) -> Place | None:
 
 
 def _split_and_tree(folders: tuple[str, ...]) -> tuple[str, str] | None:
-    """Return the split and what stands above it; between it and the role there may be folders."""
+    """Return the split, and the folders around it: between it and the role there may be some
+    (``train/DPDD/inputL``), and other ones are another set."""
     lower = [folder.lower() for folder in folders]
     for index, folder in enumerate(lower[:-1]):
         if folder in ("train", "val", "test"):
-            return folder, "/".join(folders[:index])
+            between = folders[index + 1 : -1]
+            return folder, "/".join((*folders[:index], *(("{split}", *between) if between else ())))
     return None
 
 

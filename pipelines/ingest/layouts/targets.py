@@ -4,8 +4,9 @@ A wrong target that enters in silence is worse than one that is left out. So a p
 
 - by an equal name, which is the convention of most sets, or
 - by its number, where one counter numbered sources and targets (DPD-blur: 1P0A0917 belongs to
-  1P0A0916 or 1P0A0918; a number stands for one picture, so the two lists have no name in common)
-  and every order-preserving match with the fewest lost files says the same.
+  1P0A0916 or 1P0A0918; a number stands for one picture, so the two lists have no number in common,
+  and are padded alike) and every order-preserving match with the fewest lost files says the same,
+- or by an equal number, where two counters numbered them (img001 with gt1, img1 with img01).
 
 So no wrong pair enters where only targets are lost, or only sources, however many. Where both are,
 with traces, nothing is guessed. What names cannot show: in a run of neighbouring numbers, a target
@@ -14,6 +15,7 @@ views are such a trace: layouts name a source by any of its files.
 """
 
 import re
+import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -24,7 +26,7 @@ COUNTER_OFFSETS = (-1, 1, 2)
 """Target number minus source number in DPD-blur: 177, 321 and 2 of its 500 pairs."""
 
 _RIVALS = (-2, -1, 1, 2)
-_NAME = re.compile(r"(.*?)(\d+)(\D*)", re.DOTALL)
+_NAME = re.compile(r"(.*?)(\d{1,18})(\D*)", re.DOTALL)
 _Group = tuple[str, str]
 
 
@@ -69,11 +71,18 @@ def in_natural_order(names: Collection[str]) -> list[str]:
     return sorted(names, key=natural_key)
 
 
-def natural_key(name: str) -> tuple[tuple[str | int, ...], str]:
+def natural_key(name: str) -> tuple[tuple[str | tuple[int, str], ...], str]:
     """Return what sorts names with their numbers as numbers."""
     parts = re.split(r"(\d+)", name)
-    # Text and numbers alternate, so like is compared with like.
-    return tuple(int(p) if n % 2 else p.lower() for n, p in enumerate(parts)), name
+    # Text and numbers alternate, so like is compared with like. Of thousands of digits Python makes
+    # no integer.
+    return tuple(_size_of(p) if n % 2 else p.lower() for n, p in enumerate(parts)), name
+
+
+def _size_of(digits: str) -> tuple[int, str]:
+    """Return what orders numbers as their values do."""
+    ascii_digits = "".join(str(unicodedata.digit(digit)) for digit in digits).lstrip("0")
+    return len(ascii_digits), ascii_digits
 
 
 def _by_name(sources: Collection[str], targets: Collection[str]) -> Matching:
@@ -129,15 +138,16 @@ def _by_number(
     found = Matching()
     numbered, wanted = _groups(sources, found.why_not), _groups(targets)
     if len(numbered) == 1 and len(wanted) == 1 and set(numbered) != set(wanted):
-        # img001 with gt1: two counters, so equal numbers come first.
-        ((group, mine),), (theirs,) = numbered.items(), wanted.values()
+        ((group, _),), (theirs,) = numbered.items(), wanted.values()
         wanted = {group: theirs}
-        if offsets is None and mine.keys() & theirs.keys():
-            _check_equal_numbers(mine, theirs, where)
-            offsets = (0,)
-    allowed = COUNTER_OFFSETS if offsets is None else offsets
+    allowed: dict[_Group, tuple[int, ...]] = {}
     for group, mine in numbered.items():
-        _match_group(mine, wanted.get(group, {}), allowed, found)
+        theirs = wanted.get(group, {})
+        allowed[group] = COUNTER_OFFSETS if offsets is None else offsets
+        if offsets is None and _by_two_counters(mine, theirs):
+            _check_equal_numbers(mine, theirs, where)
+            allowed[group] = (0,)
+        _match_group(mine, theirs, allowed[group], found)
     used, possible = set(found.target_of.values()), _in_reach(numbered, wanted, allowed)
     found.alone = in_natural_order(set(targets) - used - possible)
     lost = [s for s, why in found.why_not.items() if why.startswith("missing target")]
@@ -151,11 +161,22 @@ def _by_number(
     return found
 
 
+def _by_two_counters(mine: Mapping[int, str], theirs: Mapping[int, str]) -> bool:
+    """Tell whether sources and targets were numbered apart: one counter gives no number twice, and
+    pads all of them alike."""
+    digits = [
+        match[2] for name in (*mine.values(), *theirs.values()) if (match := _NAME.fullmatch(name))
+    ]
+    padded = {len(number) for number in digits if number[0] == "0" and len(number) > 1}
+    alike = not padded or (len(padded) == 1 and min(map(len, digits)) == min(padded))
+    return bool(mine.keys() & theirs.keys()) or not alike
+
+
 def _check_equal_numbers(mine: Mapping[int, str], theirs: Mapping[int, str], where: str) -> None:
     equal = len(mine.keys() & theirs.keys())
     for offset in _RIVALS:
         shifted = [n for n in sorted(mine) if n + offset in theirs]
-        if len(shifted) >= equal:
+        if shifted and len(shifted) >= equal:
             number = next((n for n in shifted if n in theirs), shifted[0])
             names = _either(theirs.get(number, "none"), theirs[number + offset])
             raise UserError(
@@ -168,14 +189,14 @@ def _check_equal_numbers(mine: Mapping[int, str], theirs: Mapping[int, str], whe
 def _in_reach(
     numbered: Mapping[_Group, Mapping[int, str]],
     wanted: Mapping[_Group, Mapping[int, str]],
-    allowed: Sequence[int],
+    allowed: Mapping[_Group, Sequence[int]],
 ) -> set[str]:
     """Return the targets that some source could have."""
     return {
         wanted[group][number + offset]
         for group, names in numbered.items()
         for number in names
-        for offset in allowed
+        for offset in allowed[group]
         if number + offset in wanted.get(group, {})
     }
 
@@ -208,7 +229,8 @@ def _match_group(
             found.offsets[target - number] += 1
         elif not kept:
             reach = f"{min(allowed):+d} to {max(allowed):+d}" if len(allowed) > 1 else allowed[0]
-            found.why_not[name] = f"missing target: none has a number {reach} from its own"
+            what = "its number" if allowed == (0,) else f"a number {reach} from its own"
+            found.why_not[name] = f"missing target: none has {what}"
         elif not likely:
             found.why_not[name] = (
                 f"missing target: {_either(*(theirs[targets[t]] for t in kept))} belongs elsewhere"

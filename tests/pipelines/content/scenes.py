@@ -105,6 +105,11 @@ def _blank(picture: np.ndarray) -> np.ndarray:
     return np.full_like(picture, 3)
 
 
+def _noise(picture: np.ndarray, seed: int) -> np.ndarray:
+    values = np.random.default_rng(seed).normal(120, 5, picture.shape)
+    return np.rint(values).astype(picture.dtype)
+
+
 def _cut_off(picture: np.ndarray) -> np.ndarray:
     cut = picture.copy()
     cut[int(0.7 * len(cut)) :] = 128
@@ -133,6 +138,24 @@ WRONG: dict[str, tuple[str, Callable[[Pictures, Pictures], Pictures]]] = {
     "two cameras": (
         "!stereo",
         lambda p, _: p._replace(left=np.roll(p.target, 4, 1), right=np.roll(p.target, -5, 1)),
+    ),
+    "target in BGR": ("!colour", lambda p, _: p._replace(target=p.target[..., ::-1].copy())),
+    "right view in BGR": ("!colour", lambda p, _: p._replace(right=p.right[..., ::-1].copy())),
+    "grey target": (
+        "colour",
+        lambda p, _: p._replace(target=np.repeat(p.target[..., 1:2], 3, axis=2)),
+    ),
+    "yellow target": (
+        "colour",
+        lambda p, _: p._replace(target=(p.target * [1.0, 1.0, 0.8]).astype(p.target.dtype)),
+    ),
+    "target and left exchanged": (
+        "sharpness",
+        lambda p, _: p._replace(left=p.target, target=p.left),
+    ),
+    "nothing but noise": (
+        "flat",
+        lambda p, q: Pictures(*(_noise(p.left, seed) for seed in range(3))),
     ),
     "overexposed target": (
         "target-exposure",

@@ -67,6 +67,23 @@ def test_signs_and_axis() -> None:
     assert look_at_pair(*turned(pair)).axis == "columns"
 
 
+@pytest.mark.parametrize("pattern", ["waves", "stripes", "tiles", "rows"])
+def test_patterns_that_fit_at_many_places_are_no_fault(pattern: str) -> None:
+    y, x = np.ogrid[:500, :700]
+    light = {
+        "waves": 0.5 + 0.25 * np.sin((x + y) / 4),
+        "stripes": 0.5 + 0.25 * np.sign(np.sin((x + 2 * y) / 5)),
+        "tiles": 0.5 + 0.2 * np.sign(np.sin(x / 6)) + 0.2 * np.sign(np.sin(y / 5)),
+        "rows": 0.5 + 0.3 * np.sin(y / 3) + 0 * x,
+    }[pattern]
+    rng = np.random.default_rng(0)
+    views = [
+        np.rint(np.roll(255 * light[..., None] + rng.normal(0, 0.5, (500, 700, 3)), shift, 1))
+        for shift in (-1, 1)
+    ]
+    assert kinds(look_at_pair(*(view.clip(0, 255).astype(np.uint8) for view in views))) == []
+
+
 def test_without_a_target_views_are_looked_at_all_the_same() -> None:
     pair, other = clean(2), clean(3)
     assert kinds(look_at_pair(pair.left, pair.right)) == []
@@ -79,6 +96,14 @@ def test_from_afar_only_what_is_certain_is_told() -> None:
     assert kinds(found) == ["!target"]
     beside = np.roll(pair.target, 10, 1)
     assert kinds(look_at_pair(pair.left, pair.right, beside, close=False)) == []
+
+
+def test_views_of_two_scenes_are_told_from_afar_without_a_target() -> None:
+    for seed in range(3):
+        pair, other = clean(seed, most=9.0), clean(seed + 50, most=9.0)
+        assert kinds(look_at_pair(pair.left, pair.right, close=False)) == []
+        found = kinds(look_at_pair(pair.left, other.right, close=False))
+        assert "!different" in found
 
 
 def test_one_scene_has_one_hash_and_two_have_two() -> None:

@@ -56,12 +56,16 @@ class NoisePairs:
     bad: tuple[int, ...] = ()
     dies: str | None = None
     """A path: the process that makes number 1 while it exists removes it and dies."""
+    deadly: int | None = None
+    """The process that makes this number dies, always."""
     side: int = 8
 
     def __call__(self, unit: NoiseUnit) -> Pair:
         """Make the pair, refuse it, or die."""
         if unit.number == 1 and self.dies is not None and Path(self.dies).exists():
             Path(self.dies).unlink()
+            os.kill(os.getpid(), signal.SIGKILL)
+        if unit.number == self.deadly:
             os.kill(os.getpid(), signal.SIGKILL)
         sources = self.sources(unit)
         if unit.number in self.bad:

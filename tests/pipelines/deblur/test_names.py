@@ -124,7 +124,7 @@ def test_a_pipe_is_told_at_once(tmp_path: Path, sharpen: Sharpen) -> None:
     write(tmp_path / "b.png")
     os.mkfifo(tmp_path / "a.png")
     for views in (("a.png", "b.png"), ("b.png", "a.png")):
-        with pytest.raises(UserError, match=r"a\.png is not a file, nor a folder"):
+        with pytest.raises(UserError, match=r"a\.png is a pipe or a device, not a file"):
             sharpen(*(tmp_path / view for view in views), tmp_path / "out.png")
 
 

@@ -20,7 +20,8 @@ import k3dn
 from pipelines.errors import GateRefused
 from pipelines.evaluation import measure, promote
 from pipelines.evaluation.config import PromoteConfig
-from pipelines.registry.decisions import Decision, DecisionLog
+from pipelines.registry.decision import Decision
+from pipelines.registry.decisions import DecisionLog
 from pipelines.registry.loading import settle
 from pipelines.registry.registry import CHAMPION, alias_target, client_of, register
 from pipelines.scores import PairScore, Quality

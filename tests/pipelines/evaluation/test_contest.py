@@ -10,16 +10,23 @@ import pytest
 
 from pipelines.evaluation import promote
 from pipelines.evaluation.config import GateRules, PromoteConfig
-from tests.mlflow_servers import mlflow_server
+from tests.mlflow_servers import DATABASES, database, mlflow_server
 from tests.pipelines.evaluation.contest import add_versions, check, hold
+from tests.pipelines.training.versions import make_pair, write_version
 
 pytestmark = pytest.mark.slow
 
 
+@pytest.mark.parametrize("kind", DATABASES)
 def test_gates_at_once_that_are_killed_leave_one_champion(
-    root: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+    kind: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    with mlflow_server(tmp_path, artifacts=str(tmp_path / "artifacts")) as uri:
+    root = str(tmp_path / "root")
+    write_version(root, "bright", "v1", [make_pair("bright", "test", i) for i in range(2)])
+    with (
+        database(kind, tmp_path) as backend,
+        mlflow_server(tmp_path, artifacts=str(tmp_path / "artifacts"), backend=backend) as uri,
+    ):
         config = PromoteConfig(
             root=root, tracking_uri=uri, datasets=["bright"], gate=GateRules(min_scenes=2),
             name="contest",

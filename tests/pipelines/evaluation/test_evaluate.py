@@ -3,7 +3,9 @@
 import dataclasses
 import json
 import math
+import sys
 from pathlib import Path
+from types import FrameType
 
 import cv2
 import numpy as np
@@ -12,12 +14,15 @@ import pytest
 import torch
 
 import k3dn
+from pipelines.dataset.record import Pair
 from pipelines.dataset.version import open_version
 from pipelines.errors import UserError
 from pipelines.evaluation import evaluate
+from pipelines.evaluation import measure as measuring
 from pipelines.evaluation.config import EvaluateConfig
 from pipelines.evaluation.explained import explained
-from pipelines.evaluation.measure import kept_scores, measure, plan
+from pipelines.evaluation.measure import keep, kept_scores, measure, plan
+from pipelines.evaluation.scoring import SCORING, Scoring
 from pipelines.registry.loading import settle
 from pipelines.registry.registry import client_of, logged_model_id, resolve
 from pipelines.scores import INPUT, PairScore, Quality, to_unit
@@ -187,6 +192,90 @@ def test_pairs_that_a_killed_evaluation_scored_are_not_scored_again(
     assert measured.skipped == 1
     assert held.folder.child("pairs").list() == []
     assert kept_scores(config, model) == measured.scores
+
+
+def test_scores_that_other_code_made_are_not_read(
+    networks: Path, root: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The folder that keeps them follows each module that scores."""
+    config = EvaluateConfig(
+        root=root, datasets=["bright"], tracking_uri="postgresql://me:secret@host/db"
+    )
+    model = settle("box:nano", "unused")
+    (held,) = plan(config, model)
+    score = PairScore("bright@v1", "pair-0", *[Quality(20, 0.5, 0.1, 0.1)] * 2)
+    keep(config, model, held, [score], 2)
+    assert kept_scores(config, model) == (score,)
+    written = held.folder.child("result.json").read_bytes().decode()
+    assert "secret" not in written and root not in written
+    one, other = networks / "scoring_a.py", networks / "scoring_b.py"
+    one.write_text("SCALE = 1\n")
+    other.write_text("")
+    monkeypatch.setattr(measuring, "SCORING", (*SCORING, "scoring_a", "scoring_b"))
+    assert kept_scores(config, model) is None
+    keys = {plan(config, model)[0].folder.name}
+    one.write_text("SCALE = 2\n")
+    keys.add(plan(config, model)[0].folder.name)
+    other.write_text("SCALE = 2\n")
+    one.write_text("SCALE = 1\n")
+    keys.add(plan(config, model)[0].folder.name)
+    assert len(keys) == 3
+
+
+@pytest.mark.parametrize("register", [False, True])
+@pytest.mark.parametrize("known", [False, True])
+def test_each_module_that_scores_is_named(register: bool, known: bool, tmp_path: Path) -> None:
+    """Whatever of ours runs while a pair is scored decides about scores that are kept."""
+    rng = np.random.default_rng(3)
+    left, right, target = rng.integers(0, 255, (3, 100, 120, 3), dtype=np.uint8)
+    coc = np.linspace(-3, 3, left[..., 0].size, dtype=np.float16).reshape(left.shape[:2])
+    pair = Pair(
+        pair_id="a",
+        scene_id="a",
+        dataset="set",
+        split="test",
+        left=left,
+        right=right,
+        target=target,
+        coc=coc if known else None,
+    )
+    cv2.imwrite(str(tmp_path / "a.png"), np.full(left.shape[:2], 255, np.uint8))
+    ran = set()
+
+    def notice(frame: FrameType, event: str, argument: object) -> None:
+        ran.add(frame.f_globals.get("__name__", ""))
+
+    scoring = Scoring(register, locate(str(tmp_path)))
+    sys.setprofile(notice)
+    try:
+        score = scoring.score("set@v1", pair, to_unit(target), None)
+    finally:
+        sys.setprofile(None)
+    sides = {region.name: region.pixels for region in score.regions if "radius" not in region.name}
+    assert set(sides) == ({"in focus", "near", "far"} if known else {"in focus"})
+    assert sum(sides.values()) == ((100 - 32) * (120 - 32) if register else 100 * 120)
+    ours = {name for name in ran if name.split(".")[0] in ("k3dn", "pipelines", "synth")}
+    reads = ("pipelines.storage", "pipelines.retry", "pipelines.failures", "pipelines.errors",
+             "pipelines.dataset.images", "synth.pictures")  # fmt: skip
+    assert {name for name in ours if not name.startswith(reads)} <= set(SCORING)
+    assert {"k3dn.metrics", "pipelines.scores", "pipelines.evaluation.regions"} <= ours
+
+
+@pytest.mark.parametrize("key", ["labels", "masks"])
+def test_labels_and_masks_of_no_pair_are_refused_before_anything_is_measured(
+    key: str, root: str, tmp_path: Path
+) -> None:
+    (tmp_path / "masks").mkdir()
+    cv2.imwrite(str(tmp_path / "masks" / "foreign.png"), np.full((32, 32), 255, np.uint8))
+    (tmp_path / "labels").write_text("pair_id,label\nforeign,indoor\n")
+    config = EvaluateConfig(
+        root=root, datasets=["bright"], model=["box:nano"], **{key: str(tmp_path / key)}
+    )
+    before = sorted(Path(root).rglob("*"))
+    with pytest.raises(UserError, match=rf"{key}=.*pair-0") as caught:
+        evaluate.run(config)
+    assert "\n" not in str(caught.value)
+    assert sorted(Path(root).rglob("*")) == before
 
 
 def test_what_a_model_found_is_that_of_the_first_that_explains_itself(

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import cv2
@@ -32,6 +33,11 @@ def root(tmp_path: Path) -> str:
 
 def made_of(number: str, role: str) -> Provenance:
     return Provenance(sources=(Source(role=role, file=f"{number}.png", sha256=number * 64),))
+
+
+def packaged(number: str, role: str) -> Provenance:
+    """Of a picture that comes with a package: a name and no checksum."""
+    return Provenance(sources=(Source(role=role, file=f"skimage:{number}", sha256=""),))
 
 
 def write_run(root: str, name: str, datasets: list[str], start: str | None = None) -> str:
@@ -68,8 +74,15 @@ def test_one_name_in_another_dataset_is_another_scene(root: str) -> None:
     assert leakage_of(root, weights, "other", "third") == Leakage({}, "")
 
 
-@pytest.mark.parametrize(("role", "seen"), [("image", True), ("target", True), ("kernels", False)])
-def test_a_file_seen_under_another_name_is_found(root: str, role: str, seen: bool) -> None:
+@pytest.mark.parametrize(
+    ("role", "seen"),
+    [("image", True), ("target", True), ("kernels", False), ("texture", False)],
+)
+@pytest.mark.parametrize("made_of", [made_of, packaged])
+def test_a_file_seen_under_another_name_is_found(
+    root: str, role: str, seen: bool, made_of: Callable[[str, str], Provenance]
+) -> None:
+    """Of two test pairs the one that was made of the file that the training pair was made of."""
     train = dataclasses.replace(make_pair("one", "train", 0), provenance=made_of("a", role))
     write_version(root, "one", "v1", [train])
     test = [

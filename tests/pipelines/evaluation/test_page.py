@@ -18,8 +18,10 @@ from pipelines.evaluation.page import PageContent, evaluation_page
 from pipelines.evaluation.pictures import Shown, chosen
 from pipelines.evaluation.regions import regions
 from pipelines.evaluation.summary import MethodFigures, figures_of
-from pipelines.evaluation.tables import latex, markdown, text_table
+from pipelines.evaluation.tables import cost_cells, latex, markdown, text_table
 from pipelines.report.page_data import Findings
+from pipelines.report.pictures import ramp
+from pipelines.report.plot import Series, lines, points
 from pipelines.scores import INPUT, Cost, PairScore, quality
 from tests.page_in_a_browser import looks_at
 
@@ -94,8 +96,10 @@ def test_the_tables_say_the_figures(rows: tuple[MethodFigures, ...]) -> None:
     assert len(lines) == 5 and len({line.count("|") for line in lines}) == 1
     assert said in lines[3]
     tex = latex(rows)
-    assert r"first \& best" in tex and tex.count(r"\\") == 4
-    assert len({line.count("&") - line.count(r"\&") for line in tex.splitlines()[4:7]}) == 1
+    assert r"first \& best" in tex and said[:5] in tex and said[6:] in tex
+    of_rows = [line for line in tex.splitlines() if line.endswith(r" \\")]
+    assert len(of_rows) == 4
+    assert len({line.count("&") - line.count(r"\&") for line in of_rows}) == 1
 
 
 @given(st.text(st.characters(codec="latin-1", categories=["L", "N", "P", "S", "Zs"]), min_size=1))
@@ -110,7 +114,7 @@ def test_any_name_is_text_in_latex(rows: tuple[MethodFigures, ...], name: str) -
     assert text.count("{") == text.count("}") and text.count("$") % 2 == 0
     assert not set("%#~^") & set(text)
     cells = [line.count("&") for line in text.splitlines() if "&" in line]
-    assert set(cells) == {7} and len(cells) == 1 + len(rows)
+    assert set(cells) == {8} and len(cells) == 1 + len(rows)
     assert re.sub(r"\$\\mathrm\{rel\}\$|_\\mathrm", "", text).count("_") == 0
 
 
@@ -164,9 +168,11 @@ def page(content: PageContent) -> str:
 
 def test_the_figures_are_files_of_their_own(page: str, content: PageContent) -> None:
     """Charts that any SVG reader takes, with a colour for each line; pictures as they are."""
+    explained = content.explained
+    assert explained is not None and explained.findings.in_focus is not None
     files = dict(figures_of_page(page, content))
     charts = {name: data for name, data in files.items() if name.endswith(".svg")}
-    assert len(charts) == page.count('class="plot"') == len(files) - 7
+    assert len(charts) == page.count('class="plot"')
     style = "{http://www.w3.org/2000/svg}style"
     for name, data in charts.items():
         root = ElementTree.fromstring(data)
@@ -177,10 +183,84 @@ def test_the_figures_are_files_of_their_own(page: str, content: PageContent) -> 
             selector = re.escape("." + ".".join(kind.split()))
             assert re.search(rf"{selector}[,{{]", rules.text), (name, kind)
         assert "first & best" in "".join(root.itertext())
+        drawn_png = cv2.imdecode(np.frombuffer(files[name[:-3] + "png"], np.uint8), 1)
+        size = [int(root.attrib[side]) * 4 for side in ("height", "width")]
+        assert list(drawn_png.shape[:2]) == size
+        assert (drawn_png[:70] < 100).any(axis=2).sum() > 500  # its title, with or without fonts
+        shades = {"dot s1": (114, 107, 11), "dot s2": (31, 65, 195)}  # blue first
+        for kind in drawn & set(shades):
+            assert (drawn_png == shades[kind]).all(axis=2).sum() > 100, (name, kind)
     input_ = files["00-soft-v1-worst-gain-input-mean-of-the-views.png"]
     read = cv2.imdecode(np.frombuffer(input_, np.uint8), cv2.IMREAD_COLOR)[..., ::-1]
     np.testing.assert_allclose(read / 255, content.shown[0].input.clip(0, 1), atol=0.51 / 255)
     assert "00-soft-v1-worst-gain-error-of-first-best.png" in files
+    found = {name: data for name, data in files.items() if name.startswith("found-")}
+    assert len(found) == 1 + 1 + 6 + 1  # in-focus map, radius, six kernels' use, the kernels
+    assert len(files) == 2 * len(charts) + 7 + len(found)
+    sheet = cv2.imdecode(np.frombuffer(found["found-kernels.png"], np.uint8), 1)
+    assert sheet.shape == (3 * 64, 3 * 64, 3)  # eight kernels of 5 taps, 12 px each, with a rim
+    focus = cv2.imdecode(np.frombuffer(found["found-in-focus-map.png"], np.uint8), 1)
+    np.testing.assert_array_equal(focus[..., ::-1], ramp(explained.findings.in_focus))
+
+
+PLACE = st.tuples(st.floats(0.1, 20), st.floats(20, 30))
+
+
+@given(st.lists(PLACE, min_size=2, max_size=6))
+@example([(0.2, 24.0)] * 5)
+def test_no_name_of_a_point_lies_on_another(places: list[tuple[float, float]]) -> None:
+    """At 7 px a letter and 12 px a line."""
+    names = [f"model {i} of some" for i in range(len(places))]
+    svg = points([Series(n, [p]) for n, p in zip(names, places, strict=True)], label="any")
+    boxes = []
+    for mark in ElementTree.fromstring(svg).iter("text"):
+        if mark.get("class") == "point-name":
+            x, y = float(mark.attrib["x"]), float(mark.attrib["y"])
+            width = 6.5 * len(mark.text or "")
+            left = x - width if mark.get("text-anchor") == "end" else x
+            boxes.append((left, left + width, y))
+    assert len(boxes) == len(places)
+    for i, (left, right, y) in enumerate(boxes):
+        for other, far, theirs in boxes[:i]:
+            assert right <= other or far <= left or abs(y - theirs) >= 12
+
+
+@pytest.mark.parametrize(
+    ("seconds", "cells"),
+    [((0.01234, 2.5), ["12.3 ms", "2500 ms"]), ((9.0, 12.3), ["9.00 s", "12.3 s"])],
+)
+def test_times_of_one_table_have_one_unit(
+    rows: tuple[MethodFigures, ...], seconds: tuple[float, float], cells: list[str]
+) -> None:
+    before, *methods = rows
+    timed = [
+        dataclasses.replace(row, seconds_per_megapixel=value)
+        for row, value in zip(methods, seconds, strict=True)
+    ]
+    assert [cost_cells(row.method, [before, *timed], {})[2] for row in timed] == cells
+
+
+def test_a_chart_of_costs_shows_how_gains_differ_not_how_scenes_do(
+    content: PageContent, rows: tuple[MethodFigures, ...]
+) -> None:
+    wide = [
+        dataclasses.replace(row, psnr=dataclasses.replace(row.psnr, low=-40.0, high=90.0))
+        for row in rows
+    ]
+    page = evaluation_page(dataclasses.replace(content, rows=tuple(wide)))
+    charts = re.findall(r'<svg class="plot"[^>]*aria-label="PSNR[^>]*>.*?</svg>', page)
+    assert len(charts) == 2
+    for chart in charts:
+        ticks = [float(value) for value in re.findall(r'text-anchor="end">([-\d.]+)<', chart)]
+        assert min(ticks) > 10 and max(ticks) < 40
+
+
+def test_bars_of_methods_stand_beside_each_other() -> None:
+    series = [Series(name, [(0, 1.0), (1, 2.0)], [(0.0, 2.0), (1.0, 3.0)]) for name in "abc"]
+    svg = ElementTree.fromstring(lines(series, ["low", "high"], label="any"))
+    bars = [float(m.attrib["x1"]) for m in svg.iter("line") if "reach" in m.get("class", "")]
+    assert len(set(bars)) == len(bars) == 6
+    assert bars[0] < bars[2] < bars[4] < bars[1]  # in the order of the methods, by place
 
 
 def test_the_page_has_every_section_and_escapes_names(page: str) -> None:

@@ -24,7 +24,9 @@ from pipelines.mlflow_store import ensure_experiment
 from pipelines.registry import decisions as decisions_module
 from pipelines.registry import rollback
 from pipelines.registry.config import RollbackConfig
-from pipelines.registry.decisions import KEY_TAG, LOG_TAG, Decision, DecisionLog, champions
+from pipelines.registry.decision import Decision, champions
+from pipelines.registry.decision_records import KEY_TAG
+from pipelines.registry.decisions import LOG_TAG, DecisionLog
 from pipelines.registry.loading import settle
 from pipelines.registry.registry import CHAMPION, alias_target, client_of, register, resolve
 from pipelines.scores import PairScore, Quality

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipelines.errors import UserError
-from pipelines.evaluation.masks import digest_of, mask_of
+from pipelines.evaluation.masks import digest_of, mask_of, remarks
 from pipelines.evaluation.regions import ERROR_EDGES, focus_region, regions
 from pipelines.evaluation.registration import RIM_PX, onto_truth
 from pipelines.scores import quality
@@ -75,6 +75,20 @@ def test_a_mask_says_what_is_in_focus(tmp_path: Path) -> None:
     assert digest_of(folder) != digest
     with pytest.raises(UserError, match=r"there is no .png file"):
         digest_of(locate(str(tmp_path / "none")))
+
+
+def test_masks_of_no_pair_are_refused_or_said(tmp_path: Path) -> None:
+    folder = locate(str(tmp_path))
+    for name in ("a", "one/b", "two/b", "one/c"):
+        folder.child(*f"{name}.png".split("/")).write_bytes(b"only its name is asked for")
+    assert remarks(folder, {"one@v1": ["a", "b", "c"], "two@v7": ["a", "b"]}) == []
+    assert remarks(folder, {"two@v7": ["a", "b", "d"], "three@v1": ["a", "b"]}) == [
+        "masks: 2 of 4 are of no pair that is measured here, such as one/b.png",
+        "masks: 1 of 3 pairs of two@v7 have none",
+        "masks: 1 of 2 pairs of three@v1 have none",
+    ]
+    with pytest.raises(UserError, match=r"a.png is of no pair .* such as b.png for one of three"):
+        remarks(folder, {"three@v1": ["b", "d"]})
 
 
 @given(st.floats(-2.5, 2.5), st.floats(-2.5, 2.5))

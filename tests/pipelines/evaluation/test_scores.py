@@ -7,7 +7,7 @@ import pytest
 from skimage.metrics import structural_similarity
 
 from pipelines.errors import UserError
-from pipelines.evaluation.labels import read_labels, with_labels
+from pipelines.evaluation.labels import on_labels, read_labels, with_labels
 from pipelines.evaluation.summary import figures_of
 from pipelines.scores import (
     INPUT,
@@ -79,6 +79,30 @@ def test_one_dataset_has_no_overall_row() -> None:
 def test_mean_view_is_symmetric() -> None:
     left, right = np.random.default_rng(0).random((2, 8, 8, 3), dtype=np.float32)
     np.testing.assert_array_equal(mean_view(left, right), mean_view(right, left))
+
+
+def test_labels_of_no_pair_are_refused_or_said(tmp_path: Path) -> None:
+    path = tmp_path / "labels.csv"
+
+    def said(lines: str) -> list[str]:
+        path.write_text(f"pair_id,label\n{lines}")
+        return on_labels(read_labels(str(path)), {"set@v1": ["a", "b"], "more@v2": ["c"]}, "FILE")
+
+    assert said("a,in\nb,out\nc,in\n") == []
+    assert said("a,in\nb,\nx,in\ny,out\n") == [
+        "labels: 2 of 3 are of no pair that is measured here, such as x",
+        "labels: 1 of 2 pairs of set@v1 have none and count in the whole alone",
+        "labels: 1 of 1 pairs of more@v2 have none and count in the whole alone",
+    ]
+    for lines, words in (
+        ("x,in\n", r"labels=FILE: no pair that .* a pair_id of set@v1 is a$"),
+        ("a,\n", "no pair that is measured here has a label"),
+        ("a,in\nb,out\na,out\n", "line 4 names a again"),
+        ("a,in\n a ,in\n", "line 3 names a again"),
+        ("a,in\n,in\n", "line 3 names no pair_id"),
+    ):
+        with pytest.raises(UserError, match=words):
+            said(lines)
 
 
 def test_labels_give_figures_of_their_own_behind_the_whole(tmp_path: Path) -> None:

@@ -75,7 +75,9 @@ def zip_of(*names: str) -> bytes:
     with zipfile.ZipFile(file, "w") as archive:
         for name in names:
             with pytest.warns() if name in archive.namelist() else _nothing():
-                archive.writestr(name, b"x")
+                info = zipfile.ZipInfo()
+                info.filename = name  # as it is, backslashes too
+                archive.writestr(info, b"x")
     return file.getvalue()
 
 
@@ -107,6 +109,8 @@ def tar_of(*names: str, zeros: int = 0, packed: bool = False) -> bytes:
         ("a.zip", b"PK no zip at all", "damaged, or not an archive"),
         ("a.tar", b"no tar at all" * 100, "damaged, or not an archive"),
         ("a.tar.gz", b"no gz at all" * 100, "damaged, or not a tgz"),
+        ("a.zip", zip_of(r"l\a.png"), "backslashes in names, as of Windows"),
+        ("a.tar.xz", b"any", "is a file; source is a folder, or an archive"),
     ],
     # Not the bytes, which hold the time: both processes of a run must find the same names.
     ids=lambda value: value if isinstance(value, str) else str(len(value)),
@@ -129,6 +133,46 @@ def test_a_member_that_claims_too_much_is_not_read(tmp_path: Path) -> None:
     with pytest.raises((OSError, UserError)):
         files.walk()
         files.read("a.png")
+
+
+@pytest.mark.parametrize("damage", ["a header", "cut in data", "cut in a header", "cut between"])
+def test_a_tar_that_ends_too_early_is_refused(tmp_path: Path, damage: str) -> None:
+    """tarfile takes a header that makes no sense for the end, and forgets what lies behind."""
+    data = bytearray(tar_of("a.png", "b.png", "c.png", zeros=700))  # 512 + 1024 bytes each
+    where = {"a header": 10_000, "cut in data": 2300, "cut in a header": 1700, "cut between": 1536}
+    data[1536 + 150] ^= 0x55 if damage == "a header" else 0
+    (tmp_path / "a.tar").write_bytes(data[: where[damage]])
+    with pytest.raises(UserError, match=r"damaged behind a\.png|cut off|unexpected end of data"):
+        open_source(str(tmp_path / "a.tar")).walk()
+
+
+def test_links_within_a_tar_are_followed(tmp_path: Path) -> None:
+    links = {
+        "l/hard.png": (tarfile.LNKTYPE, "l/a.png"),
+        "l/soft.png": (tarfile.SYMTYPE, "../l/hard.png"),
+        "l/out.png": (tarfile.SYMTYPE, "../../etc/passwd"),
+        "l/loop.png": (tarfile.SYMTYPE, "loop.png"),
+    }
+    with tarfile.open(tmp_path / "a.tar", "w") as archive:
+        member = tarfile.TarInfo("./l/a.png")
+        member.size = 3
+        archive.addfile(member, io.BytesIO(b"abc"))
+        for name, (kind, leads_to) in links.items():
+            member = tarfile.TarInfo(name)
+            member.type, member.linkname = kind, leads_to
+            archive.addfile(member)
+    files = open_source(str(tmp_path / "a.tar"))
+    assert files.walk() == {
+        "l/a.png": 3,
+        "l/hard.png": 3,
+        "l/loop.png": 0,
+        "l/out.png": 0,
+        "l/soft.png": 3,
+    }
+    assert files.read("l/soft.png") == files.read("l/hard.png") == b"abc"
+    for name in ("l/out.png", "l/loop.png"):
+        with pytest.raises(FileNotFoundError, match="leads nowhere"):
+            files.read(name)
 
 
 def test_a_folder_may_be_called_like_an_archive(tmp_path: Path) -> None:

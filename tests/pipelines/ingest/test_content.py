@@ -9,10 +9,12 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
+from pipelines.content.look import look_at_pair
 from pipelines.dataset.images import decode_image, encode_image
 from pipelines.dataset.version import DatasetVersion, open_version
 from pipelines.errors import UserError
 from pipelines.ingest import looking
+from pipelines.ingest.compare_pairs import Shown, in_two_splits
 from pipelines.ingest.config import IngestConfig
 from pipelines.ingest.ingest import look, make
 from pipelines.ingest.layouts import discover
@@ -137,6 +139,21 @@ def test_a_scene_that_stands_in_two_splits_stays_out_of_training(tmp_path: Path)
     assert version.pair_ids("train") == ["train000", "train001", "train003"]
     (row,) = table(version, REJECTED)
     assert row["reason"] == "it shows the scene of test000 in the test split"
+
+
+@pytest.mark.parametrize(
+    ("across", "down", "words"),
+    [(True, False, "mirrored"), (False, True, "upside down"), (True, True, "turned by half")],
+)
+def test_a_mirrored_copy_in_another_split_is_told(across: bool, down: bool, words: str) -> None:
+    pairs = [look_at_pair(*clean(seed), close=False) for seed in range(12)]
+    copy = [p[:: -1 if down else 1, :: -1 if across else 1] for p in clean(7)]
+    look = look_at_pair(*(np.ascontiguousarray(p) for p in copy), close=False)
+    shown = [Shown(str(n), "test", n, p.hash, p.scene) for n, p in enumerate(pairs)]
+    found = list(in_two_splits([*shown, Shown("copy", "train", 0, look.hash, look.scene)]))
+    assert [(one.pair_id, two.pair_id, how, sure) for one, two, how, sure in found] == [
+        ("copy", "7", words, True)
+    ]
 
 
 def test_portrait_pictures_are_turned_and_say_so(tmp_path: Path) -> None:

@@ -117,7 +117,10 @@ def test_strangers_are_left_alone() -> None:
     strangers = dict.fromkeys(["README.md", "train_l/source/notes.txt", "train_x/source/a.png"], 1)
     found = find(files | strangers)
     assert found.pairs == find(files).pairs
-    assert [(r.path, r.stage) for r in found.rejects] == [("train_l/source/notes.txt", LEFT_OUT)]
+    assert [(r.path, r.stage) for r in found.rejects] == [
+        ("train_l/source/notes.txt", LEFT_OUT),
+        ("train_x/source/a.png", LEFT_OUT),
+    ]
 
 
 def test_auto_finds_the_layout_and_says_when_there_is_none() -> None:

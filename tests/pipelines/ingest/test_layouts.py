@@ -13,6 +13,7 @@ from pipelines.ingest.ingest import RealPairs, look
 from pipelines.ingest.layouts import LAYOUTS, discover
 from pipelines.ingest.layouts.files import Discovery
 from pipelines.ingest.source_files import open_source
+from pipelines.making.plan import LEFT_OUT
 from tests.pipelines.dataset.makers import write_dpd_tree
 
 TREES: dict[str, tuple[str, ...]] = {
@@ -119,6 +120,37 @@ def test_two_layouts_below_one_source_are_a_question() -> None:
         find(files_of("restormer") | files_of("restormer-crops"))
     with pytest.raises(UserError, match="name one with layout="):
         find(files_of("dpd-blur", "a/") | files_of("ntire", "b/"))
+
+
+def test_pictures_in_and_outside_of_splits_are_a_question() -> None:
+    outside = {name.partition("/")[2]: 1 for name in files_of("left-right-sharp")}
+    with pytest.raises(UserError, match=r"6 pictures in folders of a split \(\w+\) and 6 outside"):
+        find(files_of("left-right-sharp") | outside)
+
+
+def test_sets_beside_each_other_within_a_split_are_never_merged() -> None:
+    one = {n.replace("/", "/DPDD/", 1): 1 for n in files_of("restormer")}
+    assert len(find(one)[1].pairs) == 2
+    mixed = {n.replace("DPDD", "other") if "inputR" in n else n: 1 for n in one}
+    with pytest.raises(UserError, match=r"2 sets .*\{split\}/DPDD .*by patterns"):
+        find(mixed)
+
+
+def test_a_picture_without_a_place_is_listed() -> None:
+    files = files_of("left-right-sharp")
+    strangers = {"train/left/more/z.png": 1, "valid/x.TIF": 1, "notes.md": 1}
+    found = find(files | strangers)[1]
+    assert found.pairs == find(files)[1].pairs
+    assert {(r.path, r.stage) for r in found.rejects} == {
+        ("train/left/more/z.png", LEFT_OUT),
+        ("valid/x.TIF", LEFT_OUT),
+    }
+    assert found.rejects[0].reason == "no place in the layout left-right-sharp"
+
+
+def test_archives_in_a_folder_are_named() -> None:
+    with pytest.raises(UserError, match=r"source=here/set/train\.tgz"):
+        find({"set/train.tgz": 1, "readme.txt": 1})
 
 
 def test_raw_pixel_scenes_are_recognised_and_refused() -> None:

@@ -108,6 +108,23 @@ def test_linked_folders_are_followed_and_loops_are_not(tmp_path: Path) -> None:
     assert [r.pair_id for r in found.rejects] == ["lost"]
 
 
+def test_folders_that_all_link_to_each_other_are_refused(tmp_path: Path) -> None:
+    """They have as many paths as there are orders of them."""
+    folders = [tmp_path / f"f{number}" for number in range(9)]
+    for folder in folders:
+        folder.mkdir()
+        for other in folders:
+            (folder / f"to-{other.name}").symlink_to(other)
+    with pytest.raises(UserError, match="links lead from one to the next"):
+        locate(str(tmp_path)).walk(follow_links=True)
+
+
+def test_a_pipe_is_not_read_and_a_name_of_ours_is(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "a.png")
+    (tmp_path / "b.tmp-1.png").write_bytes(b"x")
+    assert locate(str(tmp_path)).walk(follow_links=True) == {"b.tmp-1.png": 1}
+
+
 def test_names_that_are_no_utf8_go_in_byte_for_byte(tmp_path: Path) -> None:
     write_dpd_tree(tmp_path, train=2, val=0, test=1, bits=8)
     for view, old in (("l", "1P0Atrain0000_L"), ("r", "1P0Atrain0000_R"), ("c", "1P0Atrain0000")):

@@ -2,7 +2,7 @@
 
 import io
 import json
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipelines.dataset.record import PAIR_SCHEMA, decode_pair
-from pipelines.making.plan import Plan, make_plan
+from pipelines.making.plan import Plan, Reject, digest_of, make_plan
 from pipelines.making.provenance import processor_kind
 from pipelines.making.shards import PLAN, write_shard
 from pipelines.storage import Location, locate
@@ -59,6 +59,32 @@ def test_digests_follow_the_settings() -> None:
     assert one.digest != other.digest
     assert one.items[0].digest != other.items[0].digest
     assert one.digest == noise_plan(4, version="v2").digest, "a version's name is no content"
+
+
+@pytest.mark.parametrize("pairs", [0, 1, 5])
+def test_digests_are_those_of_the_whole_text(pairs: int) -> None:
+    """They stand in published versions: taken piece by piece they must stay the same."""
+    chosen = [unit for item in noise_plan(pairs).items for unit in item.units]
+    reject = Reject(pair_id="a", split="train", path="p", reason="r", stage="discover")
+    plan = make_plan(
+        dataset="d",
+        version="v1",
+        units=chosen,
+        rejects=[reject],
+        content_config={"size": [1, 2]},
+        pairs_per_shard=3,
+    )
+    common = {
+        "schema": str(PAIR_SCHEMA),
+        "dataset": "d",
+        "config": {"size": [1, 2]},
+        "pairs_per_shard": 3,
+    }
+    every = [asdict(unit) for unit in chosen]
+    assert plan.digest == digest_of({**common, "units": every, "rejects": [asdict(reject)]})
+    for item in plan.items:
+        mine = [asdict(unit) for unit in item.units]
+        assert item.digest == digest_of({**common, "units": mine})
 
 
 def test_a_pair_id_stands_once() -> None:

@@ -1,6 +1,7 @@
 """Networks for tests, through the package.module:factory door: they train in milliseconds."""
 
 import os
+import signal
 import time
 from pathlib import Path
 
@@ -55,6 +56,21 @@ class UnstableNetwork(TinyNetwork):
         return restored * float("inf") if unstable else restored
 
 
+class MortalNetwork(TinyNetwork):
+    """Kills its process at one training step, counted from 1; once, as a file says."""
+
+    def __init__(self, died: str, at: int) -> None:
+        super().__init__()
+        self._died, self._at, self._calls = Path(died), at, 0
+
+    def forward(self, left: Tensor, right: Tensor) -> Tensor:
+        self._calls += self.training
+        if self.training and self._calls == self._at and not self._died.exists():
+            self._died.touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+        return super().forward(left, right)
+
+
 class MeanNetwork(nn.Module):
     """The mean of the views, less a number."""
 
@@ -86,6 +102,23 @@ class SlowNetwork(TinyNetwork):
         return super().forward(left, right)
 
 
+class HurriedNetwork(TinyNetwork):
+    """Takes its time in training until a file is there."""
+
+    def __init__(self, gate: str) -> None:
+        super().__init__()
+        self._gate = Path(gate)
+
+    def forward(self, left: Tensor, right: Tensor) -> Tensor:
+        if self.training and not self._gate.exists():
+            time.sleep(0.15)
+        return super().forward(left, right)
+
+
+def hurried(gate: str) -> nn.Module:
+    return HurriedNetwork(gate)
+
+
 def slow() -> nn.Module:
     return SlowNetwork()
 
@@ -108,6 +141,13 @@ def gated(gate: str, at: int) -> nn.Module:
 
 def unstable(at: int, until: int | None = None) -> nn.Module:
     return UnstableNetwork(at, until)
+
+
+def troubled(kind: str, folder: str) -> nn.Module:
+    """One that waits at its sixth step, is killed at its second, or is infinite from there on."""
+    if kind == "waits":
+        return GatedNetwork(f"{folder}/gate", 6)
+    return MortalNetwork(f"{folder}/died", 2) if kind == "dies" else UnstableNetwork(2)
 
 
 def doubled(width: int = 2) -> nn.Module:

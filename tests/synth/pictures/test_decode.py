@@ -262,6 +262,80 @@ def test_damage_that_the_format_reveals() -> None:
         decode(gone, where="x")
 
 
+def test_a_strip_of_lzw_that_is_not_of_its_length_is_refused() -> None:
+    import imagecodecs
+
+    for layout in ({"rowsperstrip": 10}, {"tile": (16, 16)}, {"planarconfig": "separate"}):
+        stored = np.moveaxis(NOISE, -1, 0) if "planarconfig" in layout else NOISE
+        whole = tiff(stored, compression="lzw", **layout)
+        assert np.array_equal(read(whole), NOISE)
+        with tifffile.TiffFile(io.BytesIO(whole)) as file:
+            page = file.pages[0]
+            start, size = page.dataoffsets[-1], page.databytecounts[-1]
+        part = imagecodecs.lzw_decode(whole[start : start + size])
+        short = imagecodecs.lzw_encode(part[: len(part) // 2])
+        broken = whole[:start] + short + whole[start + len(short) :]
+        with pytest.raises(ValueError, match="damaged TIFF"):
+            decode(broken, where="x")
+
+
+def chunk(kind: bytes, body: bytes) -> bytes:
+    crc = zlib.crc32(kind + body).to_bytes(4, "big")
+    return len(body).to_bytes(4, "big") + kind + body + crc
+
+
+@pytest.mark.parametrize(
+    ("part", "words"),
+    [
+        (chunk(b"acTL", bytes([0, 0, 0, 2, 0, 0, 0, 0])), "got an animation"),
+        (chunk(b"cICP", bytes([1, 13, 0, 0])), "not sRGB"),  # of television's range
+        (chunk(b"cICP", bytes([9, 16, 0, 1])), "not sRGB"),
+        (chunk(b"ABCD", b""), "damaged PNG"),
+        (chunk(b"cICP", bytes([1, 13, 0, 1])), ""),
+    ],
+)
+def test_parts_of_a_png_that_change_what_it_shows(part: bytes, words: str) -> None:
+    whole = saved(smooth(20, 20), "PNG")
+    with_part = whole[:33] + part + whole[33:]
+    if not words:
+        assert np.array_equal(read(with_part), read(whole))
+        return
+    with pytest.raises(ValueError, match=words) as caught:
+        decode(with_part, where="x")
+    assert "codec" not in str(caught.value)
+
+
+def test_tiff_primaries_and_curve_are_srgb_s_or_refused() -> None:
+    def with_tag(code: int, kind: int, count: int, value: tuple[int, ...]) -> bytes:
+        return tiff(NOISE, extratags=[(code, kind, count, value, True)])
+
+    srgb = (64, 100, 33, 100, 30, 100, 60, 100, 15, 100, 6, 100)
+    assert np.array_equal(read(with_tag(319, 5, 6, srgb)), NOISE)
+    adobe = (64, 100, 33, 100, 21, 100, 71, 100, 15, 100, 6, 100)
+    with pytest.raises(ValueError, match="PrimaryChromaticities"):
+        decode(with_tag(319, 5, 6, adobe), where="x")
+    x = np.linspace(0, 1, 256)
+    light = np.where(x <= 0.04045, x / 12.92, ((x + 0.055) / 1.055) ** 2.4)
+    for count in (256, 768):
+        curve = tuple(np.rint(65535 * np.resize(light, count)).astype(int).tolist())
+        assert np.array_equal(read(with_tag(301, 3, count, curve)), NOISE)
+        linear = tuple(np.rint(65535 * np.resize(x, count)).astype(int).tolist())
+        with pytest.raises(ValueError, match="TransferFunction"):
+            decode(with_tag(301, 3, count, linear), where="x")
+
+
+@pytest.mark.parametrize(
+    ("data", "words"),
+    [
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n", "git lfs pull"),
+        (b"\n<!DOCTYPE html><html>", "a web page"),
+    ],
+)
+def test_what_was_downloaded_in_place_of_a_picture(data: bytes, words: str) -> None:
+    with pytest.raises(ValueError, match=words):
+        decode(data, where="x")
+
+
 def test_500_mutated_files_are_decoded_or_refused(capfd: pytest.CaptureFixture[str]) -> None:
     """Never another error, never a picture of another size, and no line of a library's own."""
     picture = smooth(40, 40)

@@ -1,0 +1,203 @@
+"""Training on nodes that are killed, drained and added: two raylets on this machine."""
+
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load
+
+from pipelines.errors import UnavailableError
+from pipelines.mlflow_store import ensure_store, resolve_tracking_uri
+from pipelines.storage import locate
+from pipelines.training import elastic
+from pipelines.training.config import TrainConfig
+from pipelines.training.context import ProcessContext
+from pipelines.training.elastic import Elastic, Node, room_for
+from pipelines.training.keeper import WEIGHTS
+from pipelines.training.loader import local_batches
+from pipelines.training.loop import fit
+from pipelines.training.plan import RunPlan, plan_run
+from pipelines.training.record import Row, read_rows, read_samples
+from tests.pipelines.training.conftest import NETWORKS
+from tests.pipelines.training.versions import write_small_datasets
+
+
+@pytest.fixture
+def cluster(own_ray: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """A head with one CPU. This process starts the nodes, and does not connect to them."""
+    from ray.cluster_utils import Cluster
+
+    monkeypatch.setenv("RAY_AUTH_MODE", "disabled")
+    monkeypatch.setenv("PYTHONPATH", str(Path.cwd()))
+    found = Cluster(initialize_head=True, head_node_args={"num_cpus": 1})
+    yield found
+    found.shutdown()
+
+
+def config_of(root: Path) -> TrainConfig:
+    return TrainConfig(
+        root=str(root / "data"),
+        datasets=write_small_datasets(str(root / "data")),
+        model=f"{NETWORKS}:hurried",
+        network={"gate": str(root / "gate")},
+        name="elastic",
+        steps=900,
+        patch=32,
+        batch_size=4,
+        lr=3e-3,
+        warmup_steps=3,
+        log_every=2,
+        checkpoint_every=5,
+        val_every=1000,
+        num_workers=2,
+        min_workers=1,
+        cpus_per_worker=0.8,
+        cpus_per_reader=0.2,
+        register=None,
+    )
+
+
+def starts(plan: RunPlan) -> list[Row]:
+    return [row for row in read_rows(plan.folder) if row.get("event") == "start"]
+
+
+def changed_keys(config: TrainConfig) -> dict[str, Any]:
+    """What differs from the defaults, dotted."""
+    keys: dict[str, Any] = {}
+    for name in config.__dataclass_fields__:
+        value = getattr(config, name)
+        if isinstance(value, dict):
+            keys |= {f"{name}.{inner}": one for inner, one in value.items()}
+        elif value != getattr(TrainConfig(), name):
+            keys[name] = "none" if value is None else value
+    return keys
+
+
+def steps_of_group(plan: RunPlan, number: int) -> int:
+    """How far the group that started as the given one, from 1, has come; -1 where it did not."""
+    rows = read_rows(plan.folder)
+    begun = [place for place, row in enumerate(rows) if row.get("event") == "start"]
+    if len(begun) < number:
+        return -1
+    after = rows[begun[number - 1] :]
+    return max(int(row["step"]) for row in after) - int(after[0]["step"])
+
+
+@pytest.mark.slow
+def test_workers_follow_nodes_that_die_come_and_leave(cluster: Any, tmp_path: Path) -> None:
+    """Two workers on two nodes; one node is killed, one is added, and that is drained: groups of
+    two, one, two and one workers, no step twice but behind the kill, and the same weights."""
+    config = config_of(tmp_path)
+    ensure_store(resolve_tracking_uri(config))  # made once in this process
+    plan, gate, log = plan_run(config), tmp_path / "gate", tmp_path / "log"
+    first = cluster.add_node(num_cpus=1)
+    command = [sys.executable, "-m", "pipelines", "train", f"ray_address={cluster.address}"]
+    command += [
+        f"{key}={','.join(value) if isinstance(value, list) else value}"
+        for key, value in changed_keys(config).items()
+    ]
+    with log.open("w") as file:
+        driver = subprocess.Popen(command, stdout=file, stderr=file)
+
+    def wait(group: int, steps: int) -> None:
+        deadline_s = time.monotonic() + 240
+        while steps_of_group(plan, group) < steps:
+            assert driver.poll() is None and time.monotonic() < deadline_s, log.read_text()
+            time.sleep(0.2)  # poll of other processes
+
+    try:
+        wait(1, 8)
+        cluster.remove_node(first, allow_graceful=False)
+        wait(2, 2)
+        second = cluster.add_node(num_cpus=1)
+        wait(3, 2)
+        drain(cluster.address, second.node_id)
+        wait(4, 2)
+        gate.touch()
+        assert driver.wait() == 0, log.read_text()
+    finally:
+        gate.touch()
+        driver.kill()
+        driver.wait()
+    begun = starts(plan)
+    assert [row["workers"] for row in begun] == [2, 1, 2, 1]
+    alone = plan_run(replace(config, name="alone"))
+    fit(alone, ProcessContext(), local_batches)
+    assert read_samples(plan.folder) == read_samples(alone.folder)
+    found, expected = (load(one.folder.child(WEIGHTS).read_bytes()) for one in (plan, alone))
+    for name, value in expected.items():
+        # Sums over one and two workers are rounded differently, in each of 900 steps.
+        torch.testing.assert_close(found[name], value, rtol=1e-2, atol=2e-4)
+    # Who leaves in order loses no step, whatever the checkpoints' distance.
+    steps = [row["step"] for row in read_rows(plan.folder) if "loss" in row]
+    assert steps == sorted(set(steps))
+
+
+def drain(address: str, node_id: str) -> None:
+    """Tell the cluster that a node is taken away in ten minutes, as a provider's notice does."""
+    subprocess.run(
+        [
+            *("ray", "drain-node", "--address", address, "--node-id", node_id),
+            *("--reason", "DRAIN_NODE_REASON_PREEMPTION", "--reason-message", "a test"),
+            *("--deadline-remaining-seconds", "600"),
+        ],
+        check=True,
+    )
+
+
+@pytest.mark.parametrize(
+    ("nodes", "use_gpu", "expected"),
+    [
+        ([Node(4, 0)], False, 5),  # of 0.75 CPUs, with their readers
+        ([Node(1, 0), Node(1, 0)], False, 2),
+        ([Node(1, 0), Node(1, 0, leaves=True)], False, 1),
+        ([Node(0.4, 0)] * 10, False, 0),  # a worker fits on none of them
+        ([Node(8, 2), Node(8, 1)], True, 3),
+        ([Node(8, 2), Node(8, 4, leaves=True)], True, 2),
+        ([Node(1, 8)], True, 1),
+        ([Node(8, 0), Node(1, 2)], True, 2),
+        ([], False, 0),
+    ],
+)
+def test_room_for(nodes: list[Node], use_gpu: bool, expected: int) -> None:
+    config = TrainConfig(cpus_per_worker=0.5, cpus_per_reader=0.25)
+    assert room_for(config, nodes, use_gpu=use_gpu) == expected
+
+
+def test_too_few_nodes_are_waited_for_and_then_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(elastic, "LOOK_EVERY_S", 0.01)
+    found: list[list[Node]] = [[Node(1, 0)], [Node(1, 0)], [Node(1, 0), Node(1, 0)]]
+    monkeypatch.setattr(elastic, "nodes_of_the_cluster", lambda: found.pop(0))
+    config = TrainConfig(min_workers=2, num_workers=4, patience_s=60)
+    one = Elastic(config, locate(str(tmp_path)), most=4, use_gpu=False)
+    assert one.take() == 2
+    assert not found
+    monkeypatch.setattr(elastic, "nodes_of_the_cluster", list)
+    impatient = Elastic(
+        replace(config, patience_s=0.02), locate(str(tmp_path)), most=4, use_gpu=False
+    )
+    with pytest.raises(UnavailableError, match=r"room for 0 workers.*min_workers=2"):
+        impatient.take()
+
+
+@pytest.mark.parametrize(
+    ("keys", "words"),
+    [
+        ({"min_workers": 0}, "min_workers"),
+        ({"min_workers": 3, "num_workers": 2}, "num_workers \\(2\\)"),
+        ({"gpus_per_worker": 0.0}, "gpus_per_worker"),
+        ({"gpus_per_worker": 1.5}, "gpus_per_worker"),
+        ({"gpus_per_worker": 0.5, "num_workers": 2}, "cannot share a GPU"),
+    ],
+)
+def test_what_cannot_be_is_refused(keys: dict[str, Any], words: str) -> None:
+    with pytest.raises(ValueError, match=words):
+        TrainConfig(**keys)
