@@ -534,3 +534,27 @@ def test_a_variant_takes_no_factory(valid: bytes, tmp_path: Path) -> None:
     path.write_bytes(valid)
     with pytest.raises(ValueError, match="'nano', which takes no factory"):
         load_weights(path, Gain)
+
+
+def test_of_what_torch_says_the_last_line_is_told_and_of_others_all(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Torch begins with a line that says nothing; who wrote a factory says it in several."""
+    code = (
+        "import torch\n"
+        "def line():\n    return torch.nn.Linear(2, 3)\n"
+        "def refusing():\n    raise ValueError('it takes\\n  a licence')\n"
+    )
+    (tmp_path / "talking_network.py").write_text(code)
+    monkeypatch.syspath_prepend(tmp_path)
+    path = tmp_path / "w.safetensors"
+    for name in ("line", "refusing"):
+        factory = f"talking_network:{name}"
+        save_weights(path, torch.nn.Linear(2, 4), name=factory)
+        with pytest.raises(ValueError) as refused:
+            load_weights(path, factory)
+        told = str(refused.value).removeprefix(f"{path}: ")
+        if name == "line":
+            assert told.startswith("size mismatch for bias") and "\n" not in told
+        else:
+            assert told.endswith("it takes a licence")

@@ -366,3 +366,19 @@ def test_500_mutated_files_are_decoded_or_refused(capfd: pytest.CaptureFixture[s
             assert found.stored.ndim == 3 and found.stored.dtype in (np.uint8, np.uint16)
     assert refused > 250
     assert capfd.readouterr().err == ""
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        b"II*\0\x10\0\0\0CR\2\0",  # CR2 of either byte order: a TIFF with its name behind the head
+        b"MM\0*\0\0\0\x10CR\2\0",
+        b"\0\0\0\x18ftypcrx \0\0\0\1",  # CR3
+    ],
+)
+def test_a_raw_file_is_told_by_its_first_bytes(head: bytes) -> None:
+    with pytest.raises(ValueError, match="a camera's raw file, not a picture"):
+        decode(head + bytes(64), where="shot")
+    with pytest.raises(ValueError) as refused:  # one letter off, it is something else
+        decode(head.replace(b"CR", b"PR").replace(b"crx", b"crw") + bytes(64), where="shot")
+    assert "raw" not in str(refused.value)
