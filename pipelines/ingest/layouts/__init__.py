@@ -17,6 +17,7 @@ from pipelines.ingest.layouts import (
     canon_r6ii,
     ddd_syn,
     dpd_blur,
+    google_dual_pixels,
     left_right_sharp,
     pixel4,
     rdpd,
@@ -44,6 +45,7 @@ _ROWS = (
     canon_r6ii.LAYOUT,
     left_right_sharp.LAYOUT,
     pixel4.LAYOUT,
+    google_dual_pixels.LAYOUT,
 )
 
 LAYOUTS: Mapping[str, Layout] = MappingProxyType({layout.name: layout for layout in _ROWS})

@@ -159,6 +159,25 @@ def test_raw_pixel_scenes_are_recognised_and_refused() -> None:
         find(dict.fromkeys(names, 1))
 
 
+def test_googles_raw_views_are_recognised_and_refused() -> None:
+    names = [
+        f"{split}/raw_{side}_pd/20180302_1/result_pd_{side}_{phone}.png"
+        for split in ("train", "test")
+        for side in ("left", "right")
+        for phone in ("center", "top")
+    ]
+    layout = LAYOUTS["google-dual-pixels"]
+    places = [layout.place(tuple(name.split("/")[:-1]), name.split("/")[-1][:-4]) for name in names]
+    assert {(p.role, p.key, p.split) for p in places if p} == {
+        (side, f"20180302_1/{phone}", split)
+        for side in ("left", "right")
+        for phone in ("center", "top")
+        for split in ("train", "test")
+    }
+    with pytest.raises(UserError, match=r"layout google-dual-pixels: .*linear light"):
+        find(dict.fromkeys(names, 1))
+
+
 def test_what_was_seen_is_said_where_nothing_fits() -> None:
     with pytest.raises(UserError) as caught:
         find({"x/one.png": 1, "x/two.png": 1, "notes.txt": 1})
