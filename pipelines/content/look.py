@@ -12,7 +12,7 @@ from pipelines.content.findings import Finding
 from pipelines.content.likeness import perceptual_hash, signature, small_grey
 from pipelines.content.picture import of_depth, of_light, of_missing_parts
 from pipelines.content.target import Scene
-from pipelines.content.views import EQUAL, Axis, look_at_views, of_signatures
+from pipelines.content.views import EQUAL, Axis, look_at_views, of_sharpness, of_signatures
 
 Pixels = NDArray[Any]
 
@@ -79,6 +79,7 @@ def look_at_pair(
     views = look_at_views(left, right) if close else None
     if views is not None:
         findings += [finding for finding in views.findings if finding.kind != "sharp"]
+        findings += of_sharpness(left, right)
     if target is not None:
         of_scene = targets.of_scene(scene)
         findings += of_scene

@@ -46,7 +46,7 @@ def look_at_views(left: NDArray[Any], right: NDArray[Any]) -> Views:
     """Look at two views, ``(H, W, 3)`` of one size and type."""
     if np.array_equal(left, right):
         return Views((EQUAL,))
-    findings = [*_of_exposure(left, right), *_of_sharpness(left, right)]
+    findings = list(_of_exposure(left, right))
     parallax = measure(left, right)
     if parallax is None:
         return Views(tuple(findings))
@@ -72,7 +72,7 @@ def of_signatures(left: Signature, right: Signature) -> list[Finding]:
     return [Finding("flat", text, like)]
 
 
-def _of_sharpness(left: NDArray[Any], right: NDArray[Any]) -> list[Finding]:
+def of_sharpness(left: NDArray[Any], right: NDArray[Any]) -> list[Finding]:
     """Tell of a view that is sharper than the other: both are blurred alike in one exposure."""
     one, other = (float(np.square(fine_detail(view)).mean()) for view in (left, right))
     ratio = max(one, other) / max(min(one, other), 1e-12)

@@ -21,7 +21,7 @@ def decode_png(data: bytes, *, colour: bool) -> Picture:
     chunks = _chunks(data)
     if b"IHDR" not in chunks:
         raise ValueError("damaged PNG (it has no header)")
-    if b"acTL" in chunks:
+    if colour and b"acTL" in chunks:  # colour=False: the first picture
         raise ValueError("a PNG must hold one picture, got an animation; save one of it")
     exif = read_exif(chunks.get(b"eXIf", b""))
     if colour:
