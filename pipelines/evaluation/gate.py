@@ -11,7 +11,7 @@ holds its place by no measurement, and who meets the rules for a first champion 
 import math
 import statistics
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 
 from pipelines.evaluation.bootstrap import lower_bound
 from pipelines.evaluation.config import GateRules
@@ -70,11 +70,16 @@ def judge(
 
     required: the datasets, name@version, on which a gain must be shown. leaks: what the candidate
     has seen of a dataset, in words. unknown: what nobody knows of its training. Raises ValueError
-    where there are no pairs, and where the two were not measured on the same ones.
+    where there are no pairs, where the two were not measured on the same ones, and where a required
+    dataset is not among those measured on: no gain would have to be shown.
     """
     if not candidate:
         raise ValueError("no pairs to compare on")
     datasets = list(dict.fromkeys(score.dataset for score in candidate))
+    if not required or not set(required) <= set(datasets):
+        raise ValueError(
+            f"required datasets must be of {', '.join(datasets)}, got {', '.join(required) or 'none'}"
+        )
     broken = champion is not None and not all(map(_finite, champion))
     pairs = _paired(candidate, None if broken else champion)
     found = [_finite_rule(candidate)]
@@ -245,8 +250,15 @@ def _budgets(
         found.append(_budget("time", ours, limit, "s a megapixel"))
     if (limit := rules.max_slowdown) is not None and champion is not None:
         theirs = _seconds(champion)
-        ratio = ours / theirs if ours is not None and theirs else None
+        alike = _devices(candidate) == _devices(champion)
+        ratio = ours / theirs if alike and ours is not None and theirs else None
         found.append(_budget("slowdown", ratio, limit, "times the champion's time"))
+        if not alike:
+            says = (
+                f"slowdown: measured on {_devices(candidate)}, the champion on "
+                f"{_devices(champion)}; measure both on one device"
+            )
+            found[-1] = replace(found[-1], says=says)
     if (limit := rules.max_memory_mib) is not None:
         found.append(_budget("memory", memory, limit, "MiB"))
     return found
@@ -261,6 +273,10 @@ def _budget(rule: str, value: float | None, limit: float, unit: str) -> RuleResu
 def _seconds(scores: Sequence[PairScore]) -> float | None:
     times = [s.cost.seconds / s.cost.megapixels for s in scores if s.cost is not None]
     return statistics.median(times) if times else None
+
+
+def _devices(scores: Sequence[PairScore]) -> str:
+    return ", ".join(sorted({s.cost.device for s in scores if s.cost is not None})) or "none"
 
 
 def _memory(scores: Sequence[PairScore]) -> float | None:

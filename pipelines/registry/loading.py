@@ -60,7 +60,7 @@ def settle(reference: str, tracking_uri: str, factory: str | None = None) -> Set
     if _is_factory(reference):
         with tempfile.TemporaryDirectory(prefix="k3dn-code-") as folder:
             code = stage_code(reference, Path(folder)).sha256
-        return SettledModel(reference, reference, _join([code]), None, reference)
+        return SettledModel(reference, reference, _join([reference, code]), None, reference)
     location = _weights_location(reference)
     with (
         local_weights(reference) as path,

@@ -132,6 +132,13 @@ def test_a_weights_file_is_known_by_the_code_of_its_factory(
     assert "\n" not in str(caught.value)
 
 
+def test_two_factories_of_one_module_are_two_models(networks: Path, offset_code: str) -> None:
+    """Else the scores of one were read as those of the other."""
+    (networks / "two_factories.py").write_text(offset_code + "\nother = offset\n")
+    one, other = (settle(f"two_factories:{name}", "unused") for name in ("offset", "other"))
+    assert one.identity != other.identity
+
+
 @pytest.mark.usefixtures("ray_cluster")
 def test_a_weights_file_is_measured_too(root: str, tmp_path: Path) -> None:
     path = tmp_path / "w.safetensors"

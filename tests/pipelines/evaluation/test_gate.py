@@ -191,6 +191,10 @@ def test_budgets_of_time_and_memory() -> None:
     assert missed(max_slowdown=2.1) == set()
     assert missed(max_memory_mib=949) == {"memory"}
     assert missed(max_memory_mib=951) == set()
+    kept = [dataclasses.replace(s, cost=Cost(9.0, 500, "GPU", 2.0)) for s in champion]
+    slower = decide(candidate, kept, dataclasses.replace(RULES, max_slowdown=2.1))
+    assert failed(slower) == {("slowdown", "all")}  # times of two devices say nothing
+    assert "measured on CPU, the champion on GPU" in slower.reason
     unmeasured = dataclasses.replace(RULES, max_memory_mib=951)
     assert not decide(scores(better(0.3)), champion, unmeasured).promote
 
@@ -228,6 +232,13 @@ def test_other_pairs_are_no_comparison() -> None:
         decide(scores(STEADY), scores(STEADY[:-1]))
     with pytest.raises(ValueError, match="no pairs"):
         decide([], None)
+
+
+@pytest.mark.parametrize("required", [[], ["d@v2"], ["d@v1", "e@v1"]])
+def test_a_required_set_that_was_not_measured_is_no_verdict(required: list[str]) -> None:
+    """Nothing would have to be shown, and whoever loses little would be promoted."""
+    with pytest.raises(ValueError, match=r"required datasets must be of d@v1"):
+        judge(scores(STEADY), scores(STEADY), RULES, required=required)
 
 
 def test_the_table_shows_every_rule_with_its_figures() -> None:
