@@ -13,7 +13,15 @@ from pipelines.evaluation.explained import Explained, explained
 from pipelines.evaluation.figures import figures_of_page
 from pipelines.evaluation.labels import on_labels, read_labels, with_labels
 from pipelines.evaluation.leakage import find_leakage
-from pipelines.evaluation.measure import Measured, measure, on_masks, pairs_of, plan, to_parquet
+from pipelines.evaluation.measure import (
+    Measured,
+    measure,
+    on_masks,
+    pairs_of,
+    pinned,
+    plan,
+    to_parquet,
+)
 from pipelines.evaluation.page import PageContent, evaluation_page
 from pipelines.evaluation.pictures import Shown, chosen, restored
 from pipelines.evaluation.records import log_evaluation
@@ -83,6 +91,7 @@ def run(config: EvaluateConfig) -> EvaluationResult:
     asks_registry = any(model.startswith("models:/") for model in config.model)
     tracking_uri = open_store(config) if asks_registry else resolve_tracking_uri(config)
     models = _settled(config, tracking_uri)
+    config = pinned(config)
     labels, remarks = _labels(config, next(iter(models.values())))
     measured = {label: measure(config, model, tracking_uri) for label, model in models.items()}
     scores = {label: found.scores for label, found in measured.items()}

@@ -77,9 +77,8 @@ def judge(
         raise ValueError("no pairs to compare on")
     datasets = list(dict.fromkeys(score.dataset for score in candidate))
     if not required or not set(required) <= set(datasets):
-        raise ValueError(
-            f"required datasets must be of {', '.join(datasets)}, got {', '.join(required) or 'none'}"
-        )
+        named = ", ".join(required) or "none"
+        raise ValueError(f"required datasets must be of {', '.join(datasets)}, got {named}")
     broken = champion is not None and not all(map(_finite, champion))
     pairs = _paired(candidate, None if broken else champion)
     found = [_finite_rule(candidate)]

@@ -11,7 +11,7 @@ import io
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -32,6 +32,7 @@ from pipelines.training.room import check_worker, most
 _PAIRS_WORTH_A_WORKER = 8
 """Loading a model takes seconds of a CPU: fewer pairs are done sooner by one worker."""
 _PARTS = "pairs"
+_Step = TypeVar("_Step", bound=MeasureConfig)
 _RESULT = "result.json"
 
 
@@ -88,6 +89,19 @@ def kept_scores(config: MeasureConfig, model: SettledModel) -> tuple[PairScore, 
             return None
         scores += map(score_of, kept["scores"])
     return tuple(scores)
+
+
+def pinned(config: _Step) -> _Step:
+    """Return a step with its datasets as name@version, so that one published meanwhile, while
+    models are measured one after another, changes nothing.
+
+    Raises UserError for a dataset that is not there.
+    """
+    from pipelines.dataset.version import open_version
+
+    root = locate(config.root)
+    names = [open_version(root, name).reference for name in config.datasets]
+    return dataclasses.replace(config, datasets=names)
 
 
 def plan(config: MeasureConfig, model: SettledModel) -> tuple[HeldOut, ...]:

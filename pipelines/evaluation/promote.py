@@ -11,13 +11,13 @@ from pipelines.errors import GateRefused, UserError
 from pipelines.evaluation.config import GateRules, PromoteConfig
 from pipelines.evaluation.gate import RuleResult, Verdict, format_rules, judge
 from pipelines.evaluation.leakage import Leakage, find_leakage
-from pipelines.evaluation.measure import kept_scores, measure, on_masks, plan
+from pipelines.evaluation.measure import kept_scores, measure, on_masks, pinned, plan
 from pipelines.evaluation.transfer import carry_over, foreseen
 from pipelines.mlflow_store import is_missing, resolve_tracking_uri
 from pipelines.next_steps import command
 from pipelines.progress import say
 from pipelines.registry.decision import Decision, champions
-from pipelines.registry.decisions import DecisionLog
+from pipelines.registry.decisions import DecisionLog, decisions_of
 from pipelines.registry.loading import settle
 from pipelines.registry.registry import (
     CHALLENGER,
@@ -105,6 +105,7 @@ def run(config: PromoteConfig) -> PromotionResult:
             return _unchanged(candidate, decisions)
         _check_not_rolled_back(candidate, decisions, config)
         if leakage is None:
+            config = _pinned(config)
             settled = settle(candidate.uri, tracking_uri)
             for line in on_masks(config, plan(config, settled)):
                 say(line)
@@ -114,7 +115,7 @@ def run(config: PromoteConfig) -> PromotionResult:
             scores_of(candidate.version),
             scores_of(rival) if rival is not None else None,
             config.gate,
-            required=_required(config),
+            required=config.required(),
             leaks=leakage.seen,
             unknown=leakage.unknown,
         )
@@ -183,6 +184,8 @@ def _foreseen(config: PromoteConfig) -> Verdict:
     tracking_uri = open_store(config)
     candidate = _candidate(config, tracking_uri)
     champion = alias_target(config.name, CHAMPION, tracking_uri)
+    decisions = decisions_of(locate(config.root), config.name)
+    config = _pinned(config)
 
     def scores_of(version: str) -> tuple[PairScore, ...]:
         model = settle(f"models:/{config.name}/{version}", tracking_uri)
@@ -193,12 +196,14 @@ def _foreseen(config: PromoteConfig) -> Verdict:
 
     if champion == candidate.version:
         raise UserError(f"v{champion} is champion already")
+    _check_not_rolled_back(candidate, decisions, config)
+    rival = champion or _last_champion(config.name, decisions, tracking_uri)
     leakage = find_leakage(config, settle(candidate.uri, tracking_uri), tracking_uri, keep=False)
     return judge(
         scores_of(candidate.version),
-        scores_of(champion) if champion is not None else None,
+        scores_of(rival) if rival is not None else None,
         config.gate,
-        required=_required(config),
+        required=config.required(),
         leaks=leakage.seen,
         unknown=leakage.unknown,
     )
@@ -216,9 +221,13 @@ def _candidate(config: PromoteConfig, tracking_uri: str) -> ModelVersion:
     return resolve(reference_of(config.name, config.candidate or CHALLENGER), tracking_uri)
 
 
-def _required(config: PromoteConfig) -> list[str]:
+def _pinned(config: PromoteConfig) -> PromoteConfig:
+    """The step with each dataset as it is now, those that are required too."""
     root = locate(config.root)
-    return [open_version(root, name).reference for name in config.required()]
+    required = [open_version(root, name).reference for name in config.required()]
+    whole = dataclasses.replace(config, gate=dataclasses.replace(config.gate, required=[]))
+    rules = dataclasses.replace(config.gate, required=required)
+    return dataclasses.replace(pinned(whole), gate=rules)
 
 
 def _datasets(config: PromoteConfig) -> list[list[str]]:

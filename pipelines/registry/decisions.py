@@ -48,6 +48,17 @@ _LEFT_S = 3600.0
 _SETTING = "setting-"
 
 
+def decisions_of(root: Location, name: str) -> list[Decision]:
+    """Return the decisions about a model that a root keeps, in their order; changes nothing."""
+    folder = _folder_of(root, name)
+    names = [n for n in folder.list() if n.startswith("decision-")]
+    return [Decision(**json.loads(folder.child(n).read_bytes())) for n in sorted(names)]
+
+
+def _folder_of(root: Location, name: str) -> Location:
+    return root.child("_locks", "models", name)
+
+
 class DecisionLog:
     """The decisions about one registered model, in one storage folder.
 
@@ -60,7 +71,7 @@ class DecisionLog:
     ) -> None:
         """accept_alias: take an alias that was moved by hand, or a log that is gone, as it is."""
         self._root = root
-        self._folder = root.child("_locks", "models", name)
+        self._folder = _folder_of(root, name)
         self._name = name
         self._tracking_uri = tracking_uri
         self._accept_alias = accept_alias
@@ -68,8 +79,7 @@ class DecisionLog:
 
     def read(self) -> list[Decision]:
         """Return all decisions in their order."""
-        names = [n for n in self._folder.list() if n.startswith("decision-")]
-        return [Decision(**json.loads(self._folder.child(n).read_bytes())) for n in sorted(names)]
+        return decisions_of(self._root, self._name)
 
     def append(self, decision: Decision) -> bool:
         """Write a decision if nobody has taken its number; tell whether it was written."""
@@ -188,7 +198,8 @@ class DecisionLog:
                     self._folder.child(name).delete()
 
     def _set_alias(self, client: "MlflowClient", version: str | None) -> None:
-        if version is None:
+        # A version that was deleted since takes no alias: without one, ``champion`` says so.
+        if version is None or not is_there(self._name, version, self._tracking_uri):
             client.delete_registered_model_alias(self._name, CHAMPION)
         else:
             set_despite_race(client.set_registered_model_alias, self._name, CHAMPION, version)

@@ -31,6 +31,7 @@ from pipelines.registry.loading import settle
 from pipelines.registry.registry import CHAMPION, alias_target, client_of, register, resolve
 from pipelines.scores import PairScore, Quality
 from pipelines.storage import locate
+from tests.pipelines.training.versions import make_pair, write_version
 
 Candidate = Callable[[PromoteConfig, float], str]
 
@@ -252,6 +253,26 @@ def test_a_decision_that_never_reached_the_alias_is_applied(
     assert champion_of(ours) == "1"
     assert not promote.run(ours).changed
     assert champion_of(ours) == "2"
+
+
+def test_a_decision_whose_champion_was_deleted_since_is_no_dead_end(
+    configure,  # type: ignore[no-untyped-def]
+    candidate: Candidate,
+    tracking_uri: str,
+) -> None:
+    """Its process died before the alias was set, and then somebody deleted the version."""
+    ours = configure("deadend")
+    for number in (0.1, 0.15):
+        candidate(ours, number)
+    promote.run(configure("deadend", candidate="1"))
+    log = DecisionLog(locate(ours.root), "deadend", tracking_uri)
+    assert log.append(Decision(2, "promoted", "2", "1", "2", "its process died here"))
+    client_of(tracking_uri).delete_model_version("deadend", "2")
+    candidate(ours, 0.18)
+    result = promote.run(ours)
+    assert (result.champion, champion_of(ours)) == ("3", "3")
+    kinds = [d.kind for d in decisions_of(ours)]
+    assert kinds == ["promoted", "promoted", "deleted", "promoted"]
 
 
 @pytest.fixture
@@ -560,6 +581,53 @@ def test_a_dry_run_shows_every_rule_and_decides_nothing(
     assert shown[-1] == "would be refused"
     assert any(line.startswith("FAILED") and "gain over champion" in line for line in shown)
     assert len(decisions_of(ours)) == 1 and champion_of(ours) == "1"
+
+
+def test_a_dry_run_foresees_what_the_gate_would_say(
+    configure,  # type: ignore[no-untyped-def]
+    candidate: Candidate,
+    tracking_uri: str,
+) -> None:
+    """Of a version that was rolled back, and where the champion was deleted."""
+    ours = configure("foreseen")
+    for number in (0.1, 0.15):
+        candidate(ours, number)
+        promote.run(ours)
+    rollback.run(RollbackConfig(name="foreseen", root=ours.root, tracking_uri=tracking_uri))
+    assert "v2 of foreseen was rolled back" in promote.look(ours)[-1]
+    again = dataclasses.replace(ours, again=True)
+    assert promote.look(again)[-1] == "would be promoted"
+    promote.run(again)
+    client_of(tracking_uri).delete_model_version("foreseen", "2")
+    candidate(ours, 0.05)  # better than its input, worse than v1, which is left
+    shown = promote.look(ours)
+    assert shown[-1] == "would be refused"
+    assert any(line.startswith("FAILED") and "gain over champion" in line for line in shown)
+
+
+def test_a_dataset_published_while_the_gate_measures_changes_nothing(
+    configure,  # type: ignore[no-untyped-def]
+    candidate: Candidate,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    root = str(tmp_path)
+    write_version(root, "bright", "v1", [make_pair("bright", "test", i) for i in range(2)])
+    ours = dataclasses.replace(configure("published"), root=root)
+    candidate(ours, 0.1)
+    measured = promote.measure
+
+    def meanwhile(*what: Any) -> Any:
+        found = measured(*what)
+        write_version(root, "bright", "v2", [make_pair("bright", "test", i) for i in range(3)])
+        return found
+
+    monkeypatch.setattr(promote, "measure", meanwhile)
+    promote.run(ours)
+    (decision,) = decisions_of(ours)
+    assert decision.datasets[0][0] == "bright@v1"
+    gains = [rule for rule in decision.rules if rule["rule"] == "gain over input"]
+    assert [rule["subject"] for rule in gains] == ["bright@v1"]
 
 
 def test_a_decision_is_json_that_people_can_read(tmp_path: Path, tracking_uri: str) -> None:
