@@ -7,6 +7,7 @@ was trained on is in the plan of its run, which lies with it in storage.
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,10 +17,10 @@ from pipelines.errors import UserError
 from pipelines.evaluation.config import INPUT_MODEL, MeasureConfig
 from pipelines.evaluation.traces import MOST, traces_of
 from pipelines.mlflow_store import tagged_folder
-from pipelines.registry.loading import BOX, SettledModel, settle
-from pipelines.registry.registry import client_of
+from pipelines.registry.loading import BOX, SettledModel, local_weights, settle
+from pipelines.registry.registry import client_of, versions
 from pipelines.storage import Location, locate
-from pipelines.training.plan import PLAN, root_of_run
+from pipelines.training.plan import PLAN, START, root_of_run
 
 _NOT_SEEN_BY = ("kernels", "texture")
 """Roles of files that show nothing of a scene: a texture lies on other things in each of them."""
@@ -133,15 +134,37 @@ def _trained_on(model: SettledModel, tracking_uri: str, root: Location, depth: i
     place = root_of_run(folder, recorded).url
     sets = tuple((place, f"{d['name']}@{d['version']}") for d in recorded["datasets"])
     start = recorded["config"].get("start_from")
-    if not start or depth == 0:
+    if not start:
         return Training(sets, "")
-    try:
-        earlier = _trained_on(settle(start, tracking_uri), tracking_uri, root, depth - 1)
-    except UserError:
-        earlier = Training(
-            (), f"what {start}, with which its training began, has seen is not known"
-        )
+    named = start if start.startswith(("models:/", BOX)) else Location(start).name
+    earlier = Training((), f"what {named}, with which its training began, has seen is not known")
+    if depth > 0:
+        with suppress(UserError):
+            begun = _begun_with(folder, start, tracking_uri)
+            earlier = _trained_on(begun, tracking_uri, root, depth - 1)
     return Training((*sets, *earlier.sets), earlier.unknown)
+
+
+def _begun_with(folder: Location, start: str, tracking_uri: str) -> SettledModel:
+    """The model that a run in a folder began with, by the weights that it took then: an alias may
+    mean another version by now, and a file may have been written anew.
+
+    Raises UserError where it is not there any more.
+    """
+    model = settle(start, tracking_uri)
+    try:
+        taken = folder.child(START).sha256()
+    except FileNotFoundError:  # of a run from before they were kept
+        return model
+    if model.version is None:
+        with local_weights(start) as path:
+            if Location(str(path)).sha256() == taken:
+                return model
+    else:
+        for version in (model.version, *versions(model.version.name, tracking_uri)):
+            if version.tags.get("k3dn.weights_sha256") == taken:
+                return settle(version.uri, tracking_uri)
+    raise UserError(f"{start} has other weights than its training began with")
 
 
 def _run_folder(model: SettledModel, tracking_uri: str, root: Location) -> Location | None:

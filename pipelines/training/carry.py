@@ -32,8 +32,7 @@ from pipelines.training.checkpoint import (
 from pipelines.training.groups import OWNER, newest_group
 from pipelines.training.keeper import BEST, WEIGHTS, read_best
 from pipelines.training.loop import read_outcome
-from pipelines.training.plan import RUNS
-from pipelines.training.start import START
+from pipelines.training.plan import RUNS, START
 
 _PART = "state-{:02d}.part"
 _BESIDE = "carried.txt"

@@ -17,6 +17,8 @@ RUNS = "_runs"
 LIVE = "synth://"
 """Begins the one entry of ``datasets`` that names a pack, whose pairs are made in training."""
 PLAN = "plan.json"
+START = "start.safetensors"
+"""What a run begins with, in its folder: an alias may mean other weights when the run goes on."""
 _REFERENCE = re.compile(r"(?P<version>[^*]+?)(?:\*(?P<repeat>[1-9]\d*))?")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 

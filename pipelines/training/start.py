@@ -15,10 +15,7 @@ from k3dn.weights import coc_drifted
 from pipelines.errors import UserError
 from pipelines.registry.loading import model_of, open_weights
 from pipelines.storage import Location
-from pipelines.training.plan import RunPlan
-
-START = "start.safetensors"
-"""In the run's folder: an alias may mean other weights when the run goes on."""
+from pipelines.training.plan import START, RunPlan
 
 
 def bring_start(plan: RunPlan, model: nn.Module, tracking_uri: str) -> None:

@@ -8,12 +8,14 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+import torch
 
 import k3dn
 from pipelines.dataset.record import Pair, Provenance, Source
 from pipelines.evaluation.config import EvaluateConfig
 from pipelines.evaluation.leakage import Leakage, find_leakage
 from pipelines.registry.loading import settle
+from pipelines.registry.registry import register
 from tests.pipelines.content.scenes import clean, jpeg
 from tests.pipelines.training.versions import make_pair, write_version
 
@@ -103,6 +105,42 @@ def test_what_the_weights_began_with_counts(root: str) -> None:
     third = write_run(root, "third", ["later@v1"], start="box:nano")
     found = leakage_of(root, third, "mine")
     assert found.seen == {} and "box:nano was trained on are not recorded" in found.unknown
+
+
+def test_weights_that_were_written_anew_are_not_those_it_began_with(root: str) -> None:
+    first = write_run(root, "first", [])
+    second = write_run(root, "second", [], start=first)
+    began = Path(second).with_name("start.safetensors")
+    began.write_bytes(Path(first).read_bytes())
+    assert leakage_of(root, second, "mine").unknown == ""
+    began.write_bytes(b"others")
+    unknown = leakage_of(root, second, "mine").unknown
+    assert "weights.safetensors, with which its training began" in unknown
+    assert root not in unknown  # it goes into MLflow
+
+
+def test_an_alias_moved_since_hides_nothing(root: str, tracking_uri: str) -> None:
+    """It means the version whose weights the training took, not the one that it points to now."""
+    torch.manual_seed(0)
+    first, second = (write_run(root, name, []) for name in ("first", "second"))
+    for number, weights in enumerate((first, second), 1):
+        register(
+            weights, name="moved", run_id=None, tracking_uri=tracking_uri, model="nano",
+            options=OPTIONS, tags={"k3dn.datasets": "mine@v1"} if number == 1 else {},
+        )  # fmt: skip
+    third = write_run(root, "third", [], start="models:/moved@challenger")
+    Path(third).with_name("start.safetensors").write_bytes(Path(first).read_bytes())
+    config = EvaluateConfig(root=root, model=[third], datasets=["mine"])
+    found = find_leakage(config, settle(third, tracking_uri), tracking_uri)
+    assert found.seen == {"mine@v1": "the scenes of 1 of its 2 pairs"}
+
+
+def test_of_a_long_chain_of_trainings_the_rest_is_not_known(root: str) -> None:
+    start = None
+    for number in range(10):
+        start = write_run(root, f"run-{number}", [], start=start)
+    assert start is not None
+    assert "has seen is not known" in leakage_of(root, start, "mine").unknown
 
 
 def test_what_nobody_recorded_is_said(root: str, tmp_path: Path) -> None:
