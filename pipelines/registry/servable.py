@@ -45,7 +45,7 @@ def taken(view: Any, name: str, bits: int) -> tuple[np.ndarray, str]:
     if isinstance(view, bytes):
         return _decoded(view, name), "bytes"
     array = np.asarray(view)
-    if array.ndim != 3 or array.shape[2] != 3:
+    if array.ndim != 3 or array.shape[2] != 3 or array.size == 0:
         raise ValueError(f"{name} must be (H, W, 3), got {array.shape}")
     if array.dtype in (np.uint8, np.uint16):
         return array, array.dtype.name
@@ -82,10 +82,27 @@ def given_back(image: np.ndarray, form: str) -> Any:
     return data.tobytes() if form == "bytes" else base64.b64encode(data.tobytes()).decode()
 
 
+def views_of(model_input: Any) -> tuple[Any, Any]:
+    """Return what was sent as the two views, the right one None where there is none.
+
+    Raises ValueError for anything but one pair by name: lists, tables, other names.
+    """
+    known = {"left", "right"}
+    if not isinstance(model_input, dict) or not {"left"} <= set(model_input) <= known:
+        named = type(model_input).__name__
+        if isinstance(model_input, dict):
+            named = ", ".join(sorted(map(str, model_input))) or "nothing"
+        raise ValueError(f"inputs must be one pair, {{'left': ..., 'right': ...}}, got {named}")
+    return model_input["left"], model_input.get("right")
+
+
 def _decoded(data: bytes, name: str) -> np.ndarray:
     import cv2
 
-    image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED) if data else None
+    try:
+        image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED) if data else None
+    except cv2.error as error:  # a size that no picture has, in a few bytes
+        raise ValueError(f"{name}: a picture larger than OpenCV reads") from error
     if image is None:
         raise ValueError(f"{name}: {len(data)} bytes that are not PNG, TIFF or JPEG")
     if image.ndim != 3 or image.shape[2] != 3 or image.dtype not in (np.uint8, np.uint16):
@@ -124,10 +141,10 @@ with warnings.catch_warnings(record=True):
             settings["tile_px"] = settings.get("tile_px") or None
             bits = settings.pop("bits", 0)
             try:
-                left, form = taken(model_input["left"], "left", bits)
-                right = None
-                if model_input.get("right") is not None:
-                    right, other = taken(model_input["right"], "right", bits)
+                left, right = views_of(model_input)
+                left, form = taken(left, "left", bits)
+                if right is not None:
+                    right, other = taken(right, "right", bits)
                     if other != form:
                         raise ValueError(f"the views must have one form, got {form} and {other}")
                 return given_back(deblur(self.network, left, right, **settings), form)

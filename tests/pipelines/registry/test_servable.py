@@ -2,18 +2,21 @@
 
 import base64
 import json
+import struct
 import tempfile
+import zlib
 from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 
 import k3dn
 from pipelines.registry.registry import logged_model_id, mlflow_store, register
-from pipelines.registry.servable import taken
+from pipelines.registry.servable import taken, views_of
 
 
 @pytest.fixture(scope="module")
@@ -104,6 +107,33 @@ def test_over_http_a_pair_is_as_large_as_its_pngs(
         ask({"inputs": numbers})
 
 
+def huge_png() -> bytes:
+    """A hundred bytes that say they are a picture of 100 000 x 100 000 px."""
+
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        check = zlib.crc32(kind + data)
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", check)
+
+    size = struct.pack(">IIBBBBB", 100_000, 100_000, 8, 2, 0, 0, 0)
+    end = chunk(b"IDAT", zlib.compress(b"")) + chunk(b"IEND", b"")
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", size) + end
+
+
+@pytest.mark.parametrize(
+    ("sent", "words"),
+    [
+        ({"right": b""}, "got right"),
+        ({"left": b"", "rihgt": b""}, "got left, rihgt"),
+        ([{"left": b"", "right": b""}], "got list"),
+        (pd.DataFrame({"left": ["a", "b"], "right": ["a", "b"]}), "got DataFrame"),
+    ],
+)
+def test_anything_but_one_pair_by_name_is_refused(sent: Any, words: str) -> None:
+    """A view under a wrong name was left out once, and the other was restored alone."""
+    with pytest.raises(ValueError, match=words):
+        views_of(sent)
+
+
 @pytest.mark.parametrize(
     ("view", "bits", "words"),
     [
@@ -115,6 +145,8 @@ def test_over_http_a_pair_is_as_large_as_its_pngs(
         (np.full((16, 16, 3), -1), 16, "0 to 65535 with bits=16"),
         (np.full((16, 16, 3), True), 8, "integers or floats"),
         (np.zeros((16, 16)), 0, r"must be \(H, W, 3\)"),
+        (np.zeros((0, 16, 3)), 0, r"must be \(H, W, 3\)"),
+        (huge_png(), 0, "larger than OpenCV reads"),
         (b"no picture", 0, "not PNG, TIFF or JPEG"),
         (b"", 0, "not PNG, TIFF or JPEG"),
         ("not base64!", 0, "picture in base64"),
