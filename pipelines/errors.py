@@ -9,6 +9,10 @@ class UserError(Exception):
     """
 
 
+class NotFiniteError(UserError):
+    """A model answered with NaN or infinite values, which makes no picture."""
+
+
 class GateRefused(UserError):
     """The promotion gate decided against a model version. Exit code 3."""
 

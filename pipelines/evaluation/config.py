@@ -1,6 +1,7 @@
 """Configuration of evaluation and of the gate. Imports nothing heavy."""
 
-from dataclasses import dataclass, field
+import math
+from dataclasses import dataclass, field, fields
 from typing import Literal
 
 from pipelines.config import StepConfig
@@ -47,7 +48,7 @@ class MeasureConfig(StepConfig):
             raise ValueError(f"max_pairs must be at least 1, got {self.max_pairs}")
         if self.num_workers < 1:
             raise ValueError(f"num_workers must be at least 1, got {self.num_workers}")
-        if self.cpus_per_worker <= 0:
+        if not self.cpus_per_worker > 0:  # NaN is not
             raise ValueError(f"cpus_per_worker must be positive, got {self.cpus_per_worker}")
         if self.tile_px < 32:
             raise ValueError(f"tile_px must be at least 32, got {self.tile_px}")
@@ -116,6 +117,10 @@ class GateRules:
     """Most memory of the process that restores, in MiB. None: no limit."""
 
     def __post_init__(self) -> None:
+        for limit in fields(self):
+            value = getattr(self, limit.name)
+            if isinstance(value, float) and math.isnan(value):
+                raise ValueError(f"gate.{limit.name} must be a number, got {value}")
         if self.min_scenes < 2:
             raise ValueError(f"min_scenes must be at least 2, got {self.min_scenes}")
         if not 0.5 < self.confidence < 1:

@@ -220,7 +220,8 @@ def marks_of(
     for dataset in dict.fromkeys(row.dataset for row in figures):
         scenes = next(row.psnr.scenes for row in figures if row.dataset == dataset)
         if scenes < FEW_SCENES:
-            found.append(f"{dataset} has {scenes} scenes: too few to tell small differences")
+            what = "scene" if scenes == 1 else "scenes"
+            found.append(f"{dataset} has {scenes} {what}: too few to tell small differences")
     return (*found, *on_masks(config, plan(config, next(iter(models.values())))))
 
 

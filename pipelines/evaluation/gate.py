@@ -148,7 +148,7 @@ def _of_dataset(
     found = []
     if required:
         count = len(set(scenes))
-        says = f"{count} scenes, at least {rules.min_scenes} needed"
+        says = f"{count} {'scene' if count == 1 else 'scenes'}, at least {rules.min_scenes} needed"
         enough = count >= rules.min_scenes
         found.append(
             RuleResult("scenes", name, float(count), float(rules.min_scenes), "", enough, says)

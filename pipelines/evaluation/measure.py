@@ -18,7 +18,7 @@ import numpy as np
 from pipelines.cluster import ray_cluster
 from pipelines.config import SHARED_KEYS
 from pipelines.dataset.record import Pair
-from pipelines.errors import UserError
+from pipelines.errors import NotFiniteError, UserError
 from pipelines.evaluation.config import MeasureConfig
 from pipelines.evaluation.masks import digest_of, remarks
 from pipelines.evaluation.scoring import SCORING, Scoring
@@ -198,15 +198,16 @@ class Evaluator:
         held.folder.child(_PARTS, f"{index:06d}.json").write_bytes(json.dumps(content).encode())
 
     def _score(self, reference: str, pair: Pair) -> PairScore:
-        restored = self._process.predict(
-            to_unit(pair.left),
-            to_unit(pair.right),
-            {
-                "tile_px": self._config.tile_px,
-                "halo_px": self._config.halo_px,
-                "precision": self._config.precision,
-            },
-        )
+        settings = {
+            "tile_px": self._config.tile_px,
+            "halo_px": self._config.halo_px,
+            "precision": self._config.precision,
+        }
+        try:
+            restored = self._process.predict(to_unit(pair.left), to_unit(pair.right), settings)
+        except NotFiniteError:  # a figure, by which the gate refuses it and replaces a champion
+            nowhere = np.full(pair.left.shape, np.nan, np.float32)
+            return self._scoring.score(reference, pair, nowhere, None)
         return self._scoring.score(
             reference, pair, np.asarray(restored, np.float32), self._process.cost
         )

@@ -62,7 +62,11 @@ def evaluation_page(content: PageContent) -> str:
         "beside the blurred input, the mean of the two views."
     )
     heads = [
-        (row.dataset, f"{row.psnr.pictures} pictures, {row.psnr.scenes} scenes")
+        (
+            row.dataset,
+            f"{row.psnr.pictures} picture{'s' * (row.psnr.pictures != 1)}, "
+            f"{row.psnr.scenes} scene{'s' * (row.psnr.scenes != 1)}",
+        )
         for row in content.rows
         if row.method == INPUT
     ]

@@ -52,7 +52,7 @@ def chosen(scores: Sequence[PairScore], count: int) -> list[tuple[str, PairScore
 def _place(rank: int, count: int) -> str:
     if count == 1:
         return "the only one"
-    names = {0: "worst gain", count - 1: "best gain", (count - 1) // 2: "median gain"}
+    names = {(count - 1) // 2: "median gain", 0: "worst gain", count - 1: "best gain"}
     return names.get(rank, f"{100 * rank / (count - 1):.0f} % of gains are smaller")
 
 

@@ -21,12 +21,15 @@ from typing import Any, Self, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from pipelines.errors import UserError
+from pipelines.errors import NotFiniteError, UserError
 from pipelines.registry.loading import local_weights
 from pipelines.scores import Cost
 
 Picture = NDArray[np.uint8] | NDArray[np.uint16] | NDArray[np.float32]
 """``(H, W, 3)`` sRGB, 8 or 16 bit, or float32 in [0, 1]. 16 bits take half of what floats take."""
+
+NOT_FINITE = "the network returned NaN or infinite values"
+"""How ``k3dn.deblur`` says so. By its words, as a registered version brings its own k3dn."""
 
 
 class ModelProcess:
@@ -92,7 +95,8 @@ class ModelProcess:
 
         settings: keywords of the ``deblur`` that comes with the model.
 
-        Raises UserError with the model's own words where it refuses the pair or fails.
+        Raises UserError with the model's own words where it refuses the pair or fails,
+        NotFiniteError where its answer is NaN or infinite somewhere.
         """
         # By files, mapped on both sides: a photograph in a pipe would be copied six times.
         with tempfile.TemporaryDirectory(prefix="k3dn-pictures-") as name:
@@ -101,7 +105,8 @@ class ModelProcess:
             put_pictures(folder, views)
             answer = self._ask({"folder": name, **(settings or {})})
             if error := answer.pop("error", ""):
-                raise UserError(f"{self._reference}: {error}")
+                kind = NotFiniteError if NOT_FINITE in error else UserError
+                raise kind(f"{self._reference}: {error}")
             self.cost = Cost(**answer, megapixels=left.shape[0] * left.shape[1] / 1e6)
             restored = get_picture(folder, "image")
             assert restored is not None

@@ -165,6 +165,15 @@ def test_what_it_was_trained_on_is_no_judge() -> None:
     assert "trained on the scenes of 3 of its 40 pairs" in verdict.reason
 
 
+@pytest.mark.parametrize(
+    "limit",
+    [f.name for f in dataclasses.fields(GateRules) if "float" in str(f.type)],
+)
+def test_a_limit_that_is_no_number_is_refused(limit: str) -> None:
+    with pytest.raises(ValueError, match=rf"{limit} must "):
+        GateRules(**{limit: math.nan})  # type: ignore[arg-type]
+
+
 def test_training_pairs_are_refused() -> None:
     with pytest.raises(ValueError, match="split must be val or test"):
         PromoteConfig(split="train")

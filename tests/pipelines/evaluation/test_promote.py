@@ -89,6 +89,38 @@ def decisions_of(config: PromoteConfig) -> list[Decision]:
     return DecisionLog(locate(config.root), config.name, str(config.tracking_uri)).read()
 
 
+def test_a_model_that_answers_with_infinities_neither_wins_nor_stays(
+    configure,  # type: ignore[no-untyped-def]
+    candidate: Candidate,
+    networks: Path,
+    offset_code: str,
+    tracking_uri: str,
+    tmp_path: Path,
+) -> None:
+    code = offset_code.replace("- self.number", "* self.number * self.number")
+    (networks / "endless_network.py").write_text(code)
+    network, options = "endless_network:offset", {"number": 1e30}  # squared, infinite in float32
+    path = tmp_path / "endless.safetensors"
+    k3dn.save_weights(path, k3dn.build_model(network, options), name=network, options=options)
+    version = register(
+        path, name="endless", run_id=None, tracking_uri=tracking_uri, model=network, options=options
+    )
+    ours = configure("endless")
+    model = settle(f"models:/endless/{version}", tracking_uri)
+    (held,) = measure.plan(ours, model)
+    evaluator = measure.Evaluator(ours, model, tracking_uri, use_gpu=False)
+    for index in range(held.pairs):
+        evaluator.score(held, index)
+    evaluator._process.close()
+    with pytest.raises(GateRefused, match="not finite on 2 of 2 pairs"):
+        promote.run(ours)
+    client_of(tracking_uri).set_registered_model_alias("endless", CHAMPION, version)
+    candidate(ours, 0.15)
+    decided = promote.run(configure("endless", accept_alias=True))
+    assert (decided.champion, decided.previous) == ("2", "1")
+    assert "champion" in {rule.rule for rule in decided.rules}
+
+
 def test_a_model_lives_through_promotion_refusal_and_rollback(
     configure,
     candidate: Candidate,
