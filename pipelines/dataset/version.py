@@ -132,8 +132,10 @@ def open_version(root: Location, reference: str) -> DatasetVersion:
 
     Raises UserError naming what there is, where the dataset or the version does not exist.
     """
-    name, _, version = reference.partition("@")
+    name, at, version = reference.partition("@")
     check_name(name, what="dataset")
+    if at and not version:
+        raise UserError(f"dataset {reference} names no version; leave @ out for the latest")
     if version in ("", "latest"):
         latest = read_latest(root, name)
         if latest is None:

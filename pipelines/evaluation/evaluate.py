@@ -5,7 +5,7 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from pipelines.errors import UserError
 from pipelines.evaluation.config import INPUT_MODEL, EvaluateConfig, MeasureConfig
@@ -38,6 +38,7 @@ from pipelines.scores import TableRow, table
 from pipelines.storage import Location, locate
 
 FEW_SCENES = 10
+_COSTS = (" parameters", " multiply-adds", " a megapixel", " at most", "")
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,8 +68,9 @@ class EvaluationResult:
         """Return the table, what to know of it, and where the rest lies."""
         lines = [f"on the {self.split} pairs", "", text_table(self.figures), ""]
         for method in self.models:
-            cells = cost_cells(method, self.figures, self.costs)
-            lines.append(f"{method}: " + ", ".join(cell for cell in cells if cell != "—"))
+            cells = zip(cost_cells(method, self.figures, self.costs), _COSTS, strict=True)
+            found = [f"{cell}{what}" for cell, what in cells if cell != "—"]
+            lines.append(f"{method}: " + ", ".join(found))
         if self.skipped:
             lines.append(f"{self.skipped} pairs have no target and were left out")
         lines += [f"note: {mark}" for mark in self.marks]
@@ -147,14 +149,30 @@ def _settled(config: EvaluateConfig, tracking_uri: str) -> dict[str, SettledMode
             continue
         is_file = not reference.startswith(("models:/", "box:")) and ".safetensors" in reference
         model = settle(reference, tracking_uri, config.factory if is_file else None)
+        if model.factory == reference:
+            model = _with_weights(model, tracking_uri)
         if any(other.identity == model.identity for other in found.values()):
             say(f"{reference} is one of the others by another name; it is measured once")
             continue
         label = model.label if model.label not in found else f"{model.label} {len(found) + 1}"
         found[label] = model
+    if config.factory is not None and all(m.factory != config.factory for m in found.values()):
+        raise UserError(
+            f"factory={config.factory} would change nothing: no model is a .safetensors file; "
+            "leave it out"
+        )
     if not found:
         raise UserError("model names the input alone, which is always shown; name a model too")
     return found
+
+
+def _with_weights(model: SettledModel, tracking_uri: str) -> SettledModel:
+    """What a factory builds is known by the weights that it brings, too: scores are kept."""
+    with ModelProcess(
+        model.reference, tracking_uri, factory=model.factory, use_gpu=False
+    ) as process:
+        weights = process.weights_sha256()
+    return replace(model, identity=f"{model.identity}-{weights}")
 
 
 def _labels(config: EvaluateConfig, model: SettledModel) -> tuple[dict[str, str], list[str]]:

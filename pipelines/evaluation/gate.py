@@ -13,7 +13,7 @@ import statistics
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 
-from pipelines.evaluation.bootstrap import lower_bound
+from pipelines.evaluation.bootstrap import FEWEST, lower_bound
 from pipelines.evaluation.config import GateRules
 from pipelines.evaluation.regions import FAR, IN_FOCUS, NEAR
 from pipelines.scores import PairScore, Quality
@@ -182,6 +182,8 @@ def _gain(
     mean, won = math.fsum(gains) / len(gains), sum(gain > 0 for gain in gains)
     against = "the blurred input" if over == "input" else "the champion"
     known = f"at least {bound:+.2f} with {100 * confidence:g}% confidence"
+    if len(set(scenes)) < FEWEST:  # no share of so few scenes is as small as that
+        known = f"at least {bound:+.2f} on {len(set(scenes))} scenes, too few for a confidence"
     says = (
         f"{mean:+.2f} dB against {against}, "
         f"{known if math.isfinite(bound) else 'no bound from what was measured'} "

@@ -1,5 +1,6 @@
 """The figures of an evaluation in MLflow: a run for each model, and on the version itself."""
 
+import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -113,7 +114,8 @@ def _log_one(
     client.log_text(run_id, markdown(rows), "table.md")
     for name in ("index.html", "result.json"):
         if folder.child(name).exists():
-            client.log_text(run_id, folder.child(name).read_bytes().decode(), name)
+            text = folder.child(name).read_bytes().decode()
+            client.log_text(run_id, _without_places(text) if name == "result.json" else text, name)
     pictures = dict(_pictures(shown, label))
     for path, (_, data) in pictures.items():
         client.log_image(run_id, data, artifact_file=path)
@@ -123,6 +125,16 @@ def _log_one(
         client.update_model_version(model.version.name, model.version.version, about)
     client.set_terminated(run_id)
     return run_id
+
+
+def _without_places(result: str) -> str:
+    """A result as others may read it: without folders of the machine that measured."""
+    found = json.loads(result)
+    found.pop("output", None)
+    found["references"] = [
+        reference for reference in found["references"] if reference.startswith(("models:/", "box:"))
+    ]
+    return json.dumps(found, indent=1)
 
 
 def _on_version(

@@ -72,6 +72,8 @@ def copy_version(
             note = f"Copied from v{version.version} of another registry, which says of it:\n\n"
             target.update_model_version(version.name, number, note + said)
         number = _oldest_of_ours(target, version, number)
+    else:
+        _complete(target, version, number, tags)
     make_challenger_if_newest(target, version.name, number)
     return number
 
@@ -101,6 +103,16 @@ def _same_content(client: "MlflowClient", version: ModelVersion) -> str | None:
         if all(key in version.tags and other.tags.get(key) == version.tags[key] for key in digests)
     ]
     return str(min(found)) if found else None
+
+
+def _complete(
+    client: "MlflowClient", version: ModelVersion, number: str, tags: Mapping[str, str]
+) -> None:
+    """Say of a version of the same content what it lacks: what it was trained on."""
+    there = client.get_model_version(version.name, number).tags
+    for key, value in tags.items():
+        if key not in there:
+            client.set_model_version_tag(version.name, number, key, value)
 
 
 def _oldest_of_ours(client: "MlflowClient", version: ModelVersion, number: str) -> str:

@@ -120,6 +120,13 @@ class ModelProcess:
         answer = self._ask({"count_at": [height, width]})
         return None if "error" in answer else (answer["parameters"], answer["macs"])
 
+    def weights_sha256(self) -> str:
+        """Return a digest of what the network holds. Raises UserError where it does not load."""
+        answer = self._ask({"weights": True})
+        if error := answer.get("error"):
+            raise UserError(f"{self._reference}: {error}")
+        return str(answer["sha256"])
+
     def _ask(self, request: Mapping[str, Any]) -> dict[str, Any]:
         try:
             self._pipe.send_bytes(json.dumps(request).encode())

@@ -4,6 +4,7 @@
 import ``k3dn`` before the model is loaded: a registered version brings its own.
 """
 
+import hashlib
 import json
 import resource
 import sys
@@ -99,6 +100,8 @@ def serve(pipe: "Connection[Any, Any]", model: Loaded) -> None:
         try:
             if "count_at" in request:
                 answer = _counted(model.network, *request["count_at"])
+            elif "weights" in request:
+                answer = {"sha256": _digest(model.network)}
             else:
                 answer = _restored(model.predict, request)
         except Exception as error:  # whatever a model raises is the parent's to report
@@ -132,6 +135,18 @@ def _counted(network: Any, height: int, width: int) -> dict[str, Any]:
 
     summary = summarize(network, height, width)
     return {"parameters": summary.parameters, "macs": summary.macs}
+
+
+def _digest(network: Any) -> str:
+    """The sha256 of all parameters and buffers, by name."""
+    import torch
+
+    digest = hashlib.sha256()
+    for name, tensor in sorted(network.state_dict().items()):
+        values = tensor.detach().cpu().contiguous()
+        digest.update(f"{name} {values.dtype} {tuple(values.shape)}\n".encode())
+        digest.update(values.flatten().view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()
 
 
 if __name__ == "__main__":

@@ -58,6 +58,7 @@ def test_strangers_in_the_folder_are_not_read(root: Location) -> None:
         ("noize", "did you mean 'noise'"),
         ("else", "there is noise"),
         ("noise@v9", "no version 'v9'; there is v1"),
+        ("noise@", "noise@ names no version"),
         ("Noise", "not a valid name for a dataset"),
     ],
 )

@@ -139,6 +139,31 @@ def test_two_factories_of_one_module_are_two_models(networks: Path, offset_code:
     assert one.identity != other.identity
 
 
+@pytest.mark.slow  # two processes of a model
+def test_a_factory_is_known_by_the_weights_that_it_brings(
+    networks: Path, offset_code: str, root: str
+) -> None:
+    """Else scores of other weights would be shown as its own."""
+    held = networks / "held.txt"
+    source = (
+        offset_code + f"\ndef brought():\n    return offset(float(open({str(held)!r}).read()))\n"
+    )
+    (networks / "bringing.py").write_text(source)
+    config = EvaluateConfig(root=root, model=["bringing:brought"], datasets=["bright"])
+    identities = []
+    for number in ("0.1", "0.1", "0.2"):
+        held.write_text(number)
+        (found,) = evaluate._settled(config, "unused").values()
+        identities.append(found.identity)
+    assert identities[0] == identities[1] != identities[2]
+
+
+def test_a_factory_without_a_file_for_it_is_refused(root: str) -> None:
+    config = EvaluateConfig(root=root, model=["box:nano"], factory="some.module:network")
+    with pytest.raises(UserError, match=r"factory=some\.module:network would change nothing"):
+        evaluate.run(config)
+
+
 @pytest.mark.usefixtures("ray_cluster")
 def test_a_weights_file_is_measured_too(root: str, tmp_path: Path) -> None:
     path = tmp_path / "w.safetensors"
@@ -336,3 +361,7 @@ def test_several_models_are_measured_on_the_same_pairs(
     rows = pq.read_table(Path(result.output) / "pairs.parquet").to_pylist()
     assert [row["model"] for row in rows] == ["several v1"] * 2 + [MEAN] * 2
     assert result.output not in Path(result.output, "result.json").read_text()
+    client = client_of(tracking_uri)
+    for run_id in result.run_ids:
+        shown = client.download_artifacts(run_id, "result.json")
+        assert json.loads(Path(shown).read_text())["references"] == ["models:/several/1"]

@@ -140,6 +140,8 @@ def test_one_pair_and_many_pairs_of_few_scenes() -> None:
     three = [f"scene-{i % 3}" for i in range(40)]
     verdict = decide(scores(better(1), scenes=three), scores(STEADY, scenes=three))
     assert failed(verdict) == {("scenes", "d@v1")}
+    (said,) = (rule.says for rule in verdict.rules if rule.rule == "gain over champion")
+    assert "on 3 scenes, too few for a confidence" in said and "%" not in said
 
 
 def test_a_candidate_that_is_not_finite_never_wins() -> None:

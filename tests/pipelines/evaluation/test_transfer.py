@@ -22,7 +22,7 @@ import k3dn
 from pipelines.errors import GateRefused, UserError
 from pipelines.evaluation import measure, promote
 from pipelines.evaluation.config import GateRules, PromoteConfig
-from pipelines.evaluation.leakage import find_leakage, trained_on
+from pipelines.evaluation.leakage import TRAINED_ON, find_leakage, trained_on
 from pipelines.mlflow_store import ensure_experiment, ensure_store, store_below
 from pipelines.registry import rollback
 from pipelines.registry.config import RollbackConfig
@@ -320,6 +320,10 @@ def test_what_a_copy_was_trained_on_elsewhere_is_known(
         promote.run(copying)
     uri = open_store(production)
     model = settle("models:/k3dn/1", uri)
+    assert find_leakage(production, model, uri).seen
+    client_of(uri).delete_model_version_tag("k3dn", "1", TRAINED_ON)  # as if it came by another way
+    with pytest.raises(GateRefused):
+        promote.run(copying)
     assert find_leakage(production, model, uri).seen
     changed = original.replace('"digest": "', '"digest": "0', 1)
     manifest.write_text(changed)
