@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pipelines.ablation.config import AblateConfig
 from pipelines.ablation.over_seeds import by_seed, mean_score
 from pipelines.ablation.rows import Row, rows_of, training_of
+from pipelines.dataset.version import open_version
 from pipelines.errors import UserError
 from pipelines.evaluation.config import MeasureConfig
 from pipelines.evaluation.evaluate import marks_of
@@ -88,6 +89,7 @@ def run(config: AblateConfig) -> AblationResult:
         rows = rows_of(config)
     except ValueError as error:
         raise UserError(str(error)) from error
+    config = _pinned(config)
     measuring = _measuring(config)
     tracking_uri = resolve_tracking_uri(config)
     scores: dict[str, list[tuple[PairScore, ...]]] = {}
@@ -145,6 +147,15 @@ def run(config: AblateConfig) -> AblationResult:
         json.dumps(as_plain(dataclasses.asdict(result)), indent=1).encode()
     )
     return result
+
+
+def _pinned(config: AblateConfig) -> AblateConfig:
+    """Its datasets as name@version: one that is published meanwhile changes no later row."""
+    root, names = locate(config.root), []
+    for reference in config.datasets:
+        name, star, repeat = reference.partition("*")
+        names.append(open_version(root, name).reference + star + repeat)
+    return dataclasses.replace(config, datasets=names)
 
 
 def _measuring(config: AblateConfig) -> MeasureConfig:

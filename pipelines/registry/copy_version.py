@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 
 COPIED_TAG = "k3dn.copied_from"
 _DESCRIPTION = "MLmodel"
+_FOLDERS = re.compile(r"(?<![^\s,\[\]'\"=])(?:file:/*)?/(?:[^\s,/\]'\"]+/)*(?=[^\s,/\]'\"])")
+"""What stands before the name of a file, in a parameter that names one or several."""
 _PICTURE = re.compile(r"\n[^\n]*\n\n!\[.*?\]\(.*?\)")
 _DECIDED_THERE = ("k3dn.gate", "k3dn.decision", "k3dn.evaluation")
 """Tags of a version that say what was found and decided in the registry that it comes from."""
@@ -150,10 +152,7 @@ def _copy_run(source: "MlflowClient", target: "MlflowClient", version: ModelVers
         )
     )
     run_id = str(ours.info.run_id)
-    params = [
-        Param(key, Path(value).name if value.startswith("/") else value)
-        for key, value in theirs.data.params.items()
-    ]
+    params = [Param(key, _FOLDERS.sub("", value)) for key, value in theirs.data.params.items()]
     metrics = [Metric(m.key, m.value, m.timestamp, m.step) for m in theirs.data._metric_objs]
     for first in range(0, len(params), 100):  # the most that one call may carry
         target.log_batch(run_id, params=params[first : first + 100])

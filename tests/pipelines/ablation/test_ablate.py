@@ -16,7 +16,7 @@ import k3dn
 from pipelines.ablation.config import AblateConfig
 from pipelines.ablation.over_seeds import by_seed, mean_score
 from pipelines.ablation.rows import rows_of, training_of
-from pipelines.ablation.run import run
+from pipelines.ablation.run import _pinned, run
 from pipelines.errors import UserError
 from pipelines.scores import INPUT, PairScore, Quality, Region
 from pipelines.storage import locate
@@ -102,6 +102,18 @@ def test_a_picture_counts_once_however_many_seeds_there_are() -> None:
 
 
 STEPS, EVERY = 8, 2
+
+
+def test_a_table_is_of_one_version_to_its_end(tmp_path: Path) -> None:
+    """Else rows behind a version that is published meanwhile would be trained on other pairs."""
+    write_version(str(tmp_path), "small", "v1", [make_pair("small", "train", 0)])
+    pinned = _pinned(AblateConfig(root=str(tmp_path), table="4", datasets=["small*2"]))
+    write_version(str(tmp_path), "small", "v2", [make_pair("small", "train", 1)])
+    (row, *_) = rows_of(pinned)
+    assert training_of(pinned, row, 0).datasets == pinned.datasets == ["small@v1*2"]
+    gone = AblateConfig(root=str(tmp_path), table="4", datasets=["other"])
+    with pytest.raises(UserError, match="other"):
+        run(gone)
 
 
 def _killed_in_training(config: AblateConfig) -> None:

@@ -26,6 +26,7 @@ from pipelines.evaluation.leakage import TRAINED_ON, find_leakage, trained_on
 from pipelines.mlflow_store import ensure_experiment, ensure_store, store_below
 from pipelines.registry import rollback
 from pipelines.registry.config import RollbackConfig
+from pipelines.registry.copy_version import _FOLDERS
 from pipelines.registry.loading import open_weights, settle
 from pipelines.registry.registry import client_of, open_store, register, resolve, versions
 from pipelines.scores import PairScore, Quality
@@ -169,6 +170,22 @@ def test_a_copy_brings_all_that_belongs_to_a_version_and_nothing_of_its_machine(
 def weights_of(config: PromoteConfig) -> bytes:
     with open_weights("models:/k3dn/1", open_store(config)) as path:
         return path.read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("value", "kept"),
+    [
+        ("/home/me/w.safetensors", "w.safetensors"),
+        ("/home/me/run/", "run/"),
+        ("/a/b.pt,/c/d.pt", "b.pt,d.pt"),
+        ('["/a/b.pt", "s3://bucket/x"]', '["b.pt", "s3://bucket/x"]'),
+        ("file:///a/b.pt", "b.pt"),
+        ("dpd-blur@v1*8", "dpd-blur@v1*8"),
+        ("models:/k3dn/1", "models:/k3dn/1"),
+    ],
+)
+def test_no_parameter_of_a_copy_names_a_folder_of_the_other_machine(value: str, kept: str) -> None:
+    assert _FOLDERS.sub("", value) == kept
 
 
 def test_the_gate_of_the_target_decides(place: Place, candidate: Callable[..., str]) -> None:
