@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pipelines.dataset.record import Source
 from pipelines.errors import UserError
 from pipelines.storage import locate
-from pipelines.synthesis.config import BankConfig
+from pipelines.synthesis.lens_config import BankConfig
 from synth.psf import MeasuredBank, load_measured_bank
 
 

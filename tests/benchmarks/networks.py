@@ -10,12 +10,9 @@ the command is given again. Behind ± is the standard error of the mean over the
 """
 
 import argparse
-import json
-import multiprocessing
 import statistics
 import time
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
@@ -32,9 +29,9 @@ from pipelines.training.config import TrainConfig
 from pipelines.training.context import ProcessContext
 from pipelines.training.for_pictures import EMA, GRAD_CLIP
 from pipelines.training.learner import Learner
+from tests.benchmarks.over_seeds import Scores, over_seeds, table
 from tests.benchmarks.readings import score
 from tests.benchmarks.real_pictures import Judge
-from tests.benchmarks.synthesis_ab import Scores, table
 
 
 @dataclass(frozen=True)
@@ -159,24 +156,12 @@ def main() -> None:
     keys = ("steps", "patch", "batch_size", "precision") + (("lr",) if chosen.lr else ())
     training = {key: getattr(chosen, key) for key in keys}
     held_out = chosen.held_out or chosen.datasets
-    results: dict[str, dict[str, Scores]] = {name: {} for name in chosen.networks}
-    spawn = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(chosen.processes, mp_context=spawn) as pool:
-        runs = {
-            pool.submit(
-                measure, chosen.root, chosen.datasets, held_out, name, {**training, "seed": seed}
-            ): (
-                name,
-                seed,
-            )
-            for seed in chosen.seeds
-            for name in chosen.networks
-        }
-        for run in as_completed(runs):
-            name, seed = runs[run]
-            results[name][str(seed)] = run.result()
-            chosen.out.write_text(json.dumps(results))
-    print(table({name: by_seed for name, by_seed in results.items() if by_seed}))
+    jobs = {
+        (name, seed): (chosen.root, chosen.datasets, held_out, name, {**training, "seed": seed})
+        for seed in chosen.seeds
+        for name in chosen.networks
+    }
+    print(table(over_seeds(measure, jobs, chosen.processes, chosen.out)))
 
 
 if __name__ == "__main__":

@@ -10,10 +10,7 @@ standard error of the mean over the seeds.
 """
 
 import argparse
-import json
-import multiprocessing
 from collections.abc import Mapping
-from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
@@ -27,6 +24,7 @@ from pipelines.synthesis.config import PROCEDURAL, OpticsConfig, SensorConfig, S
 from pipelines.training.bare import train_here
 from pipelines.training.config import TrainConfig
 from pipelines.training.for_pictures import EMA, GRAD_CLIP
+from tests.benchmarks.over_seeds import Scores, over_seeds, table
 from tests.benchmarks.readings import score
 from tests.benchmarks.real_pictures import Judge, samples
 
@@ -66,8 +64,6 @@ ARMS: Mapping[str, Arm] = MappingProxyType(
         "camera, no noise": _camera(shot_noise=0.0, read_noise=0.0),
     }
 )
-
-Scores = dict[str, float]
 
 
 def make_pairs(root: str, name: str, pairs: int, size: str) -> list[str]:
@@ -121,22 +117,6 @@ def measure(
 SIDES = {"gain": "", "far": ", far", "near": ", near"}
 
 
-def table(results: Mapping[str, Mapping[str, Scores]]) -> str:
-    """Scores by row, an arm a column, as Markdown."""
-    rows = list(dict.fromkeys(key for arm in results.values() for s in arm.values() for key in s))
-    lines = ["| gain, dB | " + " | ".join(results) + " |", "|---" * (len(results) + 1) + "|"]
-    for row in rows:
-        cells = []
-        for by_seed in results.values():
-            values = [scores[row] for scores in by_seed.values()]
-            cell = f"{np.mean(values):+.2f}"
-            if len(values) > 1:
-                cell += f" ± {np.std(values, ddof=1) / len(values) ** 0.5:.2f}"
-            cells.append(cell)
-        lines.append(f"| {row} | " + " | ".join(cells) + " |")
-    return "\n".join(lines)
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
     parser.add_argument("root", help="where datasets and runs go")
@@ -159,19 +139,12 @@ def main() -> None:
     }
     keys = ("model", "steps", "patch", "batch_size", "lr", "precision")
     training = {key: getattr(arguments, key) for key in keys}
-    results: dict[str, dict[str, Scores]] = {name: {} for name in arguments.arms}
-    spawn = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(arguments.processes, mp_context=spawn) as pool:
-        runs = {
-            pool.submit(measure, root, name, versions, training, seed): (name, seed)
-            for seed in arguments.seeds
-            for name in arguments.arms
-        }
-        for run in as_completed(runs):
-            name, seed = runs[run]
-            results[name][str(seed)] = run.result()
-            arguments.out.write_text(json.dumps(results))
-    print(table({name: by_seed for name, by_seed in results.items() if by_seed}))
+    jobs = {
+        (name, seed): (root, name, versions, training, seed)
+        for seed in arguments.seeds
+        for name in arguments.arms
+    }
+    print(table(over_seeds(measure, jobs, arguments.processes, arguments.out)))
 
 
 if __name__ == "__main__":

@@ -17,7 +17,8 @@ import pytest
 
 from pipelines.config import StepConfig, deciding, keys_aside
 from pipelines.ingest.config import IngestConfig
-from pipelines.synthesis.config import CAMERA, BankConfig, LensConfig, SynthConfig
+from pipelines.synthesis.config import CAMERA, SynthConfig
+from pipelines.synthesis.lens_config import BankConfig, LensConfig
 from pipelines.synthesis.measured_kernels import load_bank
 from pipelines.synthesis.scene_sources import open_scenes
 from pipelines.synthesis.synthesize import plan_version

@@ -19,7 +19,8 @@ from pipelines.errors import UserError
 from pipelines.ingest.config import IngestConfig
 from pipelines.ingest.ingest import make as ingest
 from pipelines.storage import locate
-from pipelines.synthesis.config import BankConfig, SynthConfig
+from pipelines.synthesis.config import SynthConfig
+from pipelines.synthesis.lens_config import BankConfig
 from pipelines.synthesis.scene_sources.nyu import nyu_scenes
 from pipelines.synthesis.synthesize import make as synth
 from tests.pipelines.synthesis.test_scene_sources import write_nyu

@@ -17,7 +17,8 @@ from pipelines.lease import lease
 from pipelines.making.publish import VersionResult
 from pipelines.storage import Location, locate
 from pipelines.synthesis import regenerate, synthesize
-from pipelines.synthesis.config import BankConfig, RegenerateConfig, SynthConfig
+from pipelines.synthesis.config import RegenerateConfig, SynthConfig
+from pipelines.synthesis.lens_config import BankConfig
 from tests.pipelines.synthesis.test_scene_sources import write_synthia
 
 TINY = SynthConfig(pairs=3, size="32x32", max_coc_px=3.0, textures="none", pairs_per_shard=3)

@@ -19,14 +19,8 @@ from pipelines.errors import UserError
 from pipelines.making.publish import REJECTED
 from pipelines.storage import locate
 from pipelines.synthesis.camera_config import OpticsConfig, SensorConfig, TargetConfig
-from pipelines.synthesis.config import (
-    KERNEL_FAMILIES,
-    PRESETS,
-    PUBLISHED_PRESETS,
-    BankConfig,
-    LensConfig,
-    SynthConfig,
-)
+from pipelines.synthesis.config import KERNEL_FAMILIES, PRESETS, PUBLISHED_PRESETS, SynthConfig
+from pipelines.synthesis.lens_config import BankConfig, LensConfig
 from pipelines.synthesis.scene_sources import Picture, SceneUnit, open_scenes
 from pipelines.synthesis.synthesize import make
 from pipelines.synthesis.synthetic_pairs import ranges_of, shot_ranges_of
