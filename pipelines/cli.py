@@ -16,7 +16,7 @@ from typing import Annotated, Any
 
 import typer
 
-from pipelines.config import StepConfig
+from pipelines.config import StepConfig, as_recorded
 from pipelines.errors import UserError
 from pipelines.failures import (
     EXIT_FAILURE,
@@ -244,11 +244,10 @@ def _print_result(result: Any, config: StepConfig, as_json: bool) -> None:
 
 
 def _print_dry_run(step: Step, config: StepConfig, origins: dict[str, str], as_json: bool) -> None:
-    from pipelines.config import as_dict
 
     plan = [*step.plan(config), *step.look(config)]
     if as_json:
-        print(json.dumps({"config": as_dict(config), "origins": origins, "plan": plan}))
+        print(json.dumps({"config": as_recorded(config), "origins": origins, "plan": plan}))
         return
     from pipelines.help import print_configuration
 

@@ -94,6 +94,11 @@ def as_dict(config: object) -> dict[str, Any]:
     return dataclasses.asdict(config)
 
 
+def settings_of(config: object) -> dict[str, Any]:
+    """Return a step's configuration without the keys that say where it runs."""
+    return {key: value for key, value in as_dict(config).items() if key not in SHARED_KEYS}
+
+
 def as_recorded(config: object) -> dict[str, Any]:
     """Return a configuration as it is written down: whoever may read it needs no password."""
 

@@ -10,7 +10,7 @@ from typer.core import TyperCommand
 from pipelines.config import (
     Key,
     StepConfig,
-    as_dict,
+    as_recorded,
     describe_keys,
     field_docs,
     field_types,
@@ -148,7 +148,7 @@ def print_configuration(step: str, config: StepConfig, origins: Mapping[str, str
 
     table = _table("Key", "Value", "From")
     fields = field_types(type(config))
-    for field, value in _flatten(as_dict(config)).items():
+    for field, value in _flatten(as_recorded(config)).items():
         name = key_of(field) if field in fields else field
         origin = origins.get(name, "default")
         style = "" if origin == "default" else "bold"

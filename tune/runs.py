@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from pipelines.config import SHARED_KEYS, as_dict, value_text
+from pipelines.config import settings_of, value_text
 from pipelines.failures import Terminated
 from pipelines.mlflow_store import folder_tag
 from pipelines.tracking import Row, Tracker
@@ -54,7 +54,7 @@ class SearchRuns:
     def open(self) -> None:
         """Make the search's run or find it again; where MLflow is away, say so and go on."""
         plan = self._plan
-        own = {key: value for key, value in as_dict(plan.config).items() if key not in SHARED_KEYS}
+        own = settings_of(plan.config)
         self._search.open_when_there(
             parameters={key: value_text(value) for key, value in own.items() if key != "train"},
             tags={"k3dn.folder": folder_tag(plan.root, plan.folder), "k3dn.digest": plan.digest},
@@ -146,7 +146,7 @@ class SearchRuns:
                 rows_since=lambda step: self._rows(combination, step),
             )
             tracker.open_when_there(
-                parameters={key: value_text(value) for key, value in as_dict(training).items()}
+                parameters={key: value_text(value) for key, value in settings_of(training).items()}
                 | {key: shown(value) for key, value in combination.values.items()},
                 tags={"mlflow.parentRunId": self._search.run_id},
             )

@@ -8,7 +8,7 @@ from typing import Any, cast
 
 import numpy as np
 
-from pipelines.config import SHARED_KEYS, as_dict
+from pipelines.config import settings_of
 from pipelines.content.findings import Finding
 from pipelines.dataset.images import Pixels, bit_depth_of, decode_as_sensor
 from pipelines.dataset.names import escaped
@@ -187,7 +187,8 @@ def make(config: IngestConfig) -> VersionResult:
         _refuse_too_many(config, found, seen)
         producer = replace(producer, turned=seen.turned)
         plan = replace(plan_of(seen.units, seen.turned), digest=plan.digest)
-    settings = {k: v for k, v in as_dict(config).items() if k not in (*SHARED_KEYS, "sheet")}
+    settings = settings_of(config)
+    del settings["sheet"]
     return publish(
         plan,
         root,

@@ -5,7 +5,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
-from pipelines.config import SHARED_KEYS, as_dict
+from pipelines.config import settings_of
 from pipelines.dataset.version import open_version
 from pipelines.errors import UserError
 from pipelines.making.provenance import code_fingerprint, processor_kind
@@ -97,7 +97,7 @@ def run(config: RecipeConfig) -> RecipeResult:
     kept = folder.child(WEIGHTS)
     kept.write_bytes(best_run.child(BEST).read_bytes())
     record = {
-        "config": {k: v for k, v in as_dict(config).items() if k not in SHARED_KEYS},
+        "config": settings_of(config),
         "stages": done,
         "datasets": [_described(root, reference) for reference in datasets],
         "best": best,

@@ -9,7 +9,7 @@ import json
 from dataclasses import fields, replace
 from typing import Any
 
-from pipelines.config import SHARED_KEYS, as_dict
+from pipelines.config import SHARED_KEYS, as_dict, settings_of
 from pipelines.dataset.record import SPLITS
 from pipelines.dataset.verify import problems_of
 from pipelines.dataset.version import (
@@ -135,7 +135,7 @@ def _recipe(root: Location, config: RegenerateConfig) -> SynthConfig:
 
 
 def _store_recipe(root: Location, dataset: str, recipe: SynthConfig) -> None:
-    values = {k: v for k, v in as_dict(recipe).items() if k not in SHARED_KEYS}
+    values = settings_of(recipe)
     values["dataset"] = dataset
     text = json.dumps(values, indent=1, sort_keys=True) + "\n"
     root.child(dataset, RECIPE).write_bytes(text.encode())

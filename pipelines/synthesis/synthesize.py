@@ -4,7 +4,7 @@ import os
 from dataclasses import replace
 from typing import Any
 
-from pipelines.config import SHARED_KEYS, as_dict, deciding
+from pipelines.config import deciding, settings_of
 from pipelines.making.logged import log_version
 from pipelines.making.plan import Plan, make_plan
 from pipelines.making.provenance import code_fingerprint
@@ -38,7 +38,7 @@ def make(config: SynthConfig) -> VersionResult:
         plan,
         root,
         SyntheticPairs(config=_anywhere(config), reader=scenes.reader, bank=bank),
-        config={key: value for key, value in as_dict(config).items() if key not in SHARED_KEYS},
+        config=settings_of(config),
         code=code_fingerprint(_CODE),
         max_rejected=config.max_rejected,
         inputs=len(scenes.pictures) + len(scenes.rejects),

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipelines.cluster import ray_cluster
-from pipelines.config import SHARED_KEYS, as_dict, without_password
+from pipelines.config import settings_of, without_password
 from pipelines.environment import prepare_environment
 from pipelines.errors import UnavailableError, UserError
 from pipelines.failures import Terminated
@@ -291,7 +291,7 @@ def _publish(plan: RunPlan, outcome: Outcome, tracker: Tracker, tracking_uri: st
                     },
                 )
         settings = Path(folder, "config.json")
-        settings.write_text(json.dumps(_of_any_place(config), indent=2, default=str))
+        settings.write_text(json.dumps(settings_of(config), indent=2, default=str))
         checkpoints = complete_steps(plan.folder)
         tracker.finish(
             artifacts=[(settings, "")],
@@ -331,16 +331,11 @@ def _open_tracker(plan: RunPlan, tracking_uri: str) -> Tracker:
         for source in plan.sources
     ]
     tracker.open_when_there(
-        parameters=_flat(_of_any_place(plan.config)),
+        parameters=_flat(settings_of(plan.config)),
         tags={"k3dn.folder": folder_tag(plan.root, plan.folder), "k3dn.digest": plan.digest},
         datasets=datasets,
     )
     return tracker
-
-
-def _of_any_place(config: TrainConfig) -> dict[str, Any]:
-    """The configuration without where one machine keeps things."""
-    return {key: value for key, value in as_dict(config).items() if key not in SHARED_KEYS}
 
 
 def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, object]:

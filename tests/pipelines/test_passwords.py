@@ -7,8 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipelines.config import as_recorded, without_password
+from pipelines.config import as_recorded, settings_of, without_password
 from pipelines.errors import UnavailableError
+from pipelines.help import print_configuration
 from pipelines.mlflow_store import check_answers
 from pipelines.training.config import TrainConfig
 from tune.config import TuneConfig
@@ -43,6 +44,16 @@ def test_no_configuration_is_written_down_with_one() -> None:
     for config in (TrainConfig(tracking_uri=uri), TuneConfig(train=TrainConfig(tracking_uri=uri))):
         recorded = json.dumps(as_recorded(config), default=str)
         assert SECRET not in recorded and "postgresql://me:***@host/db" in recorded
+
+
+def test_neither_the_screen_nor_mlflow_gets_one(capsys: pytest.CaptureFixture[str]) -> None:
+    config = TrainConfig(tracking_uri=f"postgresql://me:{SECRET}@host/db", root="/home/me/data")
+    print_configuration("train", config, {})
+    shown = capsys.readouterr()
+    assert "postgresql://me:***@host" in shown.out + shown.err
+    assert SECRET not in shown.out + shown.err
+    settings = settings_of(config)
+    assert settings["steps"] == config.steps and not settings.keys() & {"root", "tracking_uri"}
 
 
 @pytest.mark.parametrize("store", ["http://me:{}@127.0.0.1:9", "postgresql://me:{}@127.0.0.1:9/db"])
