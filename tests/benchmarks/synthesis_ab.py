@@ -69,7 +69,7 @@ ARMS: Mapping[str, Arm] = MappingProxyType(
 def make_pairs(root: str, name: str, pairs: int, size: str) -> list[str]:
     """Make the versions of an arm, or find them there; return their references."""
     arm, folder = ARMS[name], samples()
-    slug = "".join(c if c.isalnum() else "-" for c in name)
+    slug = "".join(c if c.isalnum() else "-" for c in name.lower())
     references = []
     for kind, source in (
         ("scenes", {"source": str(folder / "rgbd")}),
@@ -87,7 +87,7 @@ def measure(
     root: str, name: str, versions: Mapping[str, list[str]], training: Mapping[str, Any], seed: int
 ) -> Scores:
     """Train a network on an arm's pairs and score it on everything."""
-    slug = "".join(c if c.isalnum() else "-" for c in name)
+    slug = "".join(c if c.isalnum() else "-" for c in name.lower())
     steps, model = training["steps"], training["model"]
     config = TrainConfig(
         root=root,
