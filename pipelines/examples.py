@@ -140,7 +140,16 @@ GROUPS: Mapping[str, Mapping[str, tuple[str, ...]]] = MappingProxyType(
                 *("readers_per_worker", "cpus_per_reader", "max_failures", "patience_s"),
                 "stop_grace_s",
             ),
-            "Records": ("log_every", "checkpoint_every", "val_every", "max_val_pairs", "register"),
+            "Records": (
+                *(
+                    "log_every",
+                    "checkpoint_every",
+                    "keep",
+                    "val_every",
+                    "max_val_pairs",
+                    "register",
+                ),
+            ),
         },
         "synth": {
             "Common": ("preset", "source", "pairs", "size", "dataset", "version", "seed"),

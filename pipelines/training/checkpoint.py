@@ -24,7 +24,6 @@ log = logging.getLogger(__name__)
 CHECKPOINTS = "checkpoints"
 MARKER = "complete.json"
 """Of group 0, which is nobody's; that of group 3 is ``complete-3.json``."""
-KEEP = 2
 
 State = dict[str, Any]
 
@@ -45,10 +44,11 @@ def save_checkpoint(
     step: int,
     state: State,
     *,
+    keep: int = 2,
     group: int = 0,
     check: Callable[[], None] = lambda: None,
 ) -> Location:
-    """Write the state after ``step`` steps; then remove all but the newest ``KEEP``.
+    """Write the state after ``step`` steps; then remove all but the newest ``keep``.
 
     state: tensors in dicts and lists with plain values, as ``state_dict`` gives them.
     group: the number of the group of workers that writes. check: raises where another has taken
@@ -66,7 +66,7 @@ def save_checkpoint(
     marker = {"step": step, "file": file, "sha256": digest, "bytes": len(data)}
     check()
     folder.child(_marker_of(group)).write_bytes(json.dumps(marker).encode())
-    _prune(run)
+    _prune(run, keep)
     return folder
 
 
@@ -110,14 +110,14 @@ def load_checkpoint(run: Location, step: int) -> State:
     return state
 
 
-def _prune(run: Location) -> None:
-    """Remove what is older than the newest ``KEEP``. A failure must not stop training."""
+def _prune(run: Location, keep: int) -> None:
+    """Remove what is older than the newest ``keep``. A failure must not stop training."""
     folder = run.child(CHECKPOINTS)
     try:
-        kept = complete_steps(run)[:KEEP]
+        kept = complete_steps(run)[:keep]
         for name in folder.list():
             step = _step_of(name)
-            if step is not None and len(kept) == KEEP and step < kept[-1]:
+            if step is not None and len(kept) == keep and step < kept[-1]:
                 for file in folder.child(name).list():
                     if _number_in(file) is not None:  # first, so that no half one looks whole
                         folder.child(name, file).delete()

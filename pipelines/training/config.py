@@ -120,6 +120,9 @@ class TrainConfig(StepConfig):
     """Steps between two records of the loss (its mean over them)."""
     checkpoint_every: int = aside(100)
     """Steps between two checkpoints: what a kill can cost at most."""
+    keep: int = aside(2)
+    """Newest checkpoints that stay in the run's folder; the best weights stay besides. With 1, one
+    that is damaged costs the whole run."""
     val_every: int = aside(200)
     """Steps between two validations on whole pictures; there is always one at the end."""
     max_val_pairs: int = aside(8)
@@ -154,6 +157,7 @@ class TrainConfig(StepConfig):
             "threads_per_worker": 1,
             "log_every": 1,
             "checkpoint_every": 1,
+            "keep": 1,
             "val_every": 1,
             "max_val_pairs": 0,
         }

@@ -130,7 +130,14 @@ class Keeper:
         self._group.check()
         for (start, stop), of_them in samples.items():
             write_samples(self._run, start, stop, of_them)
-        save_checkpoint(self._run, step, state, group=self._group.number, check=self._group.check)
+        save_checkpoint(
+            self._run,
+            step,
+            state,
+            keep=self._plan.config.keep,
+            group=self._group.number,
+            check=self._group.check,
+        )
         self._written_step = step
 
     def _write_best(self, data: bytes, best: Metrics) -> None:

@@ -50,11 +50,18 @@ def test_the_newest_comes_back_as_it_was(run: Location) -> None:
         assert torch.equal(value, moments[key])
 
 
-def test_two_are_kept(run: Location) -> None:
+@pytest.mark.parametrize(("keep", "kept"), [(1, [20]), (2, [20, 15]), (3, [20, 15, 10])])
+def test_so_many_are_kept(run: Location, keep: int, kept: list[int]) -> None:
     for step in (5, 10, 15, 20):
+        save_checkpoint(run, step, state(step), keep=keep)
+    assert complete_steps(run) == kept
+    assert len(run.child(CHECKPOINTS).list()) == keep
+
+
+def test_two_are_kept_unless_something_is_said(run: Location) -> None:
+    for step in (5, 10, 15):
         save_checkpoint(run, step, state(step))
-    assert complete_steps(run) == [20, 15]
-    assert len(run.child(CHECKPOINTS).list()) == 2
+    assert complete_steps(run) == [15, 10]
 
 
 def test_one_without_its_marker_is_passed_over(run: Location) -> None:

@@ -145,7 +145,7 @@ def test_no_step_waits_for_the_storage(
     small: Callable[..., TrainConfig], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Nothing of checkpoint, best weights, pictures and record is written before step 9 begins."""
-    plan = plan_run(small(checkpoint_every=5, val_every=5))
+    plan = plan_run(small(checkpoint_every=5, val_every=5, keep=3))
     begun = threading.Event()
     write = Location.write_bytes
 
@@ -162,7 +162,7 @@ def test_no_step_waits_for_the_storage(
 
     monkeypatch.setattr(Location, "write_bytes", write_late)
     fit(plan, ProcessContext(), batches)
-    assert complete_steps(plan.folder) == [14, 10]
+    assert complete_steps(plan.folder) == [14, 10, 5]
     rows = [row for row in read_rows(plan.folder) if "loss" in row]
     assert [row["step"] for row in rows] == [2, 4, 6, 8, 10, 12, 14]
 
