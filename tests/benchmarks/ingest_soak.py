@@ -18,6 +18,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -146,24 +147,23 @@ def soak(bench: Bench, kind: str, times: int, seed: int) -> str:
         version = f"{kind}-{versions}"
         location = locate(f"{ROOT}/soak/{version}")
         bench.ended.clear()
-        kills: list[int] = []
 
-        def disturb(to: Location = location, left: int = times - killed) -> None:
-            kills.append(bench.disturb(kind, to, left, rng))  # noqa: B023 (joined below)
+        def given(name: str = version) -> None:
+            try:
+                code = None
+                while code != 0:
+                    if codes.total() > MOST_COMMANDS_PER_KILL * (times + 2):
+                        raise AssertionError(f"{kind}: it does not end: {codes}")
+                    code = bench.start(name).wait()
+                    codes[code] += 1
+            finally:
+                bench.ended.set()
 
-        thread = threading.Thread(target=disturb)
-        thread.start()
-        try:
-            code = None
-            while code != 0:
-                if codes.total() > MOST_COMMANDS_PER_KILL * (times + 2):
-                    raise AssertionError(f"{kind}: it does not end: {codes}")
-                code = bench.start(version).wait()
-                codes[code] += 1
-        finally:
-            bench.ended.set()
-            thread.join()
-        killed += kills[0]
+        # The commands wait in a thread: Ray adds nodes in the main thread only.
+        with ThreadPoolExecutor(max_workers=1) as pool:
+            ends = pool.submit(given)
+            killed += bench.disturb(kind, location, times - killed, rng)
+            ends.result()
         check(version)
         assert codes.keys() <= {0, -9 if kind == "driver" else 0, 5}, f"{kind}: exits {codes}"
     ends = ", ".join(f"{count} with {code}" for code, count in sorted(codes.items()))
