@@ -161,9 +161,9 @@ def soak(bench: Bench, kind: str, times: int, seed: int) -> str:
 
         # The commands wait in a thread: Ray adds nodes in the main thread only.
         with ThreadPoolExecutor(max_workers=1) as pool:
-            ends = pool.submit(given)
+            done = pool.submit(given)
             killed += bench.disturb(kind, location, times - killed, rng)
-            ends.result()
+            done.result()
         check(version)
         assert codes.keys() <= {0, -9 if kind == "driver" else 0, 5}, f"{kind}: exits {codes}"
     ends = ", ".join(f"{count} with {code}" for code, count in sorted(codes.items()))
