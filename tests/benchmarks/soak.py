@@ -18,6 +18,7 @@ import sys
 import tempfile
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -204,20 +205,30 @@ def soak(kind: str, times: int, seed: int, s3: Server, mlflow: Server) -> dict[s
 def disturbed(
     command: Command, disturber: Disturber, times: int
 ) -> tuple[list[str], list[Blow], float]:
-    """Give the command until the run is done; return how each ended, the blows, the seconds."""
-    thread = threading.Thread(target=disturber.run)
+    """Give the command until the run is done; return how each ended, the blows, the seconds.
+
+    The commands wait in a thread, as Ray adds nodes in the main thread only. What fails in either
+    is raised.
+    """
     begun_s = time.monotonic()
-    ends: list[str] = []
-    thread.start()
-    try:
-        while not ends or ends[-1] not in ("0", "SUCCEEDED"):
-            assert len(ends) <= 2 * times + 2, f"it does not end: {ends}"
-            command.start()
-            ends.append(command.wait())
-    finally:
-        disturber.ended.set()
-        thread.join()
-    return ends, disturber.blows, time.monotonic() - begun_s
+
+    def given() -> list[str]:
+        ends: list[str] = []
+        try:
+            while not ends or ends[-1] not in ("0", "SUCCEEDED"):
+                assert len(ends) <= 2 * times + 2, f"it does not end: {ends}"
+                command.start()
+                ends.append(command.wait())
+        finally:
+            disturber.ended.set()
+        return ends
+
+    with ThreadPoolExecutor(max_workers=1) as pool:
+        ends = pool.submit(given)
+        disturber.run()
+        found = ends.result()
+    assert len(disturber.blows) == times, f"{len(disturber.blows)} of {times} blows"
+    return found, disturber.blows, time.monotonic() - begun_s
 
 
 def check(plan: RunPlan, config: TrainConfig) -> None:

@@ -73,8 +73,9 @@ class JobCommand:
 
     def start(self) -> None:
         """Submit it."""
-        self._number += 1
-        self._ray("submit", "--no-wait", f"--submission-id={self.name}", "--", *self._words)
+        name = f"soak-{self._number + 1}"
+        self._ray("submit", "--no-wait", f"--submission-id={name}", "--", *self._words)
+        self._number += 1  # now there is one to ask about
 
     def wait(self) -> str:
         """Return the job's status."""
