@@ -2,14 +2,17 @@
 
 Pairs with a fault are marked, so that the making rejects them; those with vertical parallax are
 marked to be turned. Where a sample shows a fault, or parallax along both axes, all pairs are looked
-at.
+at. A pair that was being looked at when an earlier command died is looked at in a process of its
+own, and is bad if that dies as well.
 """
 
 import os
+import pickle
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 from pipelines.content.findings import Finding
@@ -20,6 +23,7 @@ from pipelines.dataset.record import SPLITS, Pair
 from pipelines.ingest.compare_pairs import Shown, in_two_splits, others_targets
 from pipelines.ingest.findings import DOUBT, FAULT, NOTE, Row, each_once, row_of
 from pipelines.ingest.layouts.files import PairFiles
+from pipelines.making.deaths import counted, in_own_process
 from pipelines.making.shards import BadInput
 from pipelines.progress import progress, say
 
@@ -92,7 +96,22 @@ def sample_of(pairs: Sequence[PairFiles]) -> list[int]:
 
 
 def look_at_one(unit: PairFiles, read: Reader) -> Seen:
-    """Read and look at one pair; files that are bad are a finding."""
+    """Read and look at one pair; files that are bad are a finding, or that end the process."""
+    with counted(f"look {read!r} {unit!r}") as deaths:
+        if not deaths:
+            return _look(unit, read)
+        found, how = in_own_process(partial(_look_pickled, unit, read))
+    if found is None:
+        return Seen(unit, bad=(f"reading it ends the process ({how})", "crash"))
+    seen: Seen = pickle.loads(found)
+    return seen
+
+
+def _look_pickled(unit: PairFiles, read: Reader) -> bytes:
+    return pickle.dumps(_look(unit, read))
+
+
+def _look(unit: PairFiles, read: Reader) -> Seen:
     try:
         pair = read(unit)
     except BadInput as error:

@@ -10,9 +10,10 @@ import pickle
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,11 +26,7 @@ CAREFUL_AFTER = 2
 """Deaths on one machine before pairs are made apart."""
 _TRIES = 2
 """Of a pair in a process of its own: one may be killed for what others take."""
-_CHILD = (
-    "import pickle, sys\n"
-    "from pipelines.making.deaths import answer\n"
-    "sys.stdout.buffer.write(answer(sys.stdin.buffer.read()))\n"
-)
+_CHILD = "import pickle, sys; sys.stdout.buffer.write(pickle.loads(sys.stdin.buffer.read())())"
 
 
 def write_shard_surviving(
@@ -62,6 +59,30 @@ def counted(name: str) -> Iterator[int]:
         file.unlink(missing_ok=True)
 
 
+def in_own_process(work: Callable[[], bytes]) -> tuple[bytes | None, str]:
+    """Return what it returns in a process of its own; or None, and how that process ended.
+
+    work: is pickled, by value where it cannot be imported.
+    """
+    import ray.cloudpickle
+
+    asked = ray.cloudpickle.dumps(work)
+    paths = os.pathsep.join(path or str(Path.cwd()) for path in sys.path)
+    code = 0
+    for _ in range(_TRIES):
+        done = subprocess.run(
+            [sys.executable, "-c", _CHILD],
+            input=asked,
+            stdout=subprocess.PIPE,
+            env=os.environ | {"PYTHONPATH": paths},
+            check=False,
+        )
+        code = done.returncode
+        if code == 0:
+            return done.stdout, ""
+    return None, f"signal {-code}" if code < 0 else f"exit {code}"
+
+
 @dataclass(frozen=True, slots=True)
 class Apart:
     """A producer that makes each pair in a process of its own."""
@@ -71,24 +92,10 @@ class Apart:
 
     def __call__(self, unit: Any) -> Pair:
         """Make one pair. Raises BadInput, for one that ends its process too."""
-        import ray.cloudpickle
-
-        asked = ray.cloudpickle.dumps((self.producer, unit))
-        paths = os.pathsep.join(path or str(Path.cwd()) for path in sys.path)
-        code = 0
-        for _ in range(_TRIES):
-            done = subprocess.run(
-                [sys.executable, "-c", _CHILD],
-                input=asked,
-                stdout=subprocess.PIPE,
-                env=os.environ | {"PYTHONPATH": paths},
-                check=False,
-            )
-            code = done.returncode
-            if code == 0:
-                return self._taken(pickle.loads(done.stdout))
+        found, how = in_own_process(partial(answer, self.producer, unit))
+        if found is not None:
+            return self._taken(pickle.loads(found))
         sources = self.producer.sources(unit)
-        how = f"signal {-code}" if code < 0 else f"exit {code}"
         raise BadInput(
             f"making a pair of it ends the process ({how})",
             path=sources[0].file if sources else unit.pair_id,
@@ -119,9 +126,8 @@ class Apart:
         return self.producer.sources(unit)
 
 
-def answer(asked: bytes) -> bytes:
+def answer(producer: Producer, unit: Any) -> bytes:
     """Make the pair that a parent asks for, and say what came of it; the parent raises errors."""
-    producer, unit = pickle.loads(asked)
     try:
         pair = producer(unit)
         return pickle.dumps({"pair": pair, "note": producer.note(pair)})
