@@ -141,14 +141,8 @@ GROUPS: Mapping[str, Mapping[str, tuple[str, ...]]] = MappingProxyType(
                 "stop_grace_s",
             ),
             "Records": (
-                *(
-                    "log_every",
-                    "checkpoint_every",
-                    "keep",
-                    "val_every",
-                    "max_val_pairs",
-                    "register",
-                ),
+                *("log_every", "checkpoint_every", "keep"),
+                *("val_every", "max_val_pairs", "register"),
             ),
         },
         "synth": {

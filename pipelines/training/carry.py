@@ -125,7 +125,8 @@ def carry_in(config: InConfig) -> list[str]:
         if carried.exists():
             found = torch.load(io.BytesIO(carried.read_bytes()), weights_only=True)
             state = _widened(found["state"], torch.float32)
-            save_checkpoint(folder, int(found["step"]), state, group=newest_group(folder))
+            step, group = int(found["step"]), newest_group(folder)
+            save_checkpoint(folder, step, state, keep=None, group=group)
             carried.delete()
     return list(names)
 

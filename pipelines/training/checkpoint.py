@@ -44,11 +44,11 @@ def save_checkpoint(
     step: int,
     state: State,
     *,
-    keep: int = 2,
+    keep: int | None,
     group: int = 0,
     check: Callable[[], None] = lambda: None,
 ) -> Location:
-    """Write the state after ``step`` steps; then remove all but the newest ``keep``.
+    """Write the state after ``step`` steps; then remove all but the newest ``keep``; None: nothing.
 
     state: tensors in dicts and lists with plain values, as ``state_dict`` gives them.
     group: the number of the group of workers that writes. check: raises where another has taken
@@ -66,7 +66,8 @@ def save_checkpoint(
     marker = {"step": step, "file": file, "sha256": digest, "bytes": len(data)}
     check()
     folder.child(_marker_of(group)).write_bytes(json.dumps(marker).encode())
-    _prune(run, keep)
+    if keep is not None:
+        _prune(run, keep)
     return folder
 
 

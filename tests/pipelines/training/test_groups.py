@@ -39,7 +39,7 @@ def value_of(run: Location) -> tuple[int, float]:
 
 
 def save(run: Location, step: int, value: float, group: int) -> None:
-    save_checkpoint(run, step, {"w": torch.tensor([value])}, group=group)
+    save_checkpoint(run, step, {"w": torch.tensor([value])}, keep=2, group=group)
 
 
 def test_a_checkpoint_that_arrives_late_does_not_count(run: Location) -> None:

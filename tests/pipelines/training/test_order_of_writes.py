@@ -48,7 +48,7 @@ def test_the_marker_of_a_checkpoint_is_written_last_and_removed_first(
 ) -> None:
     run = locate(str(tmp_path))
     for step in (5, 10, 15):
-        save_checkpoint(run, step, {"model": {"w": torch.zeros(2)}})
+        save_checkpoint(run, step, {"model": {"w": torch.zeros(2)}}, keep=2)
     done = [(what, Path(path)) for what, path in below(run, changes)]
     folders = [Path(CHECKPOINTS, f"step-{step:08d}") for step in (5, 10, 15)]
     for folder in folders:

@@ -141,11 +141,15 @@ def test_a_run_goes_on_while_its_storage_is_away_and_loses_nothing(
     assert_same_weights(plan.folder, alone.folder)
 
 
+@pytest.mark.parametrize(("keys", "kept"), [({}, [14, 10]), ({"keep": 3}, [14, 10, 5])])
 def test_no_step_waits_for_the_storage(
-    small: Callable[..., TrainConfig], monkeypatch: pytest.MonkeyPatch
+    small: Callable[..., TrainConfig],
+    monkeypatch: pytest.MonkeyPatch,
+    keys: dict[str, int],
+    kept: list[int],
 ) -> None:
     """Nothing of checkpoint, best weights, pictures and record is written before step 9 begins."""
-    plan = plan_run(small(checkpoint_every=5, val_every=5, keep=3))
+    plan = plan_run(small(checkpoint_every=5, val_every=5, **keys))
     begun = threading.Event()
     write = Location.write_bytes
 
@@ -162,7 +166,7 @@ def test_no_step_waits_for_the_storage(
 
     monkeypatch.setattr(Location, "write_bytes", write_late)
     fit(plan, ProcessContext(), batches)
-    assert complete_steps(plan.folder) == [14, 10, 5]
+    assert complete_steps(plan.folder) == kept
     rows = [row for row in read_rows(plan.folder) if "loss" in row]
     assert [row["step"] for row in rows] == [2, 4, 6, 8, 10, 12, 14]
 
