@@ -39,7 +39,7 @@ AFTER_S = (0.0, 3.0)
 """How long behind a new shard something is killed, at random."""
 AT_ANY_TIME = 0.25
 """Share of the kills that wait for no new shard: while it starts, looks at the set or publishes."""
-PAIRS_PER_KILL = 6
+PAIRS_PER_KILL, LEAST_PAIRS = 6, 24
 MOST_COMMANDS_PER_KILL = 3
 
 
@@ -212,7 +212,7 @@ def main() -> int:
     kinds = [word for word in sys.argv[1:] if "=" not in word] or list(KINDS)
     times, seed = int(options.get("times", 20)), int(options.get("seed", 0))
     with benched() as bench:
-        pairs = PAIRS_PER_KILL * times
+        pairs = max(LEAST_PAIRS, PAIRS_PER_KILL * times)
         write_source(pairs)
         begun_s = time.monotonic()
         assert bench.start("alone").wait() == 0, "the undisturbed ingest failed"
