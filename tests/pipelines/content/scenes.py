@@ -65,13 +65,14 @@ def clean(
     rng = np.random.default_rng([seed, 1])
     return Pictures(
         *(
-            _encoded(picture, deviation, bits, rng)
+            encoded(picture, deviation, bits, rng)
             for picture, deviation in ((left, noise), (right, noise), (light, noise / 2))
         )
     )
 
 
-def _encoded(light: np.ndarray, noise: float, bits: int, rng: np.random.Generator) -> np.ndarray:
+def encoded(light: np.ndarray, noise: float, bits: int, rng: np.random.Generator) -> np.ndarray:
+    """Light (H, W) as a picture in sRGB, cut to SIZE, with noise."""
     cut = np.clip(light[PAD:-PAD, PAD:-PAD], 0, 1)
     encoded = 255 * np.where(cut <= 0.0031308, 12.92 * cut, 1.055 * cut ** (1 / 2.4) - 0.055)
     values = np.clip(encoded + rng.normal(0, noise, encoded.shape), 0, 255)

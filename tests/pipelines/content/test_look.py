@@ -9,7 +9,18 @@ import pytest
 from pipelines.content.likeness import likeness, nearest_of, perceptual_hash, signature, small_grey
 from pipelines.content.look import Look, look_at_pair
 from pipelines.content.picture import real_bits
-from tests.pipelines.content.scenes import WRONG, Pictures, clean, jpeg, mean, scaled, sharp, turned
+from tests.pipelines.content.scenes import (
+    WRONG,
+    Pictures,
+    clean,
+    encoded,
+    jpeg,
+    mean,
+    scaled,
+    sharp,
+    turned,
+)
+from tests.pipelines.deblur.test_notices import half_disks
 
 
 def kinds(look: Look) -> list[str]:
@@ -53,6 +64,21 @@ def test_each_fault_is_told(fault: str) -> None:
         assert kind in found, (seed, found)
         # a fault is rejected, a doubt alone is not
         assert any(k.startswith("!") for k in found) == kind.startswith("!"), (seed, found)
+
+
+def test_a_target_is_held_against_its_views_where_these_are_blurred_and_nowhere_else() -> None:
+    """Of views that are blurred throughout and shifted in their lower half alone, the target is
+    sharp above and as blurred as they are below."""
+    light = sharp(1)
+    left, right = half_disks(light, 5.0)
+    both = 0.5 * (left + right)
+    above = slice(0, len(light) // 2)
+    target = both.copy()
+    left[above] = right[above] = both[above]
+    target[above] = light[above]
+    rng = np.random.default_rng(1)
+    pair = Pictures(*(encoded(one, 1.0, 8, rng) for one in (left, right, target)))
+    assert "target-blurred" in kinds(look_at_pair(*pair))
 
 
 def test_signs_and_axis() -> None:

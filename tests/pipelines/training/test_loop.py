@@ -142,6 +142,9 @@ def test_the_schedules() -> None:
     assert step == [0.5, 1.0, 1.0, 1.0, 1.0, 0.5, 0.5, 0.5, 0.25, 0.25]
     by_clock = TrainConfig(lr=1.0, warmup_steps=0, seconds=60.0, schedule="step", step_at=[0.5])
     assert [learning_rate(7, by_clock, share) for share in (0.49, 0.51)] == [1.0, 0.1]
+    # The clock says nothing of a run of so many steps.
+    by_steps = TrainConfig(lr=1.0, warmup_steps=0, steps=10, schedule="step", step_at=[0.5])
+    assert [learning_rate(4, by_steps, share) for share in (None, 0.9)] == [1.0, 1.0]
 
 
 def test_validation_is_the_mean_over_whole_pictures(small: Small) -> None:
