@@ -1,15 +1,12 @@
 """One optimizer step: however its batch is divided, its gradient is that of the whole batch."""
 
-import socket
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-import torch.distributed as dist
 from torch import Tensor
 
 from pipelines.training.batch import Batch
@@ -74,29 +71,6 @@ def check_equal(found: list[Step], expected: list[Step]) -> None:
 @pytest.mark.parametrize("accumulate", [2, 3, 5, 99])
 def test_parts_of_any_number_give_the_gradient_of_the_whole(accumulate: int) -> None:
     check_equal(two_steps(replace(SMALL, accumulate=accumulate)), two_steps(SMALL))
-
-
-def _work(rank: int, port: int, folder: str, config: TrainConfig) -> None:
-    torch.set_num_threads(1)
-    dist.init_process_group("gloo", init_method=f"tcp://127.0.0.1:{port}", rank=rank, world_size=2)
-    try:
-        found = {n: two_steps(replace(config, accumulate=n)) for n in (1, 2, 3)}
-        torch.save(found, Path(folder, f"{rank}.pt"))
-    finally:
-        dist.destroy_process_group()
-
-
-def test_two_workers_with_uneven_shares_in_parts_give_it_too(tmp_path: Path) -> None:
-    """Two pairs and three; in two or three parts each, of which one worker has no third."""
-    config = replace(SMALL, num_workers=2, reblur_every=2)
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    torch.multiprocessing.spawn(_work, (port, str(tmp_path), config), nprocs=2)
-    expected = two_steps(config)
-    for rank in range(2):
-        for found in torch.load(tmp_path / f"{rank}.pt").values():
-            check_equal(found, expected)
 
 
 def test_layout_and_bfloat16_leave_the_weights_what_they_are() -> None:
