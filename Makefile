@@ -12,7 +12,8 @@ export K3DN_SAMPLES := $(or $(K3DN_SAMPLES),$(abspath $(wildcard ../shared/data)
 export K3DN_REFERENCE := $(or $(K3DN_REFERENCE),$(abspath $(wildcard ../shared/reference)))
 export K3DN_SCHEMAS := $(or $(K3DN_SCHEMAS),$(abspath $(wildcard ../shared/schemas)))
 # The tools that come with the packages (ray, weed, kubectl) must be found.
-RUN := PATH="$(BIN):$$PATH"
+# Each process of Ray's and of pytest's reads what was compiled before, whatever the shell says.
+RUN := PYTHONDONTWRITEBYTECODE= PATH="$(BIN):$$PATH"
 
 .PHONY: help demo test quick lint install clean
 
