@@ -20,6 +20,7 @@ import torch
 from mlflow import MlflowClient
 
 import k3dn
+from pipelines.cli import run_command_line
 from pipelines.config import StepConfig
 from pipelines.errors import BusyError, UserError
 from pipelines.mlflow_store import EXPERIMENT, ensure_store, resolve_tracking_uri
@@ -102,10 +103,14 @@ def up_to(last: int) -> BatchSource:
     return batches
 
 
-def as_command(config: TrainConfig) -> tuple[list[str], dict[str, str]]:
-    """The command of a configuration, and its environment."""
-    command = [sys.executable, "-m", "pipelines", "train", "--json"]
-    command += [f"{key}={value}" for key, value in command_line_keys(config).items()]
+def as_words(config: TrainConfig) -> list[str]:
+    """The words of the command of a configuration."""
+    return ["train", "--json"] + [f"{k}={v}" for k, v in command_line_keys(config).items()]
+
+
+def as_command(words: list[str]) -> tuple[list[str], dict[str, str]]:
+    """The command of such words, and its environment."""
+    command = [sys.executable, "-m", "pipelines", *words]
     environment = {**os.environ, "PYTHONPATH": str(Path.cwd()), "RAY_AUTH_MODE": "disabled"}
     environment.pop("RAY_ADDRESS", None)
     return command, environment
@@ -150,10 +155,29 @@ def command_line_keys(config: TrainConfig) -> dict[str, str]:
     return {**keys, **network, "datasets": ",".join(config.datasets), "register": "none"}
 
 
-def test_one_worker_trains_records_and_registers(ray_cluster: None, config: TrainConfig) -> None:
-    config = replace(config, num_workers=1, register="tiny")
-    result = run(config)
+def test_three_workers_go_on_where_one_was_stopped_record_and_register(
+    ray_cluster: None, config: TrainConfig
+) -> None:
+    config = replace(config, register="tiny")
     plan = plan_run(config)
+
+    class StoppedError(Exception):
+        pass
+
+    def stopped_at_7(*job: Any) -> Iterator[Any]:
+        for number, batch in enumerate(local_batches(*job)):
+            if number == 7:
+                raise StoppedError
+            yield batch
+
+    with pytest.raises(StoppedError):
+        fit(plan, ProcessContext(), stopped_at_7)
+    config = replace(config, num_workers=3)
+    result = run(config)
+    starts = [
+        (r["step"], r["workers"]) for r in read_rows(plan.folder) if r.get("event") == "start"
+    ]
+    assert starts == [(0, 1), (EVERY, 3)]
     assert_same_training(plan, uninterrupted(config))
     assert (result.run, result.steps, result.model_version) == (plan.name, STEPS, "1")
     assert result.validation["val_psnr"] > result.validation["val_psnr_input"]
@@ -176,29 +200,6 @@ def test_one_worker_trains_records_and_registers(ray_cluster: None, config: Trai
     assert read_rows(plan.folder) == rows
     assert result.describe().endswith(result.weights)
     assert result.next_steps()[0].startswith("k3dn evaluate")
-
-
-def test_three_workers_go_on_where_one_was_stopped(ray_cluster: None, config: TrainConfig) -> None:
-    plan = plan_run(config)
-
-    class StoppedError(Exception):
-        pass
-
-    def stopped_at_7(*job: Any) -> Iterator[Any]:
-        for number, batch in enumerate(local_batches(*job)):
-            if number == 7:
-                raise StoppedError
-            yield batch
-
-    with pytest.raises(StoppedError):
-        fit(plan, ProcessContext(), stopped_at_7)
-    result = run(replace(config, num_workers=3))
-    assert result.run == plan.name
-    starts = [
-        (r["step"], r["workers"]) for r in read_rows(plan.folder) if r.get("event") == "start"
-    ]
-    assert starts == [(0, 1), (EVERY, 3)]
-    assert_same_training(plan, uninterrupted(config))
 
 
 def test_killed_workers_cost_the_steps_since_the_checkpoint(
@@ -231,8 +232,13 @@ def test_killed_workers_cost_the_steps_since_the_checkpoint(
 
 @pytest.mark.usefixtures("own_ray")
 def test_stopped_and_killed_drivers_leave_nothing_running_and_the_same_command_goes_on(
-    config: TrainConfig, gate: Path, tmp_path: Path
+    ray_cluster: None,
+    config: TrainConfig,
+    gate: Path,
+    tmp_path: Path,
+    capfd: pytest.CaptureFixture[str],
 ) -> None:
+    """The first two with a cluster of their own, the last in this process's."""
     # The worker stands still, so that no checkpoint comes within the grace. There is one of them:
     # each start of a command takes its time, and most of it goes into the processes of workers.
     config = replace(
@@ -243,7 +249,8 @@ def test_stopped_and_killed_drivers_leave_nothing_running_and_the_same_command_g
         stop_grace_s=0.5,
     )
     plan = plan_run(config)
-    command, environment = as_command(config)
+    words = as_words(config)
+    command, environment = as_command(words)
     log = tmp_path / "driver.log"
     for end, exit_code in ((signal.SIGINT, 130), (signal.SIGKILL, -signal.SIGKILL)):
         with log.open("w") as file:
@@ -260,30 +267,32 @@ def test_stopped_and_killed_drivers_leave_nothing_running_and_the_same_command_g
             gate.with_name(f"{gate.name}.{pid}").unlink()
         assert "Traceback" not in log.read_text()
     gate.touch()
-    again = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
-    assert again.returncode == 0, again.stderr
-    assert "going on from step 10 of 14" in again.stderr
-    assert f'"run": "{plan.name}"' in again.stdout
+    capfd.readouterr()
+    assert run_command_line(words) == 0
+    again = capfd.readouterr()
+    assert "going on from step 10 of 14" in again.err
+    assert f'"run": "{plan.name}"' in again.out
     starts = [r["step"] for r in read_rows(plan.folder) if r.get("event") == "start"]
     assert starts == [0, 5, 10]
     assert_same_training(plan, uninterrupted(config))
 
 
-@pytest.mark.usefixtures("own_ray")
-def test_a_signal_leads_all_workers_to_a_checkpoint(config: TrainConfig, tmp_path: Path) -> None:
+def test_a_signal_leads_all_workers_to_a_checkpoint(
+    ray_cluster: None, config: TrainConfig, capfd: pytest.CaptureFixture[str]
+) -> None:
     """Checkpoints come by the signal alone: by themselves they would at the end."""
     config = replace(config, steps=4000, checkpoint_every=4000, val_every=4000, stop_grace_s=60.0)
     plan = plan_run(config)
-    command, environment = as_command(config)
-    log = tmp_path / "driver.log"
-    with log.open("w") as file:
-        driver = subprocess.Popen(command, env=environment, stdout=file, stderr=file)
-        until(lambda: len(read_rows(plan.folder)) > 3 or driver.poll() is not None, "some steps")
-        assert driver.poll() is None, log.read_text()
-        driver.send_signal(signal.SIGTERM)
-        assert driver.wait(timeout=120) == 143, log.read_text()
-    assert "stopping behind a checkpoint" in log.read_text()
-    assert "Traceback" not in log.read_text() and "stack" not in log.read_text()
+
+    def stop() -> None:
+        until(lambda: len(read_rows(plan.folder)) > 3, "some steps")
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    with in_background(stop):
+        assert run_command_line(as_words(config)) == 143
+    told = capfd.readouterr().err
+    assert "stopping behind a checkpoint" in told
+    assert "Traceback" not in told and "stack" not in told
     (step,) = complete_steps(plan.folder)
     assert 0 < step < 4000
     assert [index for index, _ in read_samples(plan.folder)] == list(range(4 * step))
