@@ -56,16 +56,16 @@ class UnstableNetwork(TinyNetwork):
         return restored * float("inf") if unstable else restored
 
 
-class MortalNetwork(TinyNetwork):
-    """Kills its process at one training step, counted from 1; once, as a file says."""
+class MortalNetwork(GatedNetwork):
+    """Kills its process at its second training step; once, as a file says. The next one stands
+    still at its sixth."""
 
-    def __init__(self, died: str, at: int) -> None:
-        super().__init__()
-        self._died, self._at, self._calls = Path(died), at, 0
+    def __init__(self, folder: str) -> None:
+        super().__init__(f"{folder}/gate", 6)
+        self._died = Path(folder, "died")
 
     def forward(self, left: Tensor, right: Tensor) -> Tensor:
-        self._calls += self.training
-        if self.training and self._calls == self._at and not self._died.exists():
+        if self.training and self._calls == 1 and not self._died.exists():
             self._died.touch()
             os.kill(os.getpid(), signal.SIGKILL)
         return super().forward(left, right)
@@ -105,18 +105,18 @@ class SlowNetwork(TinyNetwork):
 class HurriedNetwork(TinyNetwork):
     """Takes its time in training until a file is there."""
 
-    def __init__(self, gate: str) -> None:
+    def __init__(self, gate: str, pause_s: float) -> None:
         super().__init__()
-        self._gate = Path(gate)
+        self._gate, self._pause_s = Path(gate), pause_s
 
     def forward(self, left: Tensor, right: Tensor) -> Tensor:
         if self.training and not self._gate.exists():
-            time.sleep(0.15)
+            time.sleep(self._pause_s)
         return super().forward(left, right)
 
 
-def hurried(gate: str) -> nn.Module:
-    return HurriedNetwork(gate)
+def hurried(gate: str, pause_s: float = 0.15) -> nn.Module:
+    return HurriedNetwork(gate, pause_s)
 
 
 def slow() -> nn.Module:
@@ -144,10 +144,8 @@ def unstable(at: int, until: int | None = None) -> nn.Module:
 
 
 def troubled(kind: str, folder: str) -> nn.Module:
-    """One that waits at its sixth step, is killed at its second, or is infinite from there on."""
-    if kind == "waits":
-        return GatedNetwork(f"{folder}/gate", 6)
-    return MortalNetwork(f"{folder}/died", 2) if kind == "dies" else UnstableNetwork(2)
+    """One that is killed at its second step and stands still later, or is infinite from there."""
+    return MortalNetwork(folder) if kind == "dies" else UnstableNetwork(2)
 
 
 def doubled(width: int = 2) -> nn.Module:
