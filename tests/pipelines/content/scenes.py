@@ -36,6 +36,7 @@ def sharp(seed: int) -> np.ndarray:
     return picture + 0.01 * rng.standard_normal(picture.shape)
 
 
+@functools.cache
 def clean(
     seed: int,
     *,
@@ -63,12 +64,15 @@ def clean(
             views = half_disks(light, abs(radius))[:: -1 if radius > 0 else 1]
         left[rows], right[rows] = views[0][rows], views[1][rows]
     rng = np.random.default_rng([seed, 1])
-    return Pictures(
+    pair = Pictures(
         *(
             encoded(picture, deviation, bits, rng)
             for picture, deviation in ((left, noise), (right, noise), (light, noise / 2))
         )
     )
+    for picture in pair:
+        picture.flags.writeable = False  # the next one who asks gets the same
+    return pair
 
 
 def encoded(light: np.ndarray, noise: float, bits: int, rng: np.random.Generator) -> np.ndarray:
