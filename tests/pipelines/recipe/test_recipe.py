@@ -76,9 +76,24 @@ def test_a_signal_stops_it_behind_a_checkpoint(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_a_recipe_that_was_killed_ends_as_one_that_was_not(tmp_path: Path) -> None:
+def test_each_stage_begins_with_the_best_of_the_one_before_and_a_kill_changes_nothing(
+    tmp_path: Path,
+) -> None:
     write_small_datasets(str(tmp_path))
     whole = run(short(tmp_path, "whole"))
+    folder = tmp_path / RECIPES / "whole"
+    record = json.loads((folder / RECORD).read_text())
+    assert [stage["steps"] for stage in record["stages"]] == [6, 2]
+    assert record["datasets"][0]["reference"] == "soft" and record["config"]["effort"] == EFFORT
+    stages = [tmp_path / "_runs" / f"whole-{number}" for number in (1, 2)]
+    best = [(stage / "best.safetensors").read_bytes() for stage in stages]
+    assert (stages[1] / "start.safetensors").read_bytes() == best[0]
+    highest = [
+        max(row["val_psnr"] for row in read_rows(locate(str(stage))) if "val_psnr" in row)
+        for stage in stages
+    ]
+    assert whole.validation["val_psnr"] == max(highest)
+    assert (folder / WEIGHTS).read_bytes() == best[highest.index(max(highest))]
     command = as_command(tmp_path, "killed", 2, EFFORT)
     runs = locate(str(tmp_path)).child("_runs")
     for stage in (1, 2):
@@ -94,28 +109,6 @@ def test_a_recipe_that_was_killed_ends_as_one_that_was_not(tmp_path: Path) -> No
     )
     for key, value in first.state_dict().items():
         assert torch.equal(value, second.state_dict()[key])
-
-
-def test_each_stage_begins_with_the_best_weights_of_the_one_before(tmp_path: Path) -> None:
-    write_small_datasets(str(tmp_path))
-    config = short(tmp_path, "two")
-    result = run(config)
-    folder = tmp_path / RECIPES / "two"
-    record = json.loads((folder / RECORD).read_text())
-    assert [stage["steps"] for stage in record["stages"]] == [6, 2]
-    assert record["datasets"][0]["reference"] == "soft" and record["config"]["effort"] == EFFORT
-    runs = tmp_path / "_runs"
-    assert (runs / "two-2" / "start.safetensors").read_bytes() == (
-        runs / "two-1" / "best.safetensors"
-    ).read_bytes()
-    rows = {
-        stage: [r for r in read_rows(locate(str(runs / stage))) if "val_psnr" in r]
-        for stage in ("two-1", "two-2")
-    }
-    highest = {stage: max(row["val_psnr"] for row in of) for stage, of in rows.items()}
-    winner = max(highest, key=lambda stage: highest[stage])
-    assert result.validation["val_psnr"] == highest[winner]
-    assert (folder / WEIGHTS).read_bytes() == (runs / winner / "best.safetensors").read_bytes()
 
 
 def test_the_first_hundred_steps_of_a_stage_do_not_depend_on_who_is_watching(
