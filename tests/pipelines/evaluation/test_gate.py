@@ -387,6 +387,7 @@ def test_the_measured_spread_is_what_is_said() -> None:
     assert len(gains) >= 30 and 0.2 < statistics.stdev(gains) < 0.3
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("count", [10, 30, 100])
 @pytest.mark.parametrize("wider", [1.0, 2.0])
 def test_without_a_difference_it_promotes_at_most_one_time_in_twenty(
@@ -395,11 +396,14 @@ def test_without_a_difference_it_promotes_at_most_one_time_in_twenty(
     assert promotion_rate(count, 0.0, wider=wider) <= 0.05
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("count", [10, 30, 100])
 def test_a_tenth_of_a_db_worse_is_promoted_at_most_one_time_in_a_hundred(count: int) -> None:
     assert promotion_rate(count, -0.1) <= 0.01
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("wider", [1.0, 2.0])
 def test_a_fifth_of_a_db_better_on_a_hundred_scenes_is_mostly_promoted(wider: float) -> None:
-    assert promotion_rate(100, 0.2, wider=wider) >= 0.8
+    # No rare event: a quarter of the draws that the other rates take shows it as well.
+    assert promotion_rate(100, 0.2, wider=wider, runs=100) >= 0.8

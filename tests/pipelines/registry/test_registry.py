@@ -172,32 +172,23 @@ def test_a_network_comes_back_with_its_weights(nano: Path, tracking_uri: str) ->
         assert torch.equal(loaded.state_dict()[name], value)
 
 
-def test_a_registered_factory_runs_by_the_code_that_came_with_it(
+def test_a_registered_factory_runs_by_the_code_that_came_with_it_and_writes_nothing(
     register_offset: Callable[..., str], tracking_uri: str
 ) -> None:
+    """Who may read a store need not be allowed to write there."""
     register_offset("somebodys", 0.25)
+    store = Path(tracking_uri.removeprefix("sqlite:///")).parent / "artifacts"
+    before = sorted(store.rglob("*"))
     view = np.full((16, 16, 3), 0.75, np.float32)
     with ModelProcess("models:/somebodys/1", tracking_uri) as process:
         np.testing.assert_allclose(process.predict(view, view), 0.5, atol=1e-6)
+        assert process.cost is not None and process.cost.seconds > 0
+        assert process.count(16, 16) == (1, 0)
+    assert sorted(store.rglob("*")) == before
     with pytest.raises(UserError, match="whose code does not run because a file names it"):
         load_network("models:/somebodys/1", tracking_uri)
     network = load_network("models:/somebodys/1", tracking_uri, "offset_network:offset")
     assert network.number.item() == 0.25  # type: ignore[operator, union-attr]
-
-
-def test_loading_writes_nothing_into_the_store(
-    register_offset: Callable[..., str], tracking_uri: str
-) -> None:
-    """Who may read a store need not be allowed to write there."""
-    register_offset("untouched", 0.25)
-    store = Path(tracking_uri.removeprefix("sqlite:///")).parent / "artifacts"
-    before = sorted(store.rglob("*"))
-    view = np.full((16, 16, 3), 0.75, np.float32)
-    with ModelProcess("models:/untouched/1", tracking_uri) as process:
-        process.predict(view, view)
-        assert process.cost is not None and process.cost.seconds > 0
-        assert process.count(16, 16) == (1, 0)
-    assert sorted(store.rglob("*")) == before
 
 
 @pytest.mark.parametrize("name", ["a?1", "a%2", "a#3"])

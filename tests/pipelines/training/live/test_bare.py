@@ -67,7 +67,7 @@ def start(config: TrainConfig, *more: str) -> "subprocess.Popen[str]":
 
 def test_it_needs_torch_alone_and_a_kill_changes_nothing(live: Live) -> None:
     config = live(
-        name="bare", model="nano", network=NETWORK, steps=40, ema=0.9, max_val_pairs=1, val_every=15
+        name="bare", model="nano", network=NETWORK, steps=20, ema=0.9, max_val_pairs=1, val_every=8
     )
     whole = replace(config, name="whole")
     train_here(whole)
