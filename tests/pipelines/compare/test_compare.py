@@ -100,6 +100,7 @@ def test_what_made_the_pairs_is_recovered(compared: CompareResult) -> None:
     assert noises[0] < 0.6 * noises[1]
 
 
+@pytest.mark.slow
 def test_other_kernels_are_told_apart_and_equal_scenes_are_not(compared: CompareResult) -> None:
     rows = {row.name: row for row in compared.rows}
     for name in ("disparity_over_radius", "fit_integral", "fit_butterworth", "noise_2"):
@@ -122,6 +123,7 @@ def test_a_dataset_is_at_no_distance_from_itself(root: str) -> None:
         assert row.quantiles[0] == row.quantiles[1]
 
 
+@pytest.mark.slow
 def test_the_figures_lie_as_json_beside_a_page_that_asks_no_network(
     compared: CompareResult,
 ) -> None:

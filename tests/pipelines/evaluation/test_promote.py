@@ -89,6 +89,7 @@ def decisions_of(config: PromoteConfig) -> list[Decision]:
     return DecisionLog(locate(config.root), config.name, str(config.tracking_uri)).read()
 
 
+@pytest.mark.slow
 def test_a_model_that_answers_with_infinities_neither_wins_nor_stays(
     configure,  # type: ignore[no-untyped-def]
     candidate: Candidate,

@@ -258,6 +258,7 @@ def _killed_after(config: PromoteConfig, call: str) -> None:
     promote.run(config)
 
 
+@pytest.mark.slow  # six processes that are killed
 def test_a_copy_that_is_killed_goes_on(place: Place, candidate: Callable[..., str]) -> None:
     """After each step on the way: there is one of everything in the end."""
     staging, production = place("staging"), place("production")
