@@ -160,7 +160,7 @@ def _pictures_in(
 ) -> tuple[list[str], dict[Location, str]]:
     """Files that are read, and why those that are pictures all the same are not, as far as their
     names say one of some sides."""
-    from pipelines.ingest.layouts.assemble import is_hidden  # brings pyarrow: for folders alone
+    from pipelines.ingest.layouts.placing import is_hidden  # brings pyarrow: for folders alone
 
     kinds = {path: PurePosixPath(path).suffix.lower() for path in files if not is_hidden(path)}
     return [path for path, kind in kinds.items() if kind in (*FORMATS, *_GREY_MAPS)], {

@@ -6,8 +6,8 @@ A pure function of inputs and configuration: it knows neither workers nor time.
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any, Protocol
 
 from pipelines.dataset.names import escaped
@@ -96,27 +96,36 @@ def make_plan(
         "config": dict(content_config),
         "pairs_per_shard": pairs_per_shard,
     }
-    items: list[PlanItem] = []
-    for split in SPLITS:
-        chosen = [unit for unit in units if unit.split == split]
-        for number, start in enumerate(range(0, len(chosen), pairs_per_shard)):
-            part = tuple(chosen[start : start + pairs_per_shard])
-            digest = _digest_with_units(common, part)
-            items.append(
-                PlanItem(
-                    name=f"split={split}/{number:05d}.parquet",
-                    split=split,
-                    units=part,
-                    digest=digest,
-                )
-            )
     counted = [asdict(reject) for reject in rejects if reject.stage != LEFT_OUT]
+    whole = _DigestOfUnits({**common, "rejects": counted})
+    parts: dict[str, list[_Part]] = {split: [] for split in SPLITS}
+    text_of = _text_of()
+    # In one pass, for there may be millions, and the text of each is wanted twice.
+    for unit in units:
+        text = text_of(unit)
+        whole.add(text)
+        if (there := parts.get(unit.split)) is None:
+            continue
+        if not there or len(there[-1].units) == pairs_per_shard:
+            there.append(_Part(_DigestOfUnits(common)))
+        there[-1].units.append(unit)
+        there[-1].digest.add(text)
+    items = [
+        PlanItem(
+            name=f"split={split}/{number:05d}.parquet",
+            split=split,
+            units=tuple(part.units),
+            digest=part.digest.hex(),
+        )
+        for split in SPLITS
+        for number, part in enumerate(parts[split])
+    ]
     return Plan(
         dataset=dataset,
         version=version,
         items=tuple(items),
         rejects=tuple(rejects),
-        digest=_digest_with_units({**common, "rejects": counted}, units),
+        digest=whole.hex(),
     )
 
 
@@ -125,21 +134,44 @@ def digest_of(value: object) -> str:
     return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
 
 
-def _digest_with_units(values: Mapping[str, Any], units: Sequence[Any]) -> str:
-    """Return ``digest_of`` the values and ``units``, without the text of all units at once.
+class _DigestOfUnits:
+    """``digest_of`` some values and ``units``, without the text of all units at once."""
 
-    ``units`` must be the last of the keys, which are sorted.
-    """
-    assert max(values) < "units"
-    found = hashlib.sha256(json.dumps(values, sort_keys=True)[:-1].encode())
-    found.update(b', "units": [')
-    for number, unit in enumerate(units):
-        text = json.dumps(_shallow(unit), sort_keys=True, default=asdict)
-        found.update(text.encode() if number == 0 else f", {text}".encode())
-    found.update(b"]}")
-    return found.hexdigest()
+    def __init__(self, values: Mapping[str, Any]) -> None:
+        """Of the keys, which are sorted, ``units`` must be the last."""
+        assert max(values) < "units"
+        self._found = hashlib.sha256(json.dumps(values, sort_keys=True)[:-1].encode())
+        self._found.update(b', "units": [')
+        self._between = ""
+
+    def add(self, text: str) -> None:
+        """Take in the JSON of the next unit."""
+        self._found.update((self._between + text).encode())
+        self._between = ", "
+
+    def hex(self) -> str:
+        """Return the digest; nothing can be added any more."""
+        self._found.update(b"]}")
+        return self._found.hexdigest()
 
 
-def _shallow(unit: Any) -> dict[str, Any]:
-    """As ``asdict`` for JSON, without a copy of what a field holds."""
-    return {field.name: getattr(unit, field.name) for field in fields(unit)}
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """A shard that is being filled."""
+
+    digest: _DigestOfUnits
+    units: list[Any] = field(default_factory=list)
+
+
+def _text_of() -> Callable[[Any], str]:
+    """Return what gives a unit as JSON, as ``asdict`` has it, without a copy of what a field
+    holds."""
+    names: dict[type, list[str]] = {}
+    encoder = json.JSONEncoder(sort_keys=True, default=asdict)
+
+    def text_of(unit: Any) -> str:
+        if type(unit) not in names:
+            names[type(unit)] = [each.name for each in fields(unit)]
+        return encoder.encode({name: getattr(unit, name) for name in names[type(unit)]})
+
+    return text_of

@@ -24,15 +24,10 @@ from pipelines.ingest.layouts import (
     restormer,
     suffixes,
 )
-from pipelines.ingest.layouts.assemble import (
-    Seen,
-    assemble,
-    place_files,
-    views_of,
-    without_place,
-)
-from pipelines.ingest.layouts.files import Discovery, Layout, Role
+from pipelines.ingest.layouts.assemble import assemble, views_of
+from pipelines.ingest.layouts.files import Discovery, Layout, Place, Role
 from pipelines.ingest.layouts.pattern import pattern_layout
+from pipelines.ingest.layouts.placing import Survey, placed, survey
 
 _ROWS = (
     dpd_blur.LAYOUT,
@@ -78,13 +73,14 @@ def discover(
         near = difflib.get_close_matches(layout, LAYOUTS, 1)
         hint = f"did you mean '{near[0]}'?" if near else f"there is {', '.join(LAYOUTS)}"
         raise UserError(f"layout '{layout}' is not known; {hint}")
-    chosen, seen = _choose(files, layouts, source)
+    paths = sorted(files)
+    chosen = _choose(paths, layouts, source)
     _check_allowed(chosen, source)
     return chosen.name, assemble(
-        seen,
+        placed(paths, chosen),
+        files,
         chosen,
         source=source,
-        strangers=without_place(files, seen),
         offsets=offsets,
         fractions=fractions or {"val_fraction": 0.1, "test_fraction": 0.1},
     )
@@ -99,9 +95,11 @@ def find_views(
     As ``discover`` with ``auto``, for who wants no targets and no splits. Raises UserError where no
     layout is found, more than one, or one whose views are none to be looked at.
     """
-    chosen, seen = _choose(files, _ROWS, source)
+    paths = sorted(files)
+    chosen = _choose(paths, _ROWS, source)
     _check_allowed(chosen, source)
-    return *views_of(seen), {file.path for file in seen.placed}
+    places = [(path, p) for path, p in placed(paths, chosen) if isinstance(p, Place)]
+    return *views_of(places), {path for path, _ in places}
 
 
 def _check_allowed(layout: Layout, source: str) -> None:
@@ -109,33 +107,30 @@ def _check_allowed(layout: Layout, source: str) -> None:
         raise UserError(f"{source} is a set in the layout {layout.name}: {layout.refusal}")
 
 
-def _choose(
-    files: Mapping[str, int], layouts: Sequence[Layout], source: str
-) -> tuple[Layout, Seen]:
+def _choose(files: Sequence[str], layouts: Sequence[Layout], source: str) -> Layout:
     """Return the layout that the files are in: the one that has a place for the most of them."""
     if not files:
         raise UserError(f"there are no files at {source}; check the path")
-    views = list(zip(layouts, place_files(files, layouts), strict=True))
-    fitting = [v for v in views if v[1].has("left", "right")] or [
-        v for v in views if v[1].has("left") or v[1].has("right")
+    seen = survey(files, layouts)
+    numbers = range(len(layouts))
+    fitting = [n for n in numbers if seen.roles[n].issuperset(("left", "right"))] or [
+        n for n in numbers if seen.roles[n].intersection(("left", "right"))
     ]
     if not fitting:
-        raise UserError(_nothing_fits(files, views, source))
-    best = max(fitting, key=lambda view: len(view[1].placed))
-    paths = best[1].paths
-    for layout, seen in fitting:
-        if not seen.paths <= paths:
+        raise UserError(_nothing_fits(files, seen, source))
+    best = max(fitting, key=seen.count)
+    for other in fitting:
+        if not seen.all_in(other, best):
             raise UserError(
-                f"{source} holds sets in the layouts {best[0].name} ({len(paths)} pictures) and "
-                f"{layout.name} ({len(seen.placed)}); name one with layout=, or a folder below"
+                f"{source} holds sets in the layouts {layouts[best].name} ({seen.count(best)} "
+                f"pictures) and {layouts[other].name} ({seen.count(other)}); name one with "
+                "layout=, or a folder below"
             )
-    return best
+    return layouts[best]
 
 
-def _nothing_fits(
-    files: Mapping[str, int], views: Sequence[tuple[Layout, Seen]], source: str
-) -> str:
-    """Say what was seen, and which layouts come nearest."""
+def _nothing_fits(files: Sequence[str], found: Survey, source: str) -> str:
+    """Say what was seen, and which layouts come nearest. files: in order."""
     folders = Counter(
         (str(PurePosixPath(path).parent), PurePosixPath(path).suffix.lower()) for path in files
     )
@@ -143,19 +138,20 @@ def _nothing_fits(
         f"{count} {suffix or 'without suffix'} in {escaped(folder)}/"
         for (folder, suffix), count in folders.most_common(4)
     )
-    if (packed := next(filter(is_archive, sorted(files)), None)) is not None:
+    if (packed := next(filter(is_archive, files), None)) is not None:
         return (
             f"no dual-pixel pairs found at {source}: there are {seen}. An archive is read by "
             f"itself: source={source}/{escaped(packed)}"
         )
-    near = sorted(views, key=lambda view: -len(view[1].placed))[:2]
-    if not near[0][1].placed:  # nothing has a place: by the look of the names
-        example = min(files)
+    counts = {layout.name: found.count(n) for n, layout in enumerate(found.layouts)}
+    near = sorted(found.layouts, key=lambda layout: -counts[layout.name])[:2]
+    if not counts[near[0].name]:  # nothing has a place: by the look of the names
+        example = files[0]
         near = sorted(
-            views,
-            key=lambda view: -difflib.SequenceMatcher(None, example, view[0].form).ratio(),
+            found.layouts,
+            key=lambda layout: -difflib.SequenceMatcher(None, example, layout.form).ratio(),
         )[:2]
-    forms = "; ".join(f"{layout.name} is {layout.form}" for layout, _ in near)
+    forms = "; ".join(f"{layout.name} is {layout.form}" for layout in near)
     return (
         f"no dual-pixel pairs found at {source}: there are {seen}. The nearest layouts: {forms}. "
         "State your own with left='l/*.png' right='r/*.png' target='t/*.png'"

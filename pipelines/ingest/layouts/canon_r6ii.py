@@ -4,7 +4,7 @@ The target is the mean of its two views (f/20), or one picture: ``target``, ``sh
 ``box`` and ``casual`` have a depth map and no sharp target.
 """
 
-from pipelines.ingest.layouts.files import Layout, Place, Role
+from pipelines.ingest.layouts.files import Layout, Place, Role, Stems
 
 _ROLES: dict[str, Role] = {
     "left": "left",
@@ -15,18 +15,23 @@ _ROLES: dict[str, Role] = {
 }
 
 
-def place(folders: tuple[str, ...], stem: str) -> Place | None:
-    """Return the place of a file."""
-    role = _ROLES.get(stem)
-    if role is None or not folders:
+def folder(folders: tuple[str, ...]) -> Stems | None:
+    """Return what places the files of a folder: they are one pair."""
+    if not folders:
         return None
     groups = [index for index, folder in enumerate(folders) if folder in ("flat", "box", "casual")]
     start = groups[-1] if groups else len(folders) - 1
-    return Place(role=role, key="/".join(folders[start:]), tree="/".join(folders[:start]))
+    key, tree = "/".join(folders[start:]), "/".join(folders[:start])
+
+    def place(stem: str) -> Place | None:
+        role = _ROLES.get(stem)
+        return None if role is None else Place(role, key, None, tree)
+
+    return place
 
 
 LAYOUT = Layout(
     name="canon-r6ii",
     form="flat/0600/left.png, right.png, target_left.png, target_right.png",
-    place=place,
+    folder=folder,
 )

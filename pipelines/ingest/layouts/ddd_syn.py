@@ -6,8 +6,9 @@ a pair's id, the number names the scene.
 
 import re
 
-from pipelines.ingest.layouts.files import Layout, Place, Role
+from pipelines.ingest.layouts.files import Layout, Place, Role, Stems
 
+_STEM = re.compile(r"(\d+)_([a-z]+)")
 _SPLITS = {"training": "train", "testing": "test", "testing1": "test"}
 _ROLES: dict[tuple[str, str], Role] = {
     ("dp", "l"): "left",
@@ -18,26 +19,25 @@ _ROLES: dict[tuple[str, str], Role] = {
 }
 
 
-def place(folders: tuple[str, ...], stem: str) -> Place | None:
-    """Return the place of a file."""
-    match = re.fullmatch(r"(\d+)_([a-z]+)", stem)
-    if match is None or len(folders) < 2 or folders[-2] not in _SPLITS:
+def folder(folders: tuple[str, ...]) -> Stems | None:
+    """Return what places the files of a folder."""
+    if len(folders) < 2 or folders[-2] not in _SPLITS:
         return None
-    role = _ROLES.get((folders[-1], match[2]))
-    if role is None:
-        return None
-    split = _SPLITS[folders[-2]]
-    return Place(
-        role=role,
-        key=f"{folders[-2]}/{match[1]}",
-        split=split,
-        tree="/".join(folders[:-2]),
-        scene=f"{split}/{match[1]}",
-    )
+    above, kind, tree = folders[-2], folders[-1], "/".join(folders[:-2])
+    split = _SPLITS[above]
+
+    def place(stem: str) -> Place | None:
+        match = _STEM.fullmatch(stem)
+        role = None if match is None else _ROLES.get((kind, match[2]))
+        if match is None or role is None:
+            return None
+        return Place(role, f"{above}/{match[1]}", split, tree, f"{split}/{match[1]}")
+
+    return place
 
 
 LAYOUT = Layout(
     name="ddd-syn",
     form="training/dp/0001_l.png, training/dp/0001_r.png, training/gt/0001_m.png (testing)",
-    place=place,
+    folder=folder,
 )

@@ -3,11 +3,12 @@
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from pipelines.ingest.config import Role
 from pipelines.making.plan import Reject
 
-__all__ = ["Discovery", "Layout", "PairFiles", "Place", "Role"]
+__all__ = ["Discovery", "Layout", "PairFiles", "Place", "Role", "Stems"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -39,8 +40,7 @@ class Discovery:
     """Of each split whose targets were found by number: target number minus source number."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Place:
+class Place(NamedTuple):
     """Where a file stands in a set."""
 
     role: Role
@@ -54,6 +54,10 @@ class Place:
     """What must not straddle splits; None: the key."""
 
 
+Stems = Callable[[str], Place | None]
+"""From a file's name less the suffix to its place; None: no part of the layout."""
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Layout:
     """How a published set lies in its folders."""
@@ -61,11 +65,17 @@ class Layout:
     name: str
     form: str
     """Its files in one line, for messages."""
-    place: Callable[[tuple[str, ...], str], Place | None]
-    """The folders of a file and its name less the suffix to its place; None: no part of it."""
+    folder: Callable[[tuple[str, ...]], Stems | None]
+    """The folders above a file to what places the files there; None: none has a place. Asked once
+    a folder, for there may be millions of files in it."""
     by_number: bool = False
     """Targets may have other numbers than their sources."""
     has_targets: bool = True
     """False for a set that never has any."""
     refusal: str | None = None
     """Why such a set is recognised and not taken in."""
+
+    def place(self, folders: tuple[str, ...], stem: str) -> Place | None:
+        """Return the place of one file, by the folders above it and its name less the suffix."""
+        stems = self.folder(folders)
+        return None if stems is None else stems(stem)

@@ -7,28 +7,34 @@ pictures is sharp.
 
 import re
 
-from pipelines.ingest.layouts.files import Layout, Place, Role
+from pipelines.ingest.layouts.files import Layout, Place, Role, Stems
 
 _VIEWS: dict[str, Role] = {"raw_left_pd": "left", "raw_right_pd": "right"}
 _STEM = re.compile(r"result_pd_(?:left|right)_(\w+)")
 
 
-def place(folders: tuple[str, ...], stem: str) -> Place | None:
-    """Return the place of a view; the folders above say which it is."""
-    match = _STEM.fullmatch(stem)
+def folder(folders: tuple[str, ...]) -> Stems | None:
+    """Return what places the views of a folder; the folders above say which they are."""
     at = next((index for index, folder in enumerate(folders) if folder in _VIEWS), None)
-    if match is None or at is None:
+    if at is None:
         return None
-    split = folders[at - 1] if at and folders[at - 1] in ("train", "test") else None
-    key = "/".join((*folders[at + 1 :], match[1]))
+    role, split = _VIEWS[folders[at]], folders[at - 1] if at else ""
+    split = split if split in ("train", "test") else ""
     tree = "/".join(folders[: at - 1 if split else at])
-    return Place(role=_VIEWS[folders[at]], key=key, split=split, tree=tree)
+
+    def place(stem: str) -> Place | None:
+        match = _STEM.fullmatch(stem)
+        if match is None:
+            return None
+        return Place(role, "/".join((*folders[at + 1 :], match[1])), split or None, tree)
+
+    return place
 
 
 LAYOUT = Layout(
     name="google-dual-pixels",
     form="train/raw_left_pd/CAPTURE/result_pd_left_center.png, train/raw_right_pd/...",
-    place=place,
+    folder=folder,
     has_targets=False,
     refusal="its views are raw (green, linear light) and none of its pictures is sharp: these are "
     "not sRGB pictures. Develop them to sRGB, in the layout left-right-sharp without a target",

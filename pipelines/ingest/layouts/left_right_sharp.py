@@ -4,7 +4,7 @@ The folders may be called as sets in circulation call them; MDP's ``{train,val}/
 without sharp targets.
 """
 
-from pipelines.ingest.layouts.files import Layout, Place, Role
+from pipelines.ingest.layouts.files import Layout, Place, Role, Stems
 
 _ROLES: dict[str, Role] = {
     **dict.fromkeys(("left", "l", "left_view"), "left"),
@@ -15,22 +15,23 @@ _ROLES: dict[str, Role] = {
 _SPLITS = {"train": "train", "val": "val", "validation": "val", "test": "test"}
 
 
-def place(folders: tuple[str, ...], stem: str) -> Place | None:
-    """Return the place of a file; the split may stand above or below the role."""
+def folder(folders: tuple[str, ...]) -> Stems | None:
+    """Return what places the files of a folder; the split may stand above or below the role."""
     lower = [folder.lower() for folder in folders]
+    split: str | None
     if lower and lower[-1] in _ROLES:
-        split = _SPLITS.get(lower[-2]) if len(lower) > 1 else None
-        rest = folders[: -2 if split else -1]
-        return Place(role=_ROLES[lower[-1]], key=stem, split=split, tree="/".join(rest))
-    if len(lower) > 1 and lower[-1] in _SPLITS and lower[-2] in _ROLES:
-        tree = "/".join(folders[:-2])
-        return Place(role=_ROLES[lower[-2]], key=stem, split=_SPLITS[lower[-1]], tree=tree)
-    return None
+        role, split = _ROLES[lower[-1]], _SPLITS.get(lower[-2]) if len(lower) > 1 else None
+        tree = "/".join(folders[: -2 if split else -1])
+    elif len(lower) > 1 and lower[-1] in _SPLITS and lower[-2] in _ROLES:
+        role, split, tree = _ROLES[lower[-2]], _SPLITS[lower[-1]], "/".join(folders[:-2])
+    else:
+        return None
+    return lambda stem: Place(role, stem, split, tree)
 
 
 LAYOUT = Layout(
     name="left-right-sharp",
     form="left/X.png, right/X.png, sharp/X.png, in folders train, val, test or without",
-    place=place,
+    folder=folder,
     by_number=True,
 )

@@ -8,7 +8,7 @@ import re
 from collections.abc import Mapping
 
 from pipelines.errors import UserError
-from pipelines.ingest.layouts.files import Layout, Place, Role
+from pipelines.ingest.layouts.files import Layout, Place, Role, Stems
 
 _SPLITS = "train|val|test"
 
@@ -27,13 +27,15 @@ def pattern_layout(patterns: Mapping[Role, str]) -> Layout:
         expression = expression.replace(r"\{split\}", f"(?P<split>{_SPLITS})")
         rules.append((role, re.compile(expression)))
 
-    def place(folders: tuple[str, ...], stem: str) -> Place | None:
-        path = "/".join((*folders, stem))
-        for role, rule in rules:
-            if (match := rule.fullmatch(path)) is not None:
-                split = match.groupdict().get("split")
-                return Place(role=role, key=match["key"], split=split)
-        return None
+    def folder(folders: tuple[str, ...]) -> Stems:
+        def place(stem: str) -> Place | None:
+            path = "/".join((*folders, stem))
+            for role, rule in rules:
+                if (match := rule.fullmatch(path)) is not None:
+                    return Place(role, match["key"], match.groupdict().get("split"))
+            return None
+
+        return place
 
     form = ", ".join(f"{role}='{text}'" for role, text in patterns.items())
-    return Layout(name="pattern", form=form, place=place, by_number=True)
+    return Layout(name="pattern", form=form, folder=folder, by_number=True)

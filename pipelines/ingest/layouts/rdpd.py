@@ -4,28 +4,28 @@ A sequence is one scene. Its val is a copy of its test: what stands in both stay
 """
 
 from pipelines.ingest.layouts import dpd_blur
-from pipelines.ingest.layouts.files import Layout, Place
+from pipelines.ingest.layouts.files import Layout, Place, Stems
 
 
-def place(folders: tuple[str, ...], stem: str) -> Place | None:
-    """Return the place of a frame."""
+def folder(folders: tuple[str, ...]) -> Stems | None:
+    """Return what places the frames of a sequence."""
     if len(folders) < 3 or not folders[-1].lower().startswith("seq"):
         return None
-    found = dpd_blur.place(folders[:-1], stem)
-    if found is None:
+    sequence, frames = folders[-1], dpd_blur.folder(folders[:-1])
+    if frames is None:
         return None
-    sequence = folders[-1]
-    return Place(
-        role=found.role,
-        key=f"{sequence}/{found.key}",
-        split=found.split,
-        tree=found.tree,
-        scene=sequence,
-    )
+
+    def place(stem: str) -> Place | None:
+        found = frames(stem)
+        if found is None:
+            return None
+        return Place(found.role, f"{sequence}/{found.key}", found.split, found.tree, sequence)
+
+    return place
 
 
 LAYOUT = Layout(
     name="rdpd",
     form="train_l/source/seq_001/0001.png, train_r/..., train_c/target/seq_001/0001.png",
-    place=place,
+    folder=folder,
 )

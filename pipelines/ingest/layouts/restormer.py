@@ -6,7 +6,7 @@ their own: the crops of one picture are one scene.
 
 import re
 
-from pipelines.ingest.layouts.files import Layout, Place, Role
+from pipelines.ingest.layouts.files import Layout, Place, Role, Stems
 
 _ROLES: dict[str, Role] = {
     "inputl": "left",
@@ -17,24 +17,29 @@ _ROLES: dict[str, Role] = {
 _CROP = re.compile(r"(.+)-\d+")
 
 
-def place(folders: tuple[str, ...], stem: str) -> Place | None:
-    """Return the place of a whole picture."""
+def folder(folders: tuple[str, ...]) -> Stems | None:
+    """Return what places the whole pictures of a folder."""
     found = _split_and_tree(folders)
     if found is None or (role := _ROLES.get(folders[-1].lower())) is None:
         return None
-    return Place(role=role, key=stem, split=found[0], tree=found[1])
+    split, tree = found
+    return lambda stem: Place(role, stem, split, tree)
 
 
-def place_crop(folders: tuple[str, ...], stem: str) -> Place | None:
-    """Return the place of a crop."""
+def folder_of_crops(folders: tuple[str, ...]) -> Stems | None:
+    """Return what places the crops of a folder."""
     found = _split_and_tree(folders)
     name = folders[-1].lower() if folders else ""
-    if found is None or not name.endswith("_crops"):
+    role = _ROLES.get(name.removesuffix("_crops")) if name.endswith("_crops") else None
+    if found is None or role is None:
         return None
-    role, match = _ROLES.get(name.removesuffix("_crops")), _CROP.fullmatch(stem)
-    if role is None or match is None:
-        return None
-    return Place(role=role, key=stem, split=found[0], tree=found[1], scene=match[1])
+    split, tree = found
+
+    def place(stem: str) -> Place | None:
+        match = _CROP.fullmatch(stem)
+        return None if match is None else Place(role, stem, split, tree, match[1])
+
+    return place
 
 
 def _split_and_tree(folders: tuple[str, ...]) -> tuple[str, str] | None:
@@ -51,10 +56,10 @@ def _split_and_tree(folders: tuple[str, ...]) -> tuple[str, str] | None:
 LAYOUT = Layout(
     name="restormer",
     form="train/inputL/X.png, train/inputR/X.png, train/target/X.png (val, test)",
-    place=place,
+    folder=folder,
 )
 CROPS = Layout(
     name="restormer-crops",
     form="train/inputL_crops/X-1.png, train/inputR_crops/X-1.png, train/target_crops/X-1.png",
-    place=place_crop,
+    folder=folder_of_crops,
 )

@@ -6,34 +6,36 @@ NTIRE 2021: ``0500_l.png, 0500_r.png, 0500_g.png``. DPD-disp (ICCP 2020): ``001_
 
 from collections.abc import Callable, Mapping
 
-from pipelines.ingest.layouts.files import Layout, Place, Role
+from pipelines.ingest.layouts.files import Layout, Place, Role, Stems
 
 _SPLITS = {"train": "train", "val": "val", "validation": "val", "test": "test"}
 
 
-def by_suffix(suffixes: Mapping[str, Role]) -> Callable[[tuple[str, ...], str], Place | None]:
-    """Return the function that places a file by the end of its name."""
+def by_suffix(suffixes: Mapping[str, Role]) -> Callable[[tuple[str, ...]], Stems]:
+    """Return the layout's function of a folder: its files are placed by the end of their names."""
 
-    def place(folders: tuple[str, ...], stem: str) -> Place | None:
-        key, line, suffix = stem.rpartition("_")
-        role = suffixes.get(line + suffix)
-        if role is None or not key:
-            return None
+    def folder(folders: tuple[str, ...]) -> Stems:
         split = _SPLITS.get(folders[-1].lower()) if folders else None
-        tree = folders[:-1] if split else folders
-        return Place(role=role, key=key, split=split, tree="/".join(tree))
+        tree = "/".join(folders[:-1] if split else folders)
 
-    return place
+        def place(stem: str) -> Place | None:
+            key, line, suffix = stem.rpartition("_")
+            role = suffixes.get(line + suffix)
+            return None if role is None or not key else Place(role, key, split, tree)
+
+        return place
+
+    return folder
 
 
 NTIRE = Layout(
     name="ntire",
     form="0500_l.png, 0500_r.png, 0500_g.png in one folder",
-    place=by_suffix({"_l": "left", "_r": "right", "_g": "target", "_c": "combined"}),
+    folder=by_suffix({"_l": "left", "_r": "right", "_g": "target", "_c": "combined"}),
 )
 DPD_DISP = Layout(
     name="dpd-disp",
     form="001_L.jpg, 001_R.jpg, 001_B.jpg, 001_D.TIF in one folder",
-    place=by_suffix({"_L": "left", "_R": "right", "_B": "combined", "_D": "other"}),
+    folder=by_suffix({"_L": "left", "_R": "right", "_B": "combined", "_D": "other"}),
     has_targets=False,
 )

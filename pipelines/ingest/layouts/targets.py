@@ -15,9 +15,10 @@ views are such a trace: layouts name a source by any of its files.
 """
 
 import re
+import sys
 import unicodedata
 from collections import Counter, defaultdict
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 
 from pipelines.errors import UserError
@@ -27,6 +28,8 @@ COUNTER_OFFSETS = (-1, 1, 2)
 
 _RIVALS = (-2, -1, 1, 2)
 _NAME = re.compile(r"(.*?)(\d{1,18})(\D*)", re.DOTALL)
+_DIGITS = re.compile(r"\d+")
+_LONGEST = sys.maxunicode - 1
 _Group = tuple[str, str]
 
 
@@ -57,7 +60,8 @@ def match_targets(
     where: the split, for messages. Raises UserError where two readings of the names are equally
     good, with a candidate of each.
     """
-    equal = set(sources) & set(targets)
+    theirs = targets if isinstance(targets, Set | Mapping) else set(targets)
+    equal = sum(source in theirs for source in sources)
     if equal and offsets is None:
         _check_no_rival(sources, targets, equal, where)
         return _by_name(sources, targets)
@@ -71,18 +75,31 @@ def in_natural_order(names: Collection[str]) -> list[str]:
     return sorted(names, key=natural_key)
 
 
-def natural_key(name: str) -> tuple[tuple[str | tuple[int, str], ...], str]:
-    """Return what sorts names with their numbers as numbers."""
-    parts = re.split(r"(\d+)", name)
-    # Text and numbers alternate, so like is compared with like. Of thousands of digits Python makes
-    # no integer.
-    return tuple(_size_of(p) if n % 2 else p.lower() for n, p in enumerate(parts)), name
+def natural_key(name: str) -> str:
+    """Return what sorts names with their numbers as numbers.
+
+    One text, for there may be millions: each text of the name in small letters and ended by NUL,
+    which is below all that a name holds; each number with its length before it; the name itself.
+    """
+    if name.isascii():
+        text = _DIGITS.sub(_sized, name.lower())
+    else:  # each part by itself: what small letters are may depend on the letters around
+        parts = re.split(r"(\d+)", name)
+        text = "".join(_size_of(p) if n % 2 else p.lower() for n, p in enumerate(parts))
+    return f"{text}\0\0{name}"
 
 
-def _size_of(digits: str) -> tuple[int, str]:
-    """Return what orders numbers as their values do."""
-    ascii_digits = "".join(str(unicodedata.digit(digit)) for digit in digits).lstrip("0")
-    return len(ascii_digits), ascii_digits
+def _sized(digits: re.Match[str]) -> str:
+    return _size_of(digits[0])
+
+
+def _size_of(digits: str) -> str:
+    """Return what orders numbers as their values do. Of thousands of digits Python makes no
+    integer."""
+    if not digits.isascii():
+        digits = "".join(str(unicodedata.digit(digit)) for digit in digits)
+    digits = digits.lstrip("0")
+    return f"\0{chr(min(len(digits), _LONGEST) + 1)}{digits}"
 
 
 def _by_name(sources: Collection[str], targets: Collection[str]) -> Matching:
@@ -97,21 +114,21 @@ def _by_name(sources: Collection[str], targets: Collection[str]) -> Matching:
 
 
 def _check_no_rival(
-    sources: Collection[str], targets: Collection[str], equal: set[str], where: str
+    sources: Collection[str], targets: Collection[str], equal: int, where: str
 ) -> None:
     """Raise UserError where a shift of all numbers explains the names as well as equal names.
 
     Where one list holds all names of the other, equal names are what they say.
     """
-    if len(equal) in (len(sources), len(targets)):
+    if equal in (len(sources), len(targets)):
         return
     numbered = _groups(sources), _groups(targets)
     for offset in _RIVALS:
         pairs = _shifted(numbered, offset)
-        if len(pairs) >= len(equal):
+        if len(pairs) >= equal:
             source, target = next(p for p in pairs if p[0] != p[1])
             raise UserError(
-                f"{where}: {len(equal)} sources have a target of their name and {len(pairs)} one "
+                f"{where}: {equal} sources have a target of their name and {len(pairs)} one "
                 f"whose number is {offset:+d}: {source} could belong to {_either(source, target)}; "
                 f"say which with offsets=[0] or offsets=[{offset}]"
             )

@@ -1,6 +1,7 @@
 """Which target belongs to which source: true, or refused; never wrong in silence."""
 
 import random
+import re
 
 import pytest
 from hypothesis import given
@@ -126,6 +127,15 @@ def test_numbers_count_as_numbers() -> None:
     over = {"9998": "9999", "10000": "10001", "10003": "10002"}
     assert match_targets(list(over), list(over.values()), where="x").target_of == over
     assert in_natural_order(["gt10", "gt2", "gt1"]) == ["gt1", "gt2", "gt10"]
+
+
+@given(names=st.lists(st.text("aAbB./0129١é", max_size=6), max_size=12, unique=True))
+def test_numbers_in_names_are_in_the_order_of_their_values(names: list[str]) -> None:
+    def parts(name: str) -> tuple[list[str | int], str]:
+        split = re.split(r"(\d+)", name)
+        return [int(part) if n % 2 else part.lower() for n, part in enumerate(split)], name
+
+    assert in_natural_order(names) == sorted(names, key=parts)
 
 
 @pytest.mark.parametrize(("mine", "theirs"), [("img{}", "img{:03d}"), ("{}", "{:02d}")])
