@@ -154,7 +154,7 @@ def run(config: IngestConfig) -> VersionResult:
 def make(config: IngestConfig) -> VersionResult:
     """Make the dataset version, or find it there. Raises UserError."""
     root = locate(config.root)
-    source, files, layout, found = _discovered(config)
+    source, (_, size), layout, found = _discovered(config)
     left_out = [reject for reject in found.rejects if reject.stage == LEFT_OUT]
     for line in _by_reason(left_out):
         say(f"{config.dataset}: left out, {line}")
@@ -198,7 +198,7 @@ def make(config: IngestConfig) -> VersionResult:
         max_rejected=config.max_rejected,
         move_latest=config.set_latest,
         ray_address=config.ray_address,
-        read_inputs=source.is_cheap(files),
+        read_inputs=source.is_cheap(size),
         conclude=None if seen is None else partial(_conclusion, seen),
     )
 
@@ -254,7 +254,7 @@ def _conclusion(seen: SetLook, results: Sequence[ShardResult]) -> Conclusion:
 def look(config: IngestConfig) -> list[str]:
     """Return what the names say and three examples, for the dry run; a mistake is a line, too."""
     try:
-        source, files, layout, found = _discovered(config)
+        source, (files, _), layout, found = _discovered(config)
     except UserError as error:
         return [f"stop: {error}"]
     rejects = [reject for reject in found.rejects if reject.stage != LEFT_OUT]
@@ -262,7 +262,7 @@ def look(config: IngestConfig) -> list[str]:
     splits = ", ".join(f"{counts[split]} {split}" for split in SPLITS if counts[split])
     with_target = sum(pair.target is not None for pair in found.pairs)
     lines = [
-        f"layout {layout}: {splits or 'no'} pairs, {with_target} with a target, of {len(files)} "
+        f"layout {layout}: {splits or 'no'} pairs, {with_target} with a target, of {files} "
         f"files; {len(rejects)} inputs rejected, {len(found.rejects) - len(rejects)} left out"
     ]
     for split, offsets in found.offsets.items():
@@ -330,7 +330,8 @@ def _form(source: SourceFiles, path: str) -> str:
 
 def _discovered(
     config: IngestConfig,
-) -> tuple[SourceFiles, dict[str, int], str, Discovery]:
+) -> tuple[SourceFiles, tuple[int, int], str, Discovery]:
+    """Return the source, how many files and bytes there are, the layout, and what it found."""
     source = open_source(config.source)
     files = source.walk()
     layout, found = discover(
@@ -341,7 +342,7 @@ def _discovered(
         fractions={"val_fraction": config.val_fraction, "test_fraction": config.test_fraction},
         patterns=config.patterns(),
     )
-    return source, files, layout, found
+    return source, (len(files), sum(files.values())), layout, found
 
 
 def _turned(pair: Pair) -> Pair:

@@ -192,6 +192,8 @@ def _concluded(
         replace(
             pair, fault=faults.get(pair.pair_id, ""), turned=marks.get(pair.pair_id, pair.turned)
         )
+        if pair.pair_id in faults or pair.pair_id in marks
+        else pair
         for pair in pairs
     )
     return SetLook(units, turned, tuple(rows), len(seen), tuple(shown))

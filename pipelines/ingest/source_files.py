@@ -49,9 +49,9 @@ class SourceFiles:
                 raise
             return Source(role=role, file=path, sha256="")
 
-    def is_cheap(self, files: dict[str, int]) -> bool:
-        """Tell whether all files can be read again without thinking twice."""
-        return self.location.local_path() is not None and sum(files.values()) <= CHEAP_BYTES
+    def is_cheap(self, size: int) -> bool:
+        """Tell whether all files, of so many bytes, can be read again without thinking twice."""
+        return self.location.local_path() is not None and size <= CHEAP_BYTES
 
 
 def open_source(url: str) -> SourceFiles:

@@ -1,6 +1,6 @@
 """Layouts of published dual-pixel sets: how left, right and target files are found.
 
-A layout is a module with a function from a file's name to its place in a pair, and a row in
+A layout is a module with a function from a folder to what places its files, and a row in
 LAYOUTS.
 """
 

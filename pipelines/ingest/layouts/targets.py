@@ -60,14 +60,18 @@ def match_targets(
     where: the split, for messages. Raises UserError where two readings of the names are equally
     good, with a candidate of each.
     """
-    theirs = targets if isinstance(targets, Set | Mapping) else set(targets)
-    equal = sum(source in theirs for source in sources)
+    sources, targets = _searchable(sources), _searchable(targets)
+    equal = sum(source in targets for source in sources)
     if equal and offsets is None:
         _check_no_rival(sources, targets, equal, where)
         return _by_name(sources, targets)
     if equal and tuple(offsets or ()) == (0,):
         return _by_name(sources, targets)
     return _by_number(sources, targets, where, None if offsets is None else tuple(offsets))
+
+
+def _searchable(names: Collection[str]) -> Collection[str]:
+    return names if isinstance(names, Set | Mapping) else dict.fromkeys(names)
 
 
 def in_natural_order(names: Collection[str]) -> list[str]:
@@ -109,7 +113,7 @@ def _by_name(sources: Collection[str], targets: Collection[str]) -> Matching:
             found.target_of[source] = source
         else:
             found.why_not[source] = "missing target: no target has its name"
-    found.alone = in_natural_order(set(targets) - set(sources))
+    found.alone = in_natural_order([target for target in targets if target not in sources])
     return found
 
 
@@ -165,8 +169,8 @@ def _by_number(
             _check_equal_numbers(mine, theirs, where)
             allowed[group] = (0,)
         _match_group(mine, theirs, allowed[group], found)
-    used, possible = set(found.target_of.values()), _in_reach(numbered, wanted, allowed)
-    found.alone = in_natural_order(set(targets) - used - possible)
+    possible = _in_reach(numbered, wanted, allowed)
+    found.alone = in_natural_order([target for target in targets if target not in possible])
     lost = [s for s, why in found.why_not.items() if why.startswith("missing target")]
     if offsets is None and lost and found.alone and found.target_of:
         raise UserError(
@@ -221,9 +225,35 @@ def _in_reach(
 def _match_group(
     mine: Mapping[int, str], theirs: Mapping[int, str], allowed: Sequence[int], found: Matching
 ) -> None:
-    sources, targets = sorted(mine), sorted(theirs)
+    """Match the numbers of one group: run by run, for there may be millions."""
+    targets = sorted(theirs)
     place = {number: index for index, number in enumerate(targets)}
-    edges = [sorted(place[s + o] for o in allowed if s + o in place) for s in sources]
+    run: list[int] = []
+    edges: list[list[int]] = []
+    reached = -1 << 60
+    for number in sorted(mine):
+        # All sources before it can have earlier targets alone: what they get is nothing to it.
+        if run and number + min(allowed) > reached:
+            _match_run(run, edges, targets, mine, theirs, allowed, found)
+            run, edges = [], []
+        kept = [number + offset for offset in allowed if number + offset in place]
+        run.append(number)
+        edges.append(sorted(place[target] for target in kept))
+        reached = max([reached, *kept])
+    _match_run(run, edges, targets, mine, theirs, allowed, found)
+
+
+def _match_run(
+    sources: Sequence[int],
+    edges: Sequence[Sequence[int]],
+    targets: Sequence[int],
+    mine: Mapping[int, str],
+    theirs: Mapping[int, str],
+    allowed: Sequence[int],
+    found: Matching,
+) -> None:
+    """Match sources whose targets nobody else can have. edges: of each source, the indices of the
+    targets that it could have, in order."""
     before = _best_before(edges)
     # The same from the other end: count down, with targets counted down.
     last = len(targets) - 1
@@ -309,22 +339,23 @@ def _groups(
     A number that two names of a group have is nobody's. why_not: takes the reasons of names left.
     """
     groups: dict[_Group, dict[int, str]] = defaultdict(dict)
-    twice: dict[tuple[_Group, int], list[str]] = defaultdict(list)
+    twice: dict[tuple[_Group, int], list[str]] = {}
     reasons = {} if why_not is None else why_not
     for name in names:
         match = _NAME.fullmatch(name)
         if match is None:
             reasons[name] = "missing target: no target has its name, and it has no number"
             continue
-        twice[(match[1], match[3]), int(match[2])].append(name)
+        group, number = (match[1], match[3]), int(match[2])
+        first = groups[group].setdefault(number, name)
+        if first is not name:
+            twice.setdefault((group, number), [first]).append(name)
     for (group, number), same in twice.items():
-        if len(same) == 1:
-            groups[group][number] = same[0]
-            continue
+        del groups[group][number]
         for name in same:
             others = _either(*(other for other in same if other != name))
             reasons[name] = f"doubtful target: {others} has the same number"
-    return dict(groups)
+    return {group: numbers for group, numbers in groups.items() if numbers}
 
 
 def _either(*names: str) -> str:
