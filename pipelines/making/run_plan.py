@@ -1,8 +1,9 @@
-"""Carry a plan out: one Ray Data row is one item is one task is one whole shard."""
+"""Carry a plan out on Ray: a task writes one whole shard, or several one after the other."""
 
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing
+from itertools import chain
 
 from pipelines.errors import BusyError, UserError
 from pipelines.making.deaths import write_shard_surviving
@@ -11,6 +12,12 @@ from pipelines.making.shards import Claim, Producer, ShardResult, write_shard
 from pipelines.progress import progress, say
 from pipelines.ray_tasks import each_on_ray
 from pipelines.storage import Location
+
+_MOST_OF_A_TASK = 32
+_FEWEST_TASKS = 256
+"""A cluster may grow while it works: shards are put together where there are more than these."""
+_TASKS_OF_A_WORKER = 16
+"""At least: the last ones to end are waited for."""
 
 
 def run_plan(
@@ -39,17 +46,38 @@ def run_plan(
         if gpus:
             _check_gpu()
 
-        def work(item: PlanItem) -> ShardResult:
-            return write_shard_surviving(version, item, producer, claim=claim, run=run)
+        def work(items: Sequence[PlanItem]) -> list[ShardResult]:
+            # Of a task that is run again, those that were written are found there.
+            done: list[ShardResult] = []
+            for item in items:
+                done.append(write_shard_surviving(version, item, producer, claim=claim, run=run))
+                if done[-1].error is not None or done[-1].superseded:
+                    break
+            return done
 
-        with closing(each_on_ray(plan.items, work, gpus=gpus)) as stream:
-            return _collect(plan, version, stream)
+        size = _shards_of_a_task(len(plan.items), workers=_resource("GPU" if gpus else "CPU"))
+        parts = [plan.items[n : n + size] for n in range(0, len(plan.items), size)]
+        with closing(each_on_ray(parts, work, gpus=gpus)) as stream:
+            return _collect(plan, version, chain.from_iterable(stream))
+
+
+def _shards_of_a_task(shards: int, *, workers: int) -> int:
+    """Return how many shards a task writes: more than one where tasks are many enough for all.
+
+    A task costs Ray some 27 ms in the one process that hands them out.
+    """
+    tasks = max(_FEWEST_TASKS, _TASKS_OF_A_WORKER * workers)
+    return min(max(shards // tasks, 1), _MOST_OF_A_TASK)
+
+
+def _resource(name: str) -> int:
+    import ray
+
+    return int(ray.cluster_resources().get(name, 0))
 
 
 def _check_gpu() -> None:
-    import ray
-
-    if not ray.cluster_resources().get("GPU"):  # Ray would wait for one for ever
+    if not _resource("GPU"):  # Ray would wait for one for ever
         raise UserError("device=cuda: no node of the Ray cluster has a GPU; take device=cpu")
 
 

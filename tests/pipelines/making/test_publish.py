@@ -6,14 +6,18 @@ import signal
 import subprocess
 import sys
 import textwrap
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
 
+from pipelines import ray_tasks
 from pipelines.dataset.version import MANIFEST, open_version, read_latest
 from pipelines.errors import UserError
+from pipelines.making import run_plan
 from pipelines.making.plan import Plan
 from pipelines.making.publish import REJECTED, VersionResult, publish
 from pipelines.making.shards import PLAN
@@ -77,6 +81,34 @@ def test_a_worker_that_is_killed_costs_nothing(tmp_path: Path) -> None:
     result = make(locate(str(tmp_path / "root")), producer=NoisePairs(dies=str(fuse)))
     assert not fuse.exists(), "the worker did die"
     assert result.digest == make(memory(tmp_path)).digest
+
+
+@pytest.mark.usefixtures("ray_cluster")
+def test_many_shards_of_a_task_survive_what_kills_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ten shards a task: one dies once, another has an input that always kills it."""
+    tasks: list[int] = []
+
+    def told(items: Sequence[Any], work: Callable[[Any], Any], **keys: Any) -> Any:
+        tasks.extend(len(part) for part in items)
+        return ray_tasks.each_on_ray(items, work, **keys)
+
+    monkeypatch.setattr(run_plan, "each_on_ray", told)
+    monkeypatch.setattr(run_plan, "_FEWEST_TASKS", 3)
+    monkeypatch.setattr(run_plan, "_TASKS_OF_A_WORKER", 1)
+    fuse, plan, root = tmp_path / "fuse", noise_plan(60), locate(str(tmp_path / "root"))
+    fuse.touch()
+    result = make(root, plan, NoisePairs(dies=str(fuse), deadly=33))
+    assert tasks == [10, 10, 10]
+    assert not fuse.exists() and result.rejected == 1
+    assert result.rows == {"train": 47, "test": 12}
+    (hit,) = (item.name for item in plan.items for unit in item.units if unit.number == 33)
+    whole = memory(tmp_path)
+    make(whole, plan)
+    for item in plan.items:
+        mine, theirs = (r.child("noise", "v1", item.name).read_bytes() for r in (root, whole))
+        assert (mine == theirs) == (item.name != hit)
 
 
 @pytest.mark.usefixtures("ray_cluster")
