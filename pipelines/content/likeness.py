@@ -89,14 +89,10 @@ def nearest_of(
 ) -> list[tuple[int, int]]:
     """Return the pairs of indices whose hashes differ in at most so many bits, in order.
 
-    Looks at each of one list against all of the other: a second for 10^8 of them.
+    Looks at each of one list against all of the other: a second for some 10^9 of them.
     """
     found: list[tuple[int, int]] = []
     for index, value in enumerate(hashes):
-        apart = _bits_of(others ^ value)
+        apart = np.bitwise_count(others ^ value)
         found += [(index, int(other)) for other in np.flatnonzero(apart <= within)]
     return found
-
-
-def _bits_of(values: NDArray[np.uint64]) -> NDArray[np.int64]:
-    return np.unpackbits(values.view(np.uint8).reshape(-1, 8), axis=1).sum(1, dtype=np.int64)

@@ -6,25 +6,18 @@ from dataclasses import dataclass
 import numpy as np
 
 from pipelines.content.findings import Finding
-from pipelines.content.likeness import likeness, mirrored_hash, nearest_of
+from pipelines.content.likeness import likeness
 from pipelines.content.target import SURE, Scene
 from pipelines.dataset.record import SPLITS
+from pipelines.ingest.same_hashes import MIRRORED, Hashes, same_hashes
 
 _SHIFTS = (-1, 1, -2, 2, -3, 3)
 _MARGIN = 0.1
 _A_LITTLE = 0.004
 _IN_A_ROW = 3
 _MOST_SEARCHED = 2000
-_MIRRORED = {
-    "": (False, False),
-    "mirrored": (True, False),
-    "upside down": (False, True),
-    "turned by half": (True, True),
-}
-SAME_BITS = 12
-"""Most bits of 64 in which hashes of one scene differ, where the signatures are there to say so."""
-SAME_BITS_ALONE = 6
-"""The same where there are none."""
+_LATER = (("train", "test"), ("train", "val"), ("val", "test"))
+"""Splits whose pairs are looked for in a later one."""
 SAME_SCENE = 0.9
 """Likeness above which two sharp pictures are surely of one scene; above ``SURE`` they may be."""
 
@@ -114,29 +107,33 @@ def _like(target_of: Shown, views_of: Shown, *, in_place: bool = False) -> float
     return likeness(target_of.scene.target, views_of.scene.views, in_place=in_place)
 
 
-def in_two_splits(pairs: Sequence[Shown]) -> Iterator[tuple[Shown, Shown, str, bool]]:
+def in_two_splits(
+    pairs: Sequence[Shown], *, ray_address: str | None = None
+) -> Iterator[tuple[Shown, Shown, str, bool]]:
     """Yield pairs that show the scene of one in a later split: train before val before test.
 
     With the other pair, how it is mirrored ('' where it is not), and whether it is sure: signatures
-    say so, too.
+    say so, too. ray_address: of the cluster that compares the hashes of very many.
     """
-    hashes = {
+    shown = {
         split: [pair for pair in pairs if pair.split == split and pair.hash] for split in SPLITS
     }
+    hashes = {
+        split: Hashes(
+            np.array([pair.hash for pair in group], np.uint64),
+            np.array([pair.scene is not None for pair in group], np.bool_),
+        )
+        for split, group in shown.items()
+    }
+    near = same_hashes(hashes, _LATER, ray_address=ray_address)
     told = set()
-    for earlier, later in (("train", "test"), ("train", "val"), ("val", "test")):
-        here, there = hashes[earlier], hashes[later]
-        values = [np.array([pair.hash for pair in group], np.uint64) for group in (here, there)]
-        for how, (across, down) in _MIRRORED.items():
-            turned = mirrored_hash(values[0], across=across, down=down)
-            for i, j in nearest_of(turned, values[1], within=SAME_BITS):
-                one, other = here[i], there[j]
+    for earlier, later in _LATER:
+        for how, (across, down) in MIRRORED.items():
+            for i, j in near.get((earlier, later, how), ()):
+                one, other = shown[earlier][i], shown[later][j]
                 if one.pair_id in told:
                     continue
                 like = _likeness_of(one, other, across=across, down=down)
-                apart = (int(turned[i]) ^ other.hash).bit_count()
-                if like is None and apart > SAME_BITS_ALONE:
-                    continue
                 if like is None or like > SURE:
                     told.add(one.pair_id)
                     yield one, other, how, like is not None and like > SAME_SCENE

@@ -179,7 +179,12 @@ def make(config: IngestConfig) -> VersionResult:
     manifest = read_manifest(root.child(config.dataset, config.version))
     seen: SetLook | None = None
     if config.check != "none" and found.pairs and manifest is None:
-        seen = look_at_set(found.pairs, producer.as_stored, everything=config.check == "all")
+        seen = look_at_set(
+            found.pairs,
+            producer.as_stored,
+            everything=config.check == "all",
+            ray_address=config.ray_address,
+        )
         for line in as_lines(seen.rows):
             say(f"{config.dataset}: {line}")
         if config.sheet is not None:
@@ -199,7 +204,7 @@ def make(config: IngestConfig) -> VersionResult:
         move_latest=config.set_latest,
         ray_address=config.ray_address,
         read_inputs=source.is_cheap(size),
-        conclude=None if seen is None else partial(_conclusion, seen),
+        conclude=None if seen is None else partial(_conclusion, seen, config.ray_address),
     )
 
 
@@ -221,7 +226,9 @@ def _refuse_too_many(config: IngestConfig, found: Discovery, seen: SetLook) -> N
     )
 
 
-def _conclusion(seen: SetLook, results: Sequence[ShardResult]) -> Conclusion:
+def _conclusion(
+    seen: SetLook, ray_address: str | None, results: Sequence[ShardResult]
+) -> Conclusion:
     """Put together what was seen beforehand and what the tasks noted of every pair."""
     notes = [note for result in results for note in result.notes]
     rows = list(seen.rows)
@@ -239,7 +246,7 @@ def _conclusion(seen: SetLook, results: Sequence[ShardResult]) -> Conclusion:
         for reject in result.rejects
         if reject.pair_id not in told
     ]
-    rows = of_hashes(rows, shown)
+    rows = of_hashes(rows, shown, ray_address=ray_address)
     alone = [row for row in rows if row.pair_id and row.severity != NOTE]
     faults = {row.pair_id: row.text for row in reversed(alone) if row.severity == FAULT}
     doubts = {row.pair_id: f"doubtful: {row.text}" for row in alone if row.severity == DOUBT}
@@ -271,7 +278,8 @@ def look(config: IngestConfig) -> list[str]:
     producer = RealPairs(source=source, dataset=config.dataset, layout=layout)
     if config.check != "none" and found.pairs:
         read = producer.as_stored
-        seen = look_at_set(found.pairs, read, everything=config.check == "all")
+        everything, address = config.check == "all", config.ray_address
+        seen = look_at_set(found.pairs, read, everything=everything, ray_address=address)
         lines += as_lines(seen.rows)
         if config.sheet is not None:
             lines.append(_write_sheet(config.sheet, replace(producer, turned=seen.turned), seen))

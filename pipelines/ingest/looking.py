@@ -126,10 +126,11 @@ def look_at_set(
     read: Reader,
     *,
     everything: bool,
+    ray_address: str | None = None,
 ) -> SetLook:
     """Look at a sample of the pairs, or at all.
 
-    everything: all of them.
+    everything: all of them. ray_address: of the cluster that compares very many.
     """
     order = {pair.pair_id: index for index, pair in enumerate(pairs)}
     chosen = list(range(len(pairs))) if everything else sample_of(pairs)
@@ -139,7 +140,7 @@ def look_at_set(
         say(f"{why}: looking at all {len(pairs)} pairs")
         seen += in_threads([pairs[index] for index in rest], read)
     seen.sort(key=lambda one: order[one.unit.pair_id])
-    return _concluded(pairs, seen, order)
+    return _concluded(pairs, seen, order, ray_address)
 
 
 def in_threads(units: Sequence[PairFiles], read: Reader) -> Iterator[Seen]:
@@ -163,7 +164,10 @@ def _wants_all(seen: Sequence[Seen], order: Mapping[str, int]) -> str:
 
 
 def _concluded(
-    pairs: Sequence[PairFiles], seen: Sequence[Seen], order: Mapping[str, int]
+    pairs: Sequence[PairFiles],
+    seen: Sequence[Seen],
+    order: Mapping[str, int],
+    ray_address: str | None,
 ) -> SetLook:
     shown = _shown(seen, order)
     rows: list[Row] = []
@@ -175,7 +179,7 @@ def _concluded(
             rows.append(row_of(one.unit.pair_id, one.unit.split, finding))
         elif one.look is not None:
             rows += [row_of(one.unit.pair_id, one.unit.split, f) for f in one.look.findings]
-    rows += [_twice(*pair) for pair in in_two_splits(shown)]
+    rows += [_twice(*pair) for pair in in_two_splits(shown, ray_address=ray_address)]
     turned, marks, of_axis = _turns(seen)
     rows += of_axis
     rows += _of_signs(seen)
@@ -222,11 +226,17 @@ def _twice(earlier: Shown, later: Shown, how: str, sure: bool) -> Row:
     return Row(earlier.pair_id, earlier.split, FAULT if sure else DOUBT, "twice", text)
 
 
-def of_hashes(rows: Sequence[Row], shown: Sequence[Shown]) -> list[Row]:
-    """Return the findings with those about pairs whose scene, by its hash, stands in two splits."""
+def of_hashes(
+    rows: Sequence[Row], shown: Sequence[Shown], *, ray_address: str | None = None
+) -> list[Row]:
+    """Return the findings with those about pairs whose scene, by its hash, stands in two splits.
+
+    ray_address: of the cluster that compares very many.
+    """
     known = {row.pair_id for row in rows if row.severity == FAULT}
     left = [pair for pair in shown if pair.pair_id not in known]
-    return each_once([*rows, *(_twice(*found) for found in in_two_splits(left))])
+    twice = in_two_splits(left, ray_address=ray_address)
+    return each_once([*rows, *(_twice(*found) for found in twice)])
 
 
 def _axes(seen: Sequence[Seen]) -> dict[str, Counter[str]]:
