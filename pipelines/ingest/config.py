@@ -41,7 +41,7 @@ class IngestConfig(StepConfig):
     version: str = aside("v1")
     """Version to make; a published one never changes."""
     pairs_per_shard: int = by_content(8)
-    """Pairs in one Parquet file; one task makes one file."""
+    """Pairs in one Parquet file, which a task makes as a whole."""
     max_rejected: float = aside(0.1)
     """Largest share of unusable inputs, 0 to 1; with more the run fails."""
     set_latest: bool = aside(True)

@@ -109,7 +109,7 @@ class SynthConfig(StepConfig):
     device: Literal["cpu", "cuda"] = "cpu"
     """Where kernels are applied: cpu or cuda; a version is made on one device."""
     pairs_per_shard: int = by_content(16)
-    """Pairs in one Parquet file; one task makes one file."""
+    """Pairs in one Parquet file, which a task makes as a whole."""
     max_rejected: float = aside(0.1)
     """Largest share of unusable inputs, 0 to 1; with more the run fails."""
     set_latest: bool = aside(True)
