@@ -76,7 +76,13 @@ def _searchable(names: Collection[str]) -> Collection[str]:
 
 def in_natural_order(names: Collection[str]) -> list[str]:
     """Sort names with their numbers as numbers: gt2 before gt10, 9999 before 10000."""
-    return sorted(names, key=natural_key)
+    before = ""
+    for name in names:
+        key = natural_key(name)
+        if key < before:
+            return sorted(names, key=natural_key)
+        before = key
+    return list(names)  # as most are: no key is kept of them
 
 
 def natural_key(name: str) -> str:
