@@ -97,6 +97,12 @@ class TrainConfig(StepConfig):
     """Processes that read and cut patches for a worker."""
     cpus_per_reader: float = aside(0.25)
     """CPUs that Ray reserves for a reader."""
+    reader_label: str | None = aside(None)
+    """KEY=VALUE: run readers on nodes that have this label of Ray's (ray start --labels), and
+    workers on the others, so that GPU nodes keep their CPUs. None: anywhere."""
+    placement: Literal["pack", "spread"] = aside("pack")
+    """How workers are laid out: on as few nodes as hold them, as gradients then travel less, or on
+    as many as there are."""
     threads_per_worker: int = aside(1)
     """Threads of torch in a worker."""
     use_gpu: bool | None = aside(None)
@@ -170,6 +176,8 @@ class TrainConfig(StepConfig):
                 raise ValueError(
                     f"min_workers must be within 1 and num_workers ({most}), got {self.min_workers}"
                 )
+        if self.reader_label is not None and not all(self.reader_label.partition("=")):
+            raise ValueError(f"reader_label must be KEY=VALUE, got {self.reader_label}")
         if not 0 < self.gpus_per_worker <= 1:
             raise ValueError(
                 f"gpus_per_worker must be above 0 and at most 1, got {self.gpus_per_worker}"

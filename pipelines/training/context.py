@@ -16,6 +16,10 @@ class WorkerContext(Protocol):
     rank: int
     world_size: int
     device: torch.device
+    node_rank: int
+    """Number of its machine among those of the run."""
+    local_rank: int
+    """Its number among the workers of its machine."""
 
     def wrap(self, module: nn.Module, *, accumulates: bool) -> nn.Module:
         """Return the module with gradients averaged over the workers.
@@ -50,6 +54,7 @@ class ProcessContext:
         self.rank = 0 if alone else dist.get_rank()
         self.world_size = 1 if alone else dist.get_world_size()
         self.device = device or torch.device("cpu")
+        self.node_rank, self.local_rank = 0, self.rank
 
     def wrap(self, module: nn.Module, *, accumulates: bool) -> nn.Module:
         """Return the module as it is where this worker is alone, else its DDP."""
@@ -93,6 +98,8 @@ class RayContext(ProcessContext):
         import ray.train.torch
 
         super().__init__(ray.train.torch.get_device())
+        here = ray.train.get_context()
+        self.node_rank, self.local_rank = here.get_node_rank(), here.get_local_rank()
 
     def report(self, metrics: Metrics) -> None:
         """Report to the controller, and from there to Ray Tune where it asked."""

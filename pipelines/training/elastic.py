@@ -19,6 +19,7 @@ from pipelines.errors import UnavailableError
 from pipelines.progress import say
 from pipelines.storage import Location
 from pipelines.training.config import TrainConfig
+from pipelines.training.room import has_label
 from pipelines.training.stopping import STOP
 
 LOOK_EVERY_S = 5.0
@@ -33,23 +34,30 @@ class Node:
     gpus: float
     leaves: bool = False
     """Whether it is drained: taken away soon, as a preemption notice says."""
+    reads: bool = False
+    """Whether it has the label of ``reader_label``: readers run there, and no workers."""
 
 
 def room_for(config: TrainConfig, nodes: list[Node], *, use_gpu: bool) -> int:
     """Return how many workers fit on nodes that stay, with CPUs left for their readers."""
     staying = [node for node in nodes if not node.leaves]
+    training = [node for node in staying if not node.reads]
     readers = config.readers_per_worker * config.cpus_per_reader
-    in_all = math.floor(sum(node.cpus for node in staying) / (config.cpus_per_worker + readers))
-    by_node = (math.floor(node.cpus / config.cpus_per_worker) for node in staying)
+    if config.reader_label is None:
+        each, of = config.cpus_per_worker + readers, staying
+    else:
+        each, of = readers, [node for node in staying if node.reads]
+    in_all = math.floor(sum(node.cpus for node in of) / each)
+    by_node = (math.floor(node.cpus / config.cpus_per_worker) for node in training)
     if use_gpu:
         by_node = (
             min(math.floor(node.gpus), math.floor(node.cpus / config.cpus_per_worker))
-            for node in staying
+            for node in training
         )
     return min(in_all, sum(by_node))
 
 
-def nodes_of_the_cluster() -> list[Node]:
+def nodes_of_the_cluster(reader_label: str | None = None) -> list[Node]:
     """Return the nodes that are alive and answer: Ray itself takes half a minute to call one dead,
     in which it would wait for workers there."""
     import ray
@@ -61,6 +69,7 @@ def nodes_of_the_cluster() -> list[Node]:
             node["Resources"].get("CPU", 0.0),
             node["Resources"].get("GPU", 0.0),
             node["NodeID"] in leaving,
+            has_label(node, reader_label),
         )
         for node in ray.nodes()
         if node["Alive"] and _answers(node["NodeManagerAddress"], node["NodeManagerPort"])
@@ -144,5 +153,6 @@ class Elastic:
                 continue
 
     def _room(self) -> int:
-        room = room_for(self._config, nodes_of_the_cluster(), use_gpu=self.use_gpu)
+        nodes = nodes_of_the_cluster(self._config.reader_label)
+        room = room_for(self._config, nodes, use_gpu=self.use_gpu)
         return min(room, self._most)

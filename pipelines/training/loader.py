@@ -12,6 +12,7 @@ from pipelines.training.batch import Batch, collate, wants_coc
 from pipelines.training.order import rank_slice
 from pipelines.training.plan import RunPlan
 from pipelines.training.reader import SampleReader
+from pipelines.training.room import label_selector
 
 STEPS_PER_TASK = 4
 """Few enough that the first batch is there soon, enough that a task costs little."""
@@ -79,6 +80,7 @@ def _ray_job(
         batch_size=None,
         compute=ActorPoolStrategy(size=config.readers_per_worker),
         num_cpus=config.cpus_per_reader,
+        label_selector=label_selector(config.reader_label),
     )
     batches = samples.iter_torch_batches(
         batch_size=len(rank_slice(config.batch_size, rank, world_size)),

@@ -4,6 +4,7 @@ import io
 import json
 import logging
 import math
+import platform
 import time
 from collections.abc import Iterator
 from contextlib import closing
@@ -20,12 +21,13 @@ from pipelines.training.checkpoint import State, load_checkpoint, newest_checkpo
 from pipelines.training.context import Metrics, WorkerContext
 from pipelines.training.keeper import OUTCOME, Keeper
 from pipelines.training.learner import LOSSES, Learner, as_values, learning_rate
-from pipelines.training.order import seed_of, step_samples
+from pipelines.training.order import rank_slice, seed_of, step_samples
 from pipelines.training.plan import RunPlan, steps_of
 from pipelines.training.spent import Spent
 from pipelines.training.start import read_start
 from pipelines.training.step_times import StepTimes
 from pipelines.training.stopping import StopWatch
+from pipelines.training.utilization import Utilization
 from pipelines.training.validation import Validation
 
 log = logging.getLogger(__name__)
@@ -85,6 +87,7 @@ class _Fit:
         self._validation = Validation(plan, context)
         self._keeper = Keeper(plan, self._step, owner) if context.rank == 0 else None
         self._stop_watch = StopWatch(self._run if context.rank == 0 else None)
+        self._utilization = Utilization(context.device, context.node_rank, context.local_rank)
         self._spent = Spent(plan.config, state.get("spent_s", 0.0) if state else 0.0)
         self._saved_step = self._step
         self._pending: list[_Made] = []
@@ -101,6 +104,7 @@ class _Fit:
             return self._run_to_the_end(batches_of)
         finally:
             self._stop_watch.close()
+            self._utilization.close()
             if self._keeper:
                 self._keeper.close()
 
@@ -108,7 +112,9 @@ class _Fit:
         config, context = self._config, self._context
         device = processor_kind(str(context.device))
         of = steps_of(config)
-        self._add(event="start", workers=context.world_size, of=of, device=device)
+        names = sorted(set(context.gather((context.node_rank, platform.node()))))
+        start = {"workers": context.world_size, "of": of, "device": device}
+        self._add(event="start", **start, nodes=[name for _, name in names])
         if self._step == 0 and config.start_from is not None:
             self._measure()  # the best weights are never worse than those that it begins with
         with closing(batches_of(self._plan, context.rank, context.world_size, self._step, of)) as b:
@@ -232,8 +238,19 @@ class _Fit:
         waited_s = self._keeper.waited_s if self._keeper else 0.0
         row = self._window.row(self._config.batch_size, waited_s)
         self._losses = {key: row[key] for key in LOSSES}
-        self._add(**row, left_s=self._left_s(), spent_s=self._spent.seconds)
+        self._add(
+            **row, **self._of_workers(row), left_s=self._left_s(), spent_s=self._spent.seconds
+        )
         self._window = _Window(waited_s)
+
+    def _of_workers(self, row: Metrics) -> Metrics:
+        """How busy each worker is; all of them take part."""
+        rank, world_size = self._context.rank, self._context.world_size
+        share = len(rank_slice(self._config.batch_size, rank, world_size)) / self._config.batch_size
+        figures = self._utilization.figures(
+            pairs_per_s=share * row["samples_per_s"], waiting_for_data=row["waiting_for_data"]
+        )
+        return {k: v for part in self._context.gather(figures) for k, v in part.items()}
 
     def _left_s(self) -> float | None:
         """How long it will go on; None where that is not known yet."""

@@ -3,9 +3,10 @@
 Without the check a run that leaves no CPU to its readers would wait for data for ever.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from pipelines.errors import UserError
 from pipelines.progress import say
@@ -71,10 +72,26 @@ def _cpus_for(config: TrainConfig, workers: int) -> float:
     return workers * (config.cpus_per_worker + readers)
 
 
+def has_label(node: Mapping[str, Any], label: str | None) -> bool:
+    """Whether one of ``ray.nodes()`` has a label, KEY=VALUE."""
+    key, _, value = (label or "").partition("=")
+    return label is not None and (node.get("Labels") or {}).get(key) == value
+
+
+def label_selector(label: str | None, *, without: bool = False) -> dict[str, str] | None:
+    """Return what makes Ray use only nodes with, or without, a label, KEY=VALUE; None: any."""
+    if label is None:
+        return None
+    key, _, value = label.partition("=")
+    return {key: f"!{value}" if without else value}
+
+
 def check_room(config: TrainConfig, workers: int) -> None:
     """Raise UserError unless workers and readers fit on the cluster's CPUs together."""
     of_workers = workers * config.cpus_per_worker
     of_readers = workers * config.readers_per_worker * config.cpus_per_reader
+    if config.reader_label is not None:
+        _check_labels(config.reader_label, of_workers, of_readers)
     cpus = most("CPU")
     if of_workers + of_readers > cpus:
         raise UserError(
@@ -82,6 +99,36 @@ def check_room(config: TrainConfig, workers: int) -> None:
             f"{of_readers:g} more, but the cluster has {cpus:g}; lower num_workers, "
             "cpus_per_worker or cpus_per_reader"
         )
+
+
+def _check_labels(label: str, of_workers: float, of_readers: float) -> None:
+    import ray
+
+    if _may_grow():
+        return  # which labels an added node will have is not known before
+    nodes = [node for node in ray.nodes() if node["Alive"]]
+    reading = [node for node in nodes if has_label(node, label)]
+    if len(reading) in (0, len(nodes)):
+        raise UserError(
+            f"reader_label={label}: {'every' if reading else 'no'} node of the cluster has this "
+            "label; readers run on nodes with it and workers on the others: start some nodes with "
+            f"ray start --labels {label}, or leave reader_label out"
+        )
+    cpus = sum(node["Resources"].get("CPU", 0.0) for node in reading)
+    others = most("CPU") - cpus
+    if of_readers > cpus or of_workers > others:
+        raise UserError(
+            f"reader_label={label}: reading takes {of_readers:g} CPUs, of {cpus:g} on nodes with "
+            f"this label, and workers take {of_workers:g}, of {others:g} on the others; lower "
+            "num_workers, cpus_per_worker or cpus_per_reader"
+        )
+
+
+def _may_grow() -> bool:
+    import ray
+
+    now = ray.cluster_resources()
+    return any(most(kind) > now.get(kind, 0.0) for kind in ("CPU", "GPU"))
 
 
 def check_worker(cpus_per_worker: float, *, use_gpu: bool) -> None:
@@ -92,10 +139,9 @@ def check_worker(cpus_per_worker: float, *, use_gpu: bool) -> None:
     """
     import ray
 
-    kinds = ("CPU", "GPU")
     nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
-    if any(most(kind) > ray.cluster_resources().get(kind, 0.0) for kind in kinds):
-        nodes.append({kind: most(kind) for kind in kinds})
+    if _may_grow():
+        nodes.append({kind: most(kind) for kind in ("CPU", "GPU")})
     fitting = [node for node in nodes if not use_gpu or node.get("GPU", 0.0) >= 1]
     largest = max((node.get("CPU", 0.0) for node in fitting), default=0.0)
     if cpus_per_worker > largest:

@@ -214,7 +214,7 @@ def _trainer(
     from ray.train import FailureConfig, RunConfig, ScalingConfig
     from ray.train.torch import TorchConfig, TorchTrainer
 
-    from pipelines.training.room import Layout, check_room, layout_of
+    from pipelines.training.room import Layout, check_room, label_selector, layout_of
     from pipelines.training.worker import train_worker
 
     class Trainer(TorchTrainer):
@@ -235,7 +235,13 @@ def _trainer(
         train_loop_config={"plan": plan, "owner": owner},
         torch_config=TorchConfig(backend="nccl" if use_gpu else "gloo"),
         scaling_config=ScalingConfig(
-            num_workers=layout.workers, use_gpu=use_gpu, resources_per_worker=resources
+            num_workers=layout.workers,
+            use_gpu=use_gpu,
+            resources_per_worker=resources,
+            placement_strategy=config.placement.upper(),
+            label_selector=label_selector(  # type: ignore[call-arg]  # typed as Train v1's
+                config.reader_label, without=True
+            ),
         ),
         run_config=RunConfig(
             name="ray",

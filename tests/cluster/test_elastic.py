@@ -170,17 +170,34 @@ def test_room_for(nodes: list[Node], use_gpu: bool, expected: int) -> None:
     assert room_for(config, nodes, use_gpu=use_gpu) == expected
 
 
+@pytest.mark.parametrize(
+    ("nodes", "use_gpu", "expected"),
+    [
+        ([Node(2, 0), Node(4, 0, reads=True)], False, 4),  # workers of half a CPU
+        ([Node(8, 0), Node(0.5, 0, reads=True)], False, 2),  # readers of a quarter
+        ([Node(8, 2), Node(1, 8, reads=True)], True, 2),  # the second's GPUs stay idle
+        ([Node(8, 0), Node(1, 0, reads=True, leaves=True)], False, 0),
+        ([Node(8, 0)], False, 0),
+    ],
+)
+def test_room_where_readers_have_nodes_of_their_own(
+    nodes: list[Node], use_gpu: bool, expected: int
+) -> None:
+    config = TrainConfig(cpus_per_worker=0.5, cpus_per_reader=0.25, reader_label="role=reader")
+    assert room_for(config, nodes, use_gpu=use_gpu) == expected
+
+
 def test_too_few_nodes_are_waited_for_and_then_told(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(elastic, "LOOK_EVERY_S", 0.01)
     found: list[list[Node]] = [[Node(1, 0)], [Node(1, 0)], [Node(1, 0), Node(1, 0)]]
-    monkeypatch.setattr(elastic, "nodes_of_the_cluster", lambda: found.pop(0))
+    monkeypatch.setattr(elastic, "nodes_of_the_cluster", lambda label: found.pop(0))
     config = TrainConfig(min_workers=2, num_workers=4, patience_s=60)
     one = Elastic(config, locate(str(tmp_path)), most=4, use_gpu=False)
     assert one.take() == 2
     assert not found
-    monkeypatch.setattr(elastic, "nodes_of_the_cluster", list)
+    monkeypatch.setattr(elastic, "nodes_of_the_cluster", lambda label: [])
     impatient = Elastic(
         replace(config, patience_s=0.02), locate(str(tmp_path)), most=4, use_gpu=False
     )
@@ -193,6 +210,7 @@ def test_too_few_nodes_are_waited_for_and_then_told(
     [
         ({"min_workers": 0}, "min_workers"),
         ({"min_workers": 3, "num_workers": 2}, "num_workers \\(2\\)"),
+        ({"reader_label": "role="}, "KEY=VALUE, got role="),
         ({"gpus_per_worker": 0.0}, "gpus_per_worker"),
         ({"gpus_per_worker": 1.5}, "gpus_per_worker"),
         ({"gpus_per_worker": 0.5, "num_workers": 2}, "cannot share a GPU"),
