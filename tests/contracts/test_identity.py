@@ -157,6 +157,8 @@ TRAIN = {
     "cpus_per_worker": Changed(1.0),
     "readers_per_worker": Changed(2),
     "cpus_per_reader": Changed(1.0),
+    "reader_label": Changed("role=reader"),
+    "placement": Changed("spread"),
     "threads_per_worker": Changed(2),
     "use_gpu": Changed(False),
     "precision": Changed("bf16"),
@@ -198,7 +200,7 @@ ASIDE = {
     "synth": {*PLACE, "version", "max_rejected", "set_latest"},
     "train": {
         *PLACE, "name", "num_workers", "min_workers", "gpus_per_worker", "cpus_per_worker",
-        "readers_per_worker", "cpus_per_reader",
+        "readers_per_worker", "cpus_per_reader", "reader_label", "placement",
         "threads_per_worker", "use_gpu", "channels_last", "compile", "accumulate", "log_every",
         "checkpoint_every", "keep", "val_every", "max_val_pairs", "stop_grace_s", "max_failures",
         "patience_s",
