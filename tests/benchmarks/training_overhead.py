@@ -3,9 +3,9 @@
     python -m tests.benchmarks.training_overhead ROOT DATASET [--model nano --patch 96 --rounds 3]
 
 A run on Ray (one worker with one thread, its reader beside it; record, checkpoints and figures as
-by default) and a loop of a few lines of torch take turns. The loop has its batches decoded and cut in
-memory before it starts, and knows the same network, losses, clipping and optimizer. A run's time
-is from one record of the loss to the last by the clock, so with all that lies between two steps.
+by default) and a loop of a few lines of torch take turns. The loop has its batches decoded and cut
+in memory before it starts, and knows the same network, losses, clipping and optimizer. A run's
+time is from one record of the loss to the last by the clock, with all that lies between two steps.
 """
 
 import argparse
