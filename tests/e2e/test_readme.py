@@ -15,6 +15,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import time
 import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -24,10 +25,17 @@ from threading import Event
 import cv2
 import pytest
 import torch
+from mlflow import MlflowClient
 
+from pipelines.config import StepConfig
+from pipelines.mlflow_store import EXPERIMENT, resolve_tracking_uri
 from pipelines.steps import STEPS
+from pipelines.storage import locate
+from pipelines.training.checkpoint import complete_steps
+from pipelines.training.record import read_rows, read_samples
 from tests.e2e.pictures import write_dpd_blur, write_pair
 from tests.k3dn.authors_names import SIZES, authors_state
+from tests.pipelines.training.versions import write_small_datasets
 
 REPOSITORY = Path(__file__).parents[2]
 README = (REPOSITORY / "README.md").read_text(encoding="utf-8")
@@ -130,6 +138,7 @@ def _environment(home: Path) -> dict[str, str]:
         "RAY_USAGE_STATS_ENABLED": "0",
         # A head that is told to end waits so long for what runs on it: half a minute by itself.
         "RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S": "0",
+        "RAY_JOB_STOP_WAIT_TIME_S": "60",  # as the manifests have it
     }
 
 
@@ -218,6 +227,32 @@ def test_a_job_of_the_readme_runs_on_a_cluster(place: Place, line: str) -> None:
     root = Path(place.environment["HOME"]) / "k3dn-data"
     made = "synth/v1/_manifest.json" if "k3dn synth" in line else "_runs/on-ray/result.json"
     assert (root / made).exists(), [str(path) for path in root.rglob("*.json")]
+
+
+def test_a_job_that_is_stopped_leaves_a_checkpoint(place: Place, tmp_path: Path) -> None:
+    """And no checkpoint is due by itself."""
+    root, run = tmp_path / "data", locate(str(tmp_path / "data")).child("_runs", "stopped")
+    datasets = ",".join(write_small_datasets(str(root)))
+    keys = f"root={root} datasets={datasets} name=stopped model=nano patch=32 num_workers=1"
+    keys += " steps=9000 checkpoint_every=9000 max_val_pairs=0 log_every=1"
+    server = {"RAY_API_SERVER_ADDRESS": place.job_server}
+    submit = f"ray job submit --no-wait --submission-id=to-stop -- k3dn train {keys}"
+    place.run(submit, folder=tmp_path, **server)
+    pause, deadline_s = Event(), time.monotonic() + 300
+    while len([row for row in read_rows(run) if "loss" in row]) < 3:
+        log = place.run("ray job logs to-stop", folder=tmp_path, **server)
+        assert time.monotonic() < deadline_s and "error" not in log.lower(), log
+        pause.wait(1)  # poll of another process
+    place.run("ray job stop to-stop", folder=tmp_path, **server)
+    assert "STOPPED" in place.run("ray job list", folder=tmp_path, **server)
+    log = place.run("ray job logs to-stop", folder=tmp_path, **server)
+    (step,) = complete_steps(run)
+    assert 3 <= step < 9000, log
+    assert [index for index, _ in read_samples(run)] == list(range(2 * step))
+    client = MlflowClient(resolve_tracking_uri(StepConfig(root=str(root))))
+    experiment = client.get_experiment_by_name(EXPERIMENT)
+    (recorded,) = client.search_runs([experiment.experiment_id])
+    assert recorded.info.status == "KILLED"
 
 
 @pytest.mark.parametrize("target", ["demo", "test", "install", "lint"])
