@@ -136,8 +136,9 @@ GROUPS: Mapping[str, Mapping[str, tuple[str, ...]]] = MappingProxyType(
             ),
             "Cluster": (
                 *("num_workers", "min_workers", "use_gpu", "gpus_per_worker", "cpus_per_worker"),
-                "threads_per_worker",
-                *("readers_per_worker", "cpus_per_reader", "max_failures", "patience_s"),
+                *("threads_per_worker", "placement"),
+                *("readers_per_worker", "cpus_per_reader", "reader_label"),
+                *("max_failures", "patience_s"),
                 "stop_grace_s",
             ),
             "Records": (

@@ -253,6 +253,7 @@ def test_a_job_that_is_stopped_leaves_a_checkpoint(place: Place, tmp_path: Path)
     experiment = client.get_experiment_by_name(EXPERIMENT)
     (recorded,) = client.search_runs([experiment.experiment_id])
     assert recorded.info.status == "KILLED"
+    assert recorded.data.metrics["node_0/worker_0_samples_per_s"] > 0
 
 
 @pytest.mark.parametrize("target", ["demo", "test", "install", "lint"])
