@@ -2,7 +2,7 @@
 
 import hashlib
 import io
-from collections.abc import Sequence
+from collections.abc import Collection
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +20,7 @@ from pipelines.storage import Location, locate
 
 
 def pair_of(
-    height: int, width: int, *, bits: int = 16, grey: bool = False, absent: Sequence[str] = ()
+    height: int, width: int, *, bits: int = 16, grey: bool = False, absent: Collection[str] = ()
 ) -> Pair:
     """A pair of noise, of which some pictures are not there."""
     rng = np.random.default_rng([height, width, bits, grey])
