@@ -41,6 +41,15 @@ class Arm:
 FRAME: Mapping[str, Any] = {"frame_width": 1000, "blur": [0.005, 0.018]}
 """Radii of up to 5 to 18 px, as those of photographs some 1000 px wide."""
 
+SIMPLE = ["butterworth", "translating_disk"]
+PLAIN_OPTICS: Mapping[str, Any] = {
+    **{"swap": [0.0], "cat_eye": [0.0], "spherical": [0.0]},
+    **{"lateral": 0.0, "axial": 0.0},
+}
+PLAIN_SENSOR = SensorConfig(
+    mosaic_share=0.0, jpeg_share=0.0, contrast=[0.0], highlights=[1.0], shading=[0.0]
+)
+
 
 def _camera(optics: Mapping[str, Any] | None = None, **keys: Any) -> Arm:
     return Arm("camera", {**keys, "optics": OpticsConfig(**{**FRAME, **(optics or {})})})
@@ -50,8 +59,18 @@ ARMS: Mapping[str, Arm] = MappingProxyType(
     {
         "plain": Arm(),
         "plain, radii to 13 px": Arm(keys={"max_coc_px": 13.0, "min_coc_px": 2.0}),
+        "plain, no integral window": Arm(keys={"kernels": SIMPLE}),
         "camera": _camera(),
         "camera, one radius-disparity": _camera({"disparity": [0.45]}),
+        "camera, disparity 0.12 to 0.65": _camera({"disparity": [0.12, 0.65]}),
+        "camera, radii to 2 to 13 px": _camera({"blur": [0.002, 0.013]}),
+        "camera, simple kernels": _camera(kernels=SIMPLE),
+        "camera, integral window too": _camera(kernels=["aperture", "integral"]),
+        "camera, plain optics": _camera(PLAIN_OPTICS),
+        "camera, plain sensor": _camera(sensor=PLAIN_SENSOR, shot_noise=0.0, read_noise=0.0),
+        "camera, all plain": _camera(
+            PLAIN_OPTICS, sensor=PLAIN_SENSOR, shot_noise=0.0, read_noise=0.0, kernels=SIMPLE
+        ),
         "camera, no spherical aberration": _camera({"spherical": [0.0]}),
         "camera, no cat's eye": _camera({"cat_eye": [0.0]}),
         "camera, no swap": _camera({"swap": [0.0]}),
