@@ -2,12 +2,18 @@
 
 import logging
 import pickle
+import traceback
 from collections.abc import Callable, Generator, Sequence
 from contextlib import closing
 from typing import Any, TypeVar, cast
 
+from pipelines.errors import BusyError, UnavailableError, UserError
+from pipelines.failures import EXIT_BUSY, EXIT_UNAVAILABLE, EXIT_USER, explain_failure
+
 T = TypeVar("T")
 R = TypeVar("R")
+
+_KINDS = {EXIT_USER: UserError, EXIT_BUSY: BusyError, EXIT_UNAVAILABLE: UnavailableError}
 
 
 def each_on_ray(
@@ -15,7 +21,8 @@ def each_on_ray(
 ) -> Generator[R, None, None]:
     """Yield what ``work`` makes of each item, as it comes; items and results are pickled.
 
-    A task that dies with its worker is run again, as a whole. gpus: how many each task has.
+    A task that dies with its worker is run again, as a whole. gpus: how many each task has. Raises
+    what ``work`` raises; a service that is away and the like as UserError, in one line.
     """
     import ray.data
 
@@ -26,7 +33,11 @@ def each_on_ray(
     context.print_on_execution_start = False
 
     def carry_out(row: dict[str, Any]) -> dict[str, Any]:
-        return {"result": pickle.dumps(work(pickle.loads(row["item"])))}
+        # An exception would lose its words: Ray Data raises one of its own in its place.
+        try:
+            return {"result": pickle.dumps(work(pickle.loads(row["item"]))), "failed": False}
+        except Exception as error:
+            return {"result": pickle.dumps(_portable(error)), "failed": True}
 
     rows = [{"item": pickle.dumps(item)} for item in items]
     # One item, one row, one block, one task.
@@ -35,4 +46,21 @@ def each_on_ray(
     # Closed while the cluster is there: left to the garbage collector, Ray would start another.
     with closing(cast("Generator[dict[str, Any], None, None]", iter(tasks.iter_rows()))) as done:
         for row in done:
-            yield pickle.loads(row["result"])
+            result = pickle.loads(row["result"])
+            if row["failed"]:
+                raise result
+            yield result
+
+
+def _portable(error: Exception) -> Exception:
+    """Return an exception that can leave the process, with its traceback as a note."""
+    there = "".join(traceback.format_exception(error))
+    failure = explain_failure(error)
+    if not isinstance(error, UserError) and failure.exit_code in _KINDS:
+        error = _KINDS[failure.exit_code](failure.message)
+    try:
+        pickle.loads(pickle.dumps(error))
+    except Exception:  # of a class that needs more than its words
+        error = RuntimeError(failure.message)
+    error.add_note(f"In a task of Ray:\n{there}")
+    return error
