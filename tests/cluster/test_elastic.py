@@ -3,7 +3,6 @@
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -26,18 +25,6 @@ from pipelines.training.plan import RunPlan, plan_run
 from pipelines.training.record import Row, read_rows, read_samples
 from tests.pipelines.training.conftest import NETWORKS
 from tests.pipelines.training.versions import write_small_datasets
-
-
-@pytest.fixture
-def cluster(own_ray: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
-    """A head with one CPU. This process starts the nodes, and does not connect to them."""
-    from ray.cluster_utils import Cluster
-
-    monkeypatch.setenv("RAY_AUTH_MODE", "disabled")
-    monkeypatch.setenv("PYTHONPATH", str(Path.cwd()))
-    found = Cluster(initialize_head=True, head_node_args={"num_cpus": 1})
-    yield found
-    found.shutdown()
 
 
 def config_of(root: Path) -> TrainConfig:

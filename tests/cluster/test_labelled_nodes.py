@@ -1,7 +1,6 @@
 """Where workers and readers run: two raylets on this machine, one of them labelled for readers."""
 
 import multiprocessing
-from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -29,16 +28,10 @@ class Nodes:
 
 
 @pytest.fixture
-def nodes(own_ray: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[Nodes]:
-    """A head without a label and a node with one. This process does not connect to them."""
-    from ray.cluster_utils import Cluster
-
-    monkeypatch.setenv("RAY_AUTH_MODE", "disabled")
-    monkeypatch.setenv("PYTHONPATH", str(Path.cwd()))
-    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1})
+def nodes(cluster: Any) -> Nodes:
+    """A head without a label and a node with one."""
     reader = cluster.add_node(num_cpus=1, labels={"role": "reader"})
-    yield Nodes(cluster.address, cluster.head_node.node_id, reader.node_id)
-    cluster.shutdown()
+    return Nodes(cluster.address, cluster.head_node.node_id, reader.node_id)
 
 
 def config_of(root: Path) -> TrainConfig:

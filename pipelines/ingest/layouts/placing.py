@@ -92,7 +92,7 @@ def placed(files: Sequence[str], layout: Layout) -> Iterator[tuple[str, Place | 
             continue
         place = None if stems is None else stems(stem)
         if place is None:
-            if suffix in _PICTURES and not is_hidden(path):
+            if suffix in _PICTURES:
                 yield path, None
         elif suffix in _PICTURES:
             yield path, place
