@@ -1,6 +1,6 @@
 """What a pair of preset `camera` is taken with, and what of it is drawn at random."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -128,6 +128,9 @@ def draw_shot(rng: np.random.Generator, scene: Scene, ranges: ShotRanges) -> Sho
     brightest, target_blur = even(ranges.highlights), even(ranges.target_blur)
     target_shift_px = either_side(ranges.target_shift_px), either_side(ranges.target_shift_px)
     shading = draw_shading(rng, even(ranges.shading))
+    # A number of its own, so that all others are those of before there was a slope.
+    low, high = ranges.slope
+    aperture = replace(aperture, slope=float(low + (high - low) * rng.spawn(1)[0].random()))
     # Last, as families take different counts of random numbers.
     parameters = aperture if family == APERTURE else None
     if family in PSF_FAMILIES:

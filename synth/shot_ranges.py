@@ -21,6 +21,7 @@ LIMITS: Mapping[str, tuple[float, float]] = MappingProxyType(
         "spherical": (-0.1, 0.1),
         "cat_eye": (0.0, 1.0),
         "swap": (-8.0, 8.0),
+        "slope": (0.0, 1.0),
         "lateral": (0.0, 0.05),
         "axial": (0.0, 0.05),
         "highlights": (1.0, 1000.0),
@@ -77,6 +78,8 @@ class ShotRanges:
     """What vignetting cuts off an aperture at the corners, in radii."""
     swap: Range = (-4.5, 4.5)
     """How far the views change parts from the left to the right of the frame."""
+    slope: Range = (0.0, 0.0)
+    """How much the light falls over a radius of the aperture, far off the axis."""
     lateral: float = 0.0003
     """Greatest distance of red or blue from green at the corners, as a share of the width."""
     axial: float = 0.0003

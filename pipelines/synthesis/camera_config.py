@@ -35,6 +35,8 @@ class OpticsConfig:
     """What the lens's barrel cuts off blur discs in the corners, in blur radii."""
     swap: list[float] = field(default_factory=lambda: list(_DRAWN.swap))
     """How far the views change parts from the left to the right of the frame; 0: not at all."""
+    slope: list[float] = field(default_factory=lambda: list(_DRAWN.slope))
+    """How much the light falls over a radius of the aperture, far off the axis; at most 1."""
     lateral: float = _DRAWN.lateral
     """Largest shift of red or blue at the corners, as a share of the width."""
     axial: float = _DRAWN.axial
@@ -137,6 +139,7 @@ def shot_ranges(
         spherical=ends(optics.spherical),
         cat_eye=ends(optics.cat_eye),
         swap=ends(optics.swap),
+        slope=ends(optics.slope),
         lateral=optics.lateral,
         axial=optics.axial,
         highlights=ends(sensor.highlights),

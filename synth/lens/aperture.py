@@ -13,12 +13,16 @@ to Canon R6 II pairs prefer such discs to half discs by 2.5 times the residual).
   that of far blur is soft. Where it vanishes far kernels are the near ones turned about;
 - mechanical vignetting leaves the common part of two discs that lie `cat_eye` radii apart at the
   corners, along the direction to the middle of the picture;
+- off the axis the aperture's light falls from one side to the other, 1 + slope . (x, y), so that
+  far blur is brighter towards the middle of the picture, near blur away from it: of neither view is
+  the other one the mirror image, nor is one its own, top to bottom. All of a Pixel 4's bank is so,
+  0.25 near the middle and 0.8 over most of the field. The point stays where the light's middle is;
 - the rim is softened by a share of the radius and by a length that does not grow with defocus
   (diffraction, the pixel's own extent), so that small blur has no rim.
 
 All lengths are scaled so that the blur radius of the two views together, sqrt(2 x variance), is
-the nominal one on the axis, whatever the light's distribution: a network that learns radii learns
-one thing.
+the nominal one on the axis, whatever the light's distribution but for its slope: a network that
+learns radii learns one thing.
 """
 
 from collections.abc import Sequence
@@ -40,6 +44,8 @@ _SOFTEST = 0.45
 """Largest softness of a rim, in radii."""
 _STRONGEST = 0.3
 """Largest spherical aberration in radii: from 0.5 on rays cross within the cone."""
+_OFF_AXIS = 0.25
+"""Distance from the middle, in halves of the diagonal, from which on the slope hardly grows."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -61,6 +67,8 @@ class ApertureParameters:
     swap: float = 0.0
     """What the ramp is shifted by half a frame's diagonal to the right of the middle, before the
     tanh: < 0 makes the left view the flatter one at the left border, > 0 at the right."""
+    slope: float = 0.0
+    """How much the light falls over a radius of the aperture, far off the axis."""
 
     def __post_init__(self) -> None:
         for entry in fields(self):
@@ -77,6 +85,8 @@ class ApertureParameters:
             )
         if not 0.0 <= self.cat_eye <= 1.0:
             raise ValueError(f"aperture.cat_eye must lie in [0, 1], got {self.cat_eye}")
+        if not 0.0 <= self.slope <= 1.0:
+            raise ValueError(f"aperture.slope must lie in [0, 1], got {self.slope}")
 
 
 class DrawnApertures:
@@ -87,20 +97,25 @@ class DrawnApertures:
         if not lenses:
             raise ValueError("there must be at least one lens")
         columns = {
-            entry.name: torch.tensor([getattr(lens, entry.name) for lens in lenses])
+            entry.name: torch.tensor([float(getattr(lens, entry.name)) for lens in lenses])
             for entry in fields(ApertureParameters)
         }
         self._of: dict[str, Tensor] = columns
         self._of["ramp"] = torch.tensor([ramp_of(lens) for lens in lenses])
         self._moved: dict[str, dict[str, Tensor]] = {"cpu": self._of}
-        self.varies = bool((columns["cat_eye"].abs() + columns["swap"].abs() > 0.0).any())
+        self._slopes = bool((columns["slope"] > 0.0).any())
+        self.varies = self._slopes or bool(
+            (columns["cat_eye"].abs() + columns["swap"].abs() > 0.0).any()
+        )
 
     def reach_px(self, coc_px: Tensor) -> Tensor:
         """See `ViewLight`."""
         lens = torch.arange(len(self._of["ramp"])).repeat_interleave(len(coc_px))
         radius = coc_px.repeat(len(self._of["ramp"]))
         _, extent, scale = self._rings(lens, radius)
-        return (radius.abs() * extent * scale).reshape(-1, len(coc_px))
+        # The light's middle, which the point stays at, lies less than half a radius off.
+        slope = self._get("slope", lens)
+        return (radius.abs() * (extent + 0.5 * slope) * scale).reshape(-1, len(coc_px))
 
     def __call__(self, lens: Tensor, coc_px: Tensor, field: Tensor) -> tuple[Tensor, Tensor]:
         """See `ViewLight`."""
@@ -124,7 +139,14 @@ class DrawnApertures:
         shift = self._get("swap", lens) * field[:, 1]
         split = torch.tanh(self._get("ramp", lens)[:, None, None] * along + shift[:, None, None])
         views = torch.stack([light * (1.0 + split), light * (1.0 - split)], dim=1)
-        return views, (places * scale[:, None])[:, None].expand(-1, 2, -1)
+        places = (places * scale[:, None])[:, None].expand(-1, 2, -1)
+        if not self._slopes:
+            return views, places
+        off_axis = field / torch.sqrt((field * field).sum(1, keepdim=True) + _OFF_AXIS**2)
+        down, right = (self._get("slope", lens)[:, None] * off_axis).unbind(1)
+        slope = (1.0 + down[:, None, None] * y + right[:, None, None] * x).clamp_min(0.0)
+        sloped = views * slope[:, None]
+        return sloped, places - (_middle(sloped, places) - _middle(views, places))[:, :, None]
 
     def _any_large(self, coc_px: Tensor) -> bool:
         """Whether fine cells are due. To ask a GPU would wait for it, and they cost it little."""
@@ -150,6 +172,14 @@ class DrawnApertures:
         extent = 1.0 + _TAIL * softness
         scale = _scale(spherical, softness, extent, self._get("rim", lens))
         return spherical, extent, scale
+
+
+def _middle(views: Tensor, places: Tensor) -> Tensor:
+    """Mean of the two views' centroids, (N, 2), y and x: where the point seems to be."""
+    of_view = views / views.sum((-2, -1), keepdim=True)
+    y = (of_view.sum(-1) * places[:, :1]).sum(-1)
+    x = (of_view.sum(-2) * places[:, 1:]).sum(-1)
+    return torch.stack([y.mean(1), x.mean(1)], dim=1)
 
 
 def ramp_of(lens: ApertureParameters) -> float:

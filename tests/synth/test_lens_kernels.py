@@ -144,6 +144,101 @@ def test_views_change_parts_from_one_side_of_the_field_to_the_other():
     assert right == pytest.approx(left[::-1], rel=1e-3)
 
 
+def pixel_4_bank():
+    """Far kernels of a Pixel 4, (rows, columns, 2, 61, 61), each of sum 1."""
+    folder = os.environ.get("K3DN_REFERENCE")
+    if folder is None:
+        pytest.skip("K3DN_REFERENCE names no folder of reference arrays")
+    measured = np.load(Path(folder) / "pixel4_psf.npz")["measured_rows6_cols8_views2_61_61"]
+    return measured / measured.sum((-2, -1), keepdims=True)
+
+
+def slope_of(both):
+    """How light falls over a radius of its disc: down and to the right, by a plane and a rim."""
+    lit = both > 0.15 * both.max()
+    radius = np.sqrt(lit.sum() / np.pi)
+    y, x = np.mgrid[: both.shape[0], : both.shape[1]]
+    y, x = (y - y[lit].mean()) / radius, (x - x[lit].mean()) / radius
+    square = y * y + x * x
+    inner = square < 0.75**2
+    rows = np.stack([np.ones(inner.sum()), y[inner], x[inner], 2 * square[inner] - 1], axis=1)
+    level, down, across, _ = np.linalg.lstsq(rows, both[inner], rcond=None)[0]
+    return down / level, across / level
+
+
+def test_a_pixel_4_s_light_slopes_towards_the_middle_of_the_field_everywhere():
+    bank, strengths = pixel_4_bank(), []
+    for row in range(6):
+        for column in range(8):
+            down, across = slope_of(bank[row, column].mean(0))
+            # From the middle of the field to the kernel's place, in half heights of a 4:3 frame.
+            y, x = (row + 0.5) / 3 - 1, ((column + 0.5) / 4 - 1) * 4 / 3
+            strengths.append(np.hypot(down, across))
+            assert down * y + across * x < -0.75 * strengths[-1] * np.hypot(y, x)
+    quartiles = np.quantile(strengths, [0.0, 0.25, 0.5, 0.75, 1.0])
+    np.testing.assert_allclose(quartiles, [0.25, 0.63, 0.77, 0.79, 0.92], atol=0.02)
+
+
+@pytest.mark.parametrize("row, column", [(0, 0), (0, 4), (2, 7)])
+def test_the_model_is_nearer_to_the_bank_off_the_axis_with_a_slope(row, column):
+    views = pixel_4_bank()[row, column]
+    place = ((row + 0.5) / 3 - 1, (column + 0.5) / 4 - 1)
+    shift_px = tuple(float(at) for at in centroids(views.mean(0)))
+
+    def residual(slope):
+        """Of the best of eight."""
+        lights = (
+            ApertureParameters(
+                disparity=disparity, softness=0.2, rim=0.2, cat_eye=cat_eye, swap=swap, slope=slope
+            )
+            for disparity in (0.45, 0.55)
+            for cat_eye in (0.0, 0.5)
+            for swap in (-1.0, 1.0)
+        )
+        return min(
+            np.abs(
+                kernels_of(Lens(light=light, window=WINDOW, shift_px=shift_px), -12.6, place, 30)[
+                    :, 1
+                ]
+                - views
+            )
+            .sum((-2, -1))
+            .mean()
+            for light in lights
+        )
+
+    assert residual(0.7) < 0.8 * residual(0.0)
+
+
+def test_light_slopes_off_the_axis_and_the_point_stays_in_its_place():
+    def at(place, coc_px=-7.0, **keys):
+        return kernels_of(lens_of(softness=0.15, **keys), coc_px, place, half_px=12)[:, 1]
+
+    np.testing.assert_allclose(at(MIDDLE, slope=0.8), at(MIDDLE), atol=1e-6)
+    below, above = at((0.7, 0.0), slope=0.8), at((-0.7, 0.0), slope=0.8)
+    right, left = at((0.0, 0.7), slope=0.8), at((0.0, -0.7), slope=0.8)
+    np.testing.assert_allclose(above, below[:, ::-1], atol=1e-6)
+    np.testing.assert_allclose(left, right[::-1, :, ::-1], atol=1e-6)
+    # A plane fitted to the middle of both views together: far blur is brighter towards the middle
+    # of the picture, near blur away from it; 0.7 of the half height is 0.42 of the half diagonal.
+    offsets = np.arange(25) - 12.0
+    y, x = np.meshgrid(offsets, offsets, indexing="ij")
+    for kernels, towards, sign in (
+        (below, y, -1.0),
+        (right, x, -1.0),
+        (at((0.7, 0.0), 7.0, slope=0.8), y, 1.0),
+    ):
+        both = kernels.mean(0)
+        np.testing.assert_allclose(centroids(both), 0.0, atol=2e-3)
+        rows = np.stack([np.ones(25 * 25), y.ravel(), x.ravel()], axis=1)
+        inner = np.hypot(y, x).ravel() < 3.0
+        level, down, across = np.linalg.lstsq(rows[inner], both.ravel()[inner], rcond=None)[0]
+        # Per blur radius of the disc's own 7 px, where light is 1.
+        steep = 7.0 * (down if towards is y else across) / level
+        assert 0.5 < sign * steep < 0.85
+        assert abs(across if towards is y else down) * 7.0 / level < 0.15
+
+
 def test_lateral_colour_is_at_the_border_and_axial_colour_everywhere():
     lens = lens_of(chromatic=Chromatic(lateral_px=(0.9, -0.6)))
     at_corner, at_middle = (
@@ -248,21 +343,25 @@ def test_kernels_do_not_depend_on_the_batch_and_reach_no_farther_than_said():
         lens_of(bank),
         lens_of(butterworth.aperture(butterworth.parameters())),
         lens_of(disparity=0.5, spherical_px=-0.8),
+        lens_of(disparity=0.45, slope=0.9),
     ]
     batch = LensKernels(lenses)
     assert batch.varies
-    assert not LensKernels(lenses[2:]).varies
+    assert not LensKernels(lenses[2:4]).varies
+    assert LensKernels(lenses[4:]).varies
     half = batch.half_px(6.0)
     assert half >= batch.half_px(3.0) >= batch.half_px(0.0) >= 1
-    order = torch.tensor([2, 0, 3, 1, 0])
-    made = batch(order, torch.tensor([6.0, -6.0, 6.0, 4.0, 3.0]), torch.zeros(5, 2) + 0.3, half)
+    order = torch.tensor([2, 0, 3, 1, 0, 4])
+    made = batch(
+        order, torch.tensor([6.0, -6.0, 6.0, 4.0, 3.0, -6.0]), torch.zeros(6, 2) + 0.3, half
+    )
     wider = batch(
-        order, torch.tensor([6.0, -6.0, 6.0, 4.0, 3.0]), torch.zeros(5, 2) + 0.3, half + 4
+        order, torch.tensor([6.0, -6.0, 6.0, 4.0, 3.0, -6.0]), torch.zeros(6, 2) + 0.3, half + 4
     )
     np.testing.assert_allclose(wider[..., 4:-4, 4:-4], made, atol=1e-6)
     assert float(wider[..., :4, :].abs().max()) < 1e-6
     for number, coc_px, kernels in zip(
-        order.tolist(), (6.0, -6.0, 6.0, 4.0, 3.0), made, strict=True
+        order.tolist(), (6.0, -6.0, 6.0, 4.0, 3.0, -6.0), made, strict=True
     ):
         alone = kernels_of(lenses[number], coc_px, (0.3, 0.3), half)
         np.testing.assert_allclose(kernels, alone, atol=1e-6)
@@ -276,6 +375,7 @@ def test_kernels_do_not_depend_on_the_batch_and_reach_no_farther_than_said():
         ({"disparity": 0.4, "softness": 0.9}, "softness must lie in"),
         ({"disparity": 0.4, "cat_eye": -0.1}, "cat_eye must lie in"),
         ({"disparity": 0.4, "swap": np.nan}, "swap must be finite"),
+        ({"disparity": 0.4, "slope": 1.1}, r"slope must lie in \[0, 1\]"),
     ],
 )
 def test_impossible_lenses(keys, words):
@@ -289,12 +389,7 @@ def test_the_model_is_nearer_to_a_pixel_4_s_kernels_than_the_families_are():
     Ours is fitted (the best of three), the families have their defaults: a check that the model is
     of the right kind, and no contest.
     """
-    folder = os.environ.get("K3DN_REFERENCE")
-    if folder is None:
-        pytest.skip("K3DN_REFERENCE names no folder of reference arrays")
-    measured = np.load(Path(folder) / "pixel4_psf.npz")["measured_rows6_cols8_views2_61_61"]
-    measured = measured / measured.sum((-2, -1), keepdims=True)
-    views = measured[2:4, 3:5].mean((0, 1))
+    views = pixel_4_bank()[2:4, 3:5].mean((0, 1))
     shift_px = tuple(float(place) for place in centroids(views.mean(0)))
 
     def residual(light):

@@ -32,6 +32,7 @@ EFFECTS = {
     "spherical": (0.01, 0.01),
     "cat_eye": (0.5, 0.5),
     "swap": (-1.0, -1.0),
+    "slope": (0.7, 0.7),
     "lateral": 0.02,
     "axial": 0.02,
     "highlights": (6.0, 6.0),
