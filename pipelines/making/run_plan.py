@@ -56,7 +56,7 @@ def run_plan(
             return done
 
         size = _shards_of_a_task(len(plan.items), workers=_resource("GPU" if gpus else "CPU"))
-        parts = [plan.items[n : n + size] for n in range(0, len(plan.items), size)]
+        parts = (plan.items[n : n + size] for n in range(0, len(plan.items), size))
         with closing(each_on_ray(parts, work, gpus=gpus)) as stream:
             return _collect(plan, version, chain.from_iterable(stream))
 

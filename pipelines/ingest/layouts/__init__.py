@@ -28,6 +28,7 @@ from pipelines.ingest.layouts.assemble import assemble, views_of
 from pipelines.ingest.layouts.files import Discovery, Layout, Place, Role
 from pipelines.ingest.layouts.pattern import pattern_layout
 from pipelines.ingest.layouts.placing import Survey, placed, survey
+from pipelines.listing import Listing
 
 _ROWS = (
     dpd_blur.LAYOUT,
@@ -73,12 +74,12 @@ def discover(
         near = difflib.get_close_matches(layout, LAYOUTS, 1)
         hint = f"did you mean '{near[0]}'?" if near else f"there is {', '.join(LAYOUTS)}"
         raise UserError(f"layout '{layout}' is not known; {hint}")
-    paths = sorted(files)
-    chosen = _choose(paths, layouts, source)
+    listing = Listing.of(files)
+    chosen = _choose(listing.paths, layouts, source)
     _check_allowed(chosen, source)
     return chosen.name, assemble(
-        placed(paths, chosen),
-        files,
+        placed(listing.paths, chosen),
+        listing,
         chosen,
         source=source,
         offsets=offsets,
@@ -98,7 +99,7 @@ def find_views(
     paths = sorted(files)
     chosen = _choose(paths, _ROWS, source)
     _check_allowed(chosen, source)
-    places = [(path, p) for path, p in placed(paths, chosen) if isinstance(p, Place)]
+    places = [(path, p) for _, path, p in placed(paths, chosen) if isinstance(p, Place)]
     return *views_of(places), {path for path, _ in places}
 
 

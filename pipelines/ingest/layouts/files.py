@@ -1,7 +1,7 @@
 """What a layout is, and what it answers with: the files of each pair."""
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -34,7 +34,7 @@ class PairFiles:
 class Discovery:
     """What a layout found."""
 
-    pairs: tuple[PairFiles, ...]
+    pairs: Sequence[PairFiles]
     rejects: tuple[Reject, ...]
     offsets: dict[str, Counter[int]] = field(default_factory=dict)
     """Of each split whose targets were found by number: target number minus source number."""

@@ -1,0 +1,143 @@
+"""The pairs of a set: millions of them as a few numbers each, one by one as ``PairFiles``."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import accumulate
+from typing import overload
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipelines.dataset.names import escaped
+from pipelines.dataset.record import SPLITS
+from pipelines.ingest.layouts.files import PairFiles
+from pipelines.ingest.layouts.gathered import TARGETS, VIEWS, Rows
+from pipelines.ingest.layouts.natural import natural_order
+from pipelines.listing import Listing, Texts
+from pipelines.making.splits import splits_of
+
+_AT_ONCE = 1 << 14
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """The pairs of one split."""
+
+    rows: Rows
+    split: str
+    at: NDArray[np.int32]
+    """Of each pair the row with its views."""
+    target_at: NDArray[np.int32]
+    """Of each pair the row with its target, -1 where it has none."""
+    renamed: NDArray[np.bool_]
+    """Which pairs have their split in their id: the same number is another scene elsewhere."""
+
+    def names(self, index: int) -> tuple[str, str]:
+        """Return the id and the scene of a pair, as its files are called."""
+        row = int(self.at[index])
+        key = self.rows.keys[row]
+        if self.renamed[index]:
+            key = f"{self.split}/{key}"
+            return key, key
+        return key, key if self.rows.scene_at is None else self.rows.scene(row)
+
+    def where(self, chosen: NDArray[np.bool_] | NDArray[np.int64]) -> "Part":
+        """Return some of the pairs."""
+        return replace(
+            self,
+            at=self.at[chosen],
+            target_at=self.target_at[chosen],
+            renamed=self.renamed[chosen],
+        )
+
+    @property
+    def has_other_names(self) -> bool:
+        """Whether the id of a pair may be another text than the key that its files share."""
+        return bool(np.any(self.renamed)) or any(escaped(key) != key for key in self.rows.keys)
+
+    def in_order_of_names(self) -> "Part":
+        """Return the pairs in the natural order of their ids."""
+        ids = Texts(escaped(self.names(index)[0]) for index in range(len(self.at)))
+        return self.where(natural_order(ids))
+
+    def split_by_scene(self, **fractions: float) -> "dict[str | None, Part]":
+        """Return the pairs by split, a scene in one."""
+        scenes = self.at if self.rows.scene_at is None else self.rows.scene_at[self.at]
+        _, first, scene_of = np.unique(scenes, return_index=True, return_inverse=True)
+        names = (escaped(self.names(index)[1]) for index in first.tolist())
+        found = splits_of(names, **fractions)[scene_of]
+        return {
+            split: replace(self.where(found == number), split=split)
+            for number, split in enumerate(SPLITS)
+        }
+
+    def pairs(self, listing: Listing, start: int, stop: int) -> Iterator[PairFiles]:
+        """Yield some of the pairs."""
+        views, targets = self.at[start:stop], self.target_at[start:stop]
+        files = {role: self.rows.files[role][views].tolist() for role in VIEWS}
+        for role in TARGETS:
+            found = np.full(len(targets), -1, np.int32)
+            found[targets >= 0] = self.rows.files[role][targets[targets >= 0]]
+            files[role] = found.tolist()
+        for index, (left, right, combined, target, second) in enumerate(
+            zip(*files.values(), strict=True), start
+        ):
+            pair_id, scene_id = self.names(index)
+            yield PairFiles(
+                pair_id=escaped(pair_id),
+                scene_id=escaped(scene_id),
+                split=self.split,
+                left=listing.file(left),
+                right=listing.file(right),
+                target=None if target < 0 else listing.file(target),
+                combined=None if combined < 0 else listing.file(combined),
+                target_right=None if second < 0 else listing.file(second),
+            )
+
+
+class Pairs(Sequence[PairFiles]):
+    """The pairs of all splits, in order."""
+
+    def __init__(self, listing: Listing, parts: Sequence[Part]) -> None:
+        """listing: of the files that the parts name."""
+        self._listing, self._parts = listing, parts
+        self._ends = list(accumulate(len(part.at) for part in parts))
+
+    def __len__(self) -> int:
+        """Return how many there are."""
+        return self._ends[-1] if self._ends else 0
+
+    @overload
+    def __getitem__(self, index: int) -> PairFiles: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[PairFiles]: ...
+    def __getitem__(self, index: int | slice) -> PairFiles | list[PairFiles]:
+        """Return one pair, or some as a list."""
+        if isinstance(index, slice):
+            start, stop, step = index.indices(len(self))
+            if step == 1:
+                return list(self._some(start, stop))
+            return [self[place] for place in range(start, stop, step)]
+        place = index + len(self) if index < 0 else index
+        if not 0 <= place < len(self):
+            raise IndexError(index)
+        return next(self._some(place, place + 1))
+
+    def __iter__(self) -> Iterator[PairFiles]:
+        """Yield all, in order."""
+        for start in range(0, len(self), _AT_ONCE):
+            yield from self._some(start, start + _AT_ONCE)
+
+    def _some(self, start: int, stop: int) -> Iterator[PairFiles]:
+        before = 0
+        for part, end in zip(self._parts, self._ends, strict=True):
+            first, last = max(start, before), min(stop, end)
+            if first < last:
+                yield from part.pairs(self._listing, first - before, last - before)
+            before = end
+
+    def __eq__(self, other: object) -> bool:
+        """Tell whether the same pairs are there, in the same order."""
+        return isinstance(other, Sequence) and list(self) == list(other)
+
+    __hash__ = None  # type: ignore[assignment]
