@@ -123,8 +123,8 @@ class _Found:
         self,
         split: str | None,
         rows: Rows,
-        sources: NDArray[np.int64],
-        targets: NDArray[np.int64],
+        sources: NDArray[np.int32],
+        targets: NDArray[np.int32],
         matching: Matching,
     ) -> None:
         """Take in a split. sources, targets: the rows that have them, as they were matched."""
@@ -141,7 +141,7 @@ class _Found:
         part = Part(
             rows,
             split or "",
-            at=sources[order].astype(np.int32),
+            at=sources[order],
             target_at=np.full(len(at), -1, np.int32),
             renamed=np.zeros(len(at), np.bool_),
         )
@@ -217,8 +217,8 @@ class _Found:
 
 def _matched(
     rows: Rows,
-    sources: NDArray[np.int64],
-    targets: NDArray[np.int64],
+    sources: NDArray[np.int32],
+    targets: NDArray[np.int32],
     layout: Layout,
     offsets: Sequence[int] | None,
     *,

@@ -39,7 +39,7 @@ class Part:
         if self.renamed[index]:
             key = f"{self.split}/{key}"
             return key, key
-        return key, key if self.rows.scene_at is None else self.rows.scene(row)
+        return key, self.rows.scene(row)
 
     def where(self, chosen: NDArray[np.bool_] | NDArray[np.int64]) -> "Part":
         """Return some of the pairs."""
@@ -62,10 +62,13 @@ class Part:
 
     def split_by_scene(self, **fractions: float) -> "dict[str | None, Part]":
         """Return the pairs by split, a scene in one."""
-        scenes = self.at if self.rows.scene_at is None else self.rows.scene_at[self.at]
-        _, first, scene_of = np.unique(scenes, return_index=True, return_inverse=True)
-        names = (escaped(self.names(index)[1]) for index in first.tolist())
-        found = splits_of(names, **fractions)[scene_of]
+        scenes = (escaped(self.names(index)[1]) for index in range(len(self.at)))
+        if self.rows.scenes is None:  # each is a scene
+            found = splits_of(scenes, **fractions)
+        else:
+            numbers: dict[str, int] = {}
+            scene_of = [numbers.setdefault(scene, len(numbers)) for scene in scenes]
+            found = splits_of(numbers, **fractions)[scene_of]
         return {
             split: replace(self.where(found == number), split=split)
             for number, split in enumerate(SPLITS)
