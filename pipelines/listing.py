@@ -1,17 +1,54 @@
 """Tens of millions of texts, and of files with their sizes, in a few bytes each."""
 
 import zlib
+from abc import abstractmethod
 from array import array
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import overload
+from typing import TypeVar, overload
+
+T = TypeVar("T")
 
 _OF_A_BLOCK = 1024
-_UNPACKED = 64
+_UNPACKED = 16
 """Blocks that are kept as texts; who reads in order, here and there, finds most in them."""
 
 
-class Texts(Sequence[str]):
+class Computed(Sequence[T]):
+    """A sequence whose members are made when they are asked for; equal to one with the same."""
+
+    @abstractmethod
+    def some(self, start: int, stop: int) -> Iterator[T]:
+        """Yield the members at these places, which are there."""
+
+    @overload
+    def __getitem__(self, index: int) -> T: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[T]: ...
+    def __getitem__(self, index: int | slice) -> T | list[T]:
+        """Return one member, or some as a list."""
+        if isinstance(index, slice):
+            start, stop, step = index.indices(len(self))
+            if step == 1:
+                return list(self.some(start, max(start, stop)))
+            return [self[place] for place in range(start, stop, step)]
+        place = index + len(self) if index < 0 else index
+        if not 0 <= place < len(self):
+            raise IndexError(index)
+        return next(self.some(place, place + 1))
+
+    def __iter__(self) -> Iterator[T]:
+        """Yield all, in order."""
+        return self.some(0, len(self))
+
+    def __eq__(self, other: object) -> bool:
+        """Tell whether the members are the same, in the same order."""
+        return isinstance(other, Sequence) and list(self) == list(other)
+
+    __hash__ = None  # type: ignore[assignment]
+
+
+class Texts(Computed[str]):
     """Texts in packed blocks: what is alike in neighbours costs next to nothing.
 
     They may be names of files that are not UTF-8. Raises ValueError for one that holds NUL.
@@ -44,30 +81,32 @@ class Texts(Sequence[str]):
     @overload
     def __getitem__(self, index: slice) -> list[str]: ...
     def __getitem__(self, index: int | slice) -> str | list[str]:
-        """Return one of them, or some as a list."""
-        if isinstance(index, slice):
-            return [self[n] for n in range(*index.indices(len(self)))]
+        """Return one text, without ado, or some as a list."""
+        if isinstance(index, slice) or not 0 <= index < len(self):
+            return super().__getitem__(index)
         block, place = divmod(index, _OF_A_BLOCK)
-        if block == len(self._blocks):
-            return self._last[place]
-        texts = self._unpacked.get(block)
-        if texts is None:
-            if not 0 <= block < len(self._blocks):
-                raise IndexError(index)
-            if len(self._unpacked) == _UNPACKED:
-                del self._unpacked[next(iter(self._unpacked))]
-            texts = self._unpacked[block] = self._texts(block)
-        return texts[place]
+        return self._texts(block)[place]
 
-    def __iter__(self) -> Iterator[str]:
-        """Yield all, in order."""
-        for block in range(len(self._blocks)):
-            yield from self._texts(block)
-        yield from self._last
+    def some(self, start: int, stop: int) -> Iterator[str]:
+        """Yield the texts at these places."""
+        place = start
+        while place < stop:
+            block, first = divmod(place, _OF_A_BLOCK)
+            texts = self._texts(block)[first : first + stop - place]
+            yield from texts
+            place += len(texts)
 
     def _texts(self, block: int) -> list[str]:
-        data = zlib.decompress(self._blocks[block])
-        return data.decode("utf-8", "surrogatepass").split("\0")
+        if block == len(self._blocks):
+            return self._last
+        texts = self._unpacked.get(block)
+        if texts is None:
+            if len(self._unpacked) == _UNPACKED:
+                del self._unpacked[next(iter(self._unpacked))]
+            data = zlib.decompress(self._blocks[block])
+            texts = data.decode("utf-8", "surrogatepass").split("\0")
+            self._unpacked[block] = texts
+        return texts
 
 
 class Listing(Mapping[str, int]):

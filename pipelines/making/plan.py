@@ -7,14 +7,15 @@ import hashlib
 import json
 from array import array
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
-from typing import Any, Protocol, overload
+from typing import Any, Protocol
 
 import numpy as np
 
 from pipelines.dataset.names import escaped
 from pipelines.dataset.record import PAIR_SCHEMA, SPLITS
+from pipelines.listing import Computed
 
 LEFT_OUT = "left out"
 """Stage of a file that is not an input, hidden or not a picture: listed, and not counted."""
@@ -57,38 +58,31 @@ class PlanItem:
     """Of all that decides the shard's bytes, except the content of the input files."""
 
 
-class PlanItems(Sequence[PlanItem]):
-    """The shards of a plan, each put together when it is asked for: units may be views of files
-    that are known in a few bytes."""
+class PlanItems(Computed[PlanItem]):
+    """The shards of a plan; a unit may be a view of something that is known in a few bytes."""
 
     def __init__(self, units: Sequence[Any], shards: Sequence["_Shard"]) -> None:
-        """shards: by their places among all units."""
+        """shards: by the places of their units."""
         self._units, self._shards = units, shards
 
     def __len__(self) -> int:
         """Return how many there are."""
         return len(self._shards)
 
-    @overload
-    def __getitem__(self, index: int) -> PlanItem: ...
-    @overload
-    def __getitem__(self, index: slice) -> tuple[PlanItem, ...]: ...
-    def __getitem__(self, index: int | slice) -> PlanItem | tuple[PlanItem, ...]:
-        """Return one of them, or some."""
-        if isinstance(index, slice):
-            return tuple(self[number] for number in range(*index.indices(len(self))))
-        shard = self._shards[index]
-        places = shard.places
-        if places[-1] - places[0] == len(places) - 1:  # as most are
-            units = self._units[places[0] : places[-1] + 1]
-        else:
-            units = [self._units[place] for place in places]
-        return PlanItem(
-            name=f"split={shard.split}/{shard.number:05d}.parquet",
-            split=shard.split,
-            units=tuple(units),
-            digest=shard.digest.hex(),
-        )
+    def some(self, start: int, stop: int) -> Iterator[PlanItem]:
+        """Yield the shards at these places."""
+        for shard in self._shards[start:stop]:
+            places = shard.places
+            if places[-1] - places[0] == len(places) - 1:  # as most are
+                units = self._units[places[0] : places[-1] + 1]
+            else:
+                units = [self._units[place] for place in places]
+            yield PlanItem(
+                name=f"split={shard.split}/{shard.number:05d}.parquet",
+                split=shard.split,
+                units=tuple(units),
+                digest=shard.digest.hex(),
+            )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -1,9 +1,8 @@
 """The pairs of a set: millions of them as a few numbers each, one by one as ``PairFiles``."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import accumulate
-from typing import overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,7 +12,7 @@ from pipelines.dataset.record import SPLITS
 from pipelines.ingest.layouts.files import PairFiles
 from pipelines.ingest.layouts.gathered import TARGETS, VIEWS, Rows
 from pipelines.ingest.layouts.natural import natural_order
-from pipelines.listing import Listing, Texts
+from pipelines.listing import Computed, Listing, Texts
 from pipelines.making.splits import splits_of
 
 _AT_ONCE = 1 << 14
@@ -98,7 +97,7 @@ class Part:
             )
 
 
-class Pairs(Sequence[PairFiles]):
+class Pairs(Computed[PairFiles]):
     """The pairs of all splits, in order."""
 
     def __init__(self, listing: Listing, parts: Sequence[Part]) -> None:
@@ -110,37 +109,30 @@ class Pairs(Sequence[PairFiles]):
         """Return how many there are."""
         return self._ends[-1] if self._ends else 0
 
-    @overload
-    def __getitem__(self, index: int) -> PairFiles: ...
-    @overload
-    def __getitem__(self, index: slice) -> list[PairFiles]: ...
-    def __getitem__(self, index: int | slice) -> PairFiles | list[PairFiles]:
-        """Return one pair, or some as a list."""
-        if isinstance(index, slice):
-            start, stop, step = index.indices(len(self))
-            if step == 1:
-                return list(self._some(start, stop))
-            return [self[place] for place in range(start, stop, step)]
-        place = index + len(self) if index < 0 else index
-        if not 0 <= place < len(self):
-            raise IndexError(index)
-        return next(self._some(place, place + 1))
-
-    def __iter__(self) -> Iterator[PairFiles]:
-        """Yield all, in order."""
-        for start in range(0, len(self), _AT_ONCE):
-            yield from self._some(start, start + _AT_ONCE)
-
-    def _some(self, start: int, stop: int) -> Iterator[PairFiles]:
+    def some(self, start: int, stop: int) -> Iterator[PairFiles]:
+        """Yield the pairs at these places."""
         before = 0
         for part, end in zip(self._parts, self._ends, strict=True):
-            first, last = max(start, before), min(stop, end)
-            if first < last:
+            for first in range(max(start, before), min(stop, end), _AT_ONCE):
+                last = min(first + _AT_ONCE, stop, end)
                 yield from part.pairs(self._listing, first - before, last - before)
             before = end
 
-    def __eq__(self, other: object) -> bool:
-        """Tell whether the same pairs are there, in the same order."""
-        return isinstance(other, Sequence) and list(self) == list(other)
 
-    __hash__ = None  # type: ignore[assignment]
+class Marked(Computed[PairFiles]):
+    """Pairs, some of them in another form: with a fault, or to be turned."""
+
+    def __init__(self, pairs: Sequence[PairFiles], marked: Mapping[int, PairFiles]) -> None:
+        """marked: by place."""
+        self._pairs, self._marked = pairs, marked
+
+    def __len__(self) -> int:
+        """Return how many there are."""
+        return len(self._pairs)
+
+    def some(self, start: int, stop: int) -> Iterator[PairFiles]:
+        """Yield the pairs at these places."""
+        for first in range(start, stop, _AT_ONCE):
+            last = min(first + _AT_ONCE, stop)
+            for place, pair in enumerate(self._pairs[first:last], first):
+                yield self._marked.get(place, pair)
