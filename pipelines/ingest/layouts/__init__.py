@@ -139,10 +139,15 @@ def _nothing_fits(files: Sequence[str], found: Survey, source: str) -> str:
         f"{count} {suffix or 'without suffix'} in {escaped(folder)}/"
         for (folder, suffix), count in folders.most_common(4)
     )
+    none = f"no dual-pixel pairs found at {source}: there are {seen}"
     if (packed := next(filter(is_archive, files), None)) is not None:
+        if is_archive(source):
+            return f"{none}. An archive within an archive is not read: unpack the outer one"
+        return f"{none}. An archive is read by itself: source={source}/{escaped(packed)}"
+    if any("\\" in path for path in files):
         return (
-            f"no dual-pixel pairs found at {source}: there are {seen}. An archive is read by "
-            f"itself: source={source}/{escaped(packed)}"
+            f"{none}. Their names hold backslashes in place of folders, as of an archive made on "
+            "Windows that was unpacked elsewhere: unpack it again with a program that knows them"
         )
     counts = {layout.name: found.count(n) for n, layout in enumerate(found.layouts)}
     near = sorted(found.layouts, key=lambda layout: -counts[layout.name])[:2]
@@ -154,6 +159,6 @@ def _nothing_fits(files: Sequence[str], found: Survey, source: str) -> str:
         )[:2]
     forms = "; ".join(f"{layout.name} is {layout.form}" for layout in near)
     return (
-        f"no dual-pixel pairs found at {source}: there are {seen}. The nearest layouts: {forms}. "
+        f"{none}. The nearest layouts: {forms}. "
         "State your own with left='l/*.png' right='r/*.png' target='t/*.png'"
     )

@@ -20,6 +20,7 @@ from pipelines.ingest.layouts.natural import natural_order
 from pipelines.ingest.layouts.pairs import Pairs, Part
 from pipelines.ingest.layouts.placing import READ, left_out, suffix_of
 from pipelines.ingest.layouts.targets import Matching, match_targets
+from pipelines.ingest.layouts.unlike_views import check_views_share_names
 from pipelines.listing import Listing
 from pipelines.making.plan import Reject
 
@@ -66,14 +67,17 @@ def assemble(
     wants_target = layout.has_targets and any(g.has_targets for g in gathered.values())
     found = _Found(listing=listing, rejects=rejects, wants_target=wants_target)
     # Test and validation first: a scene that stands in two splits stays out of training.
+    every: list[Rows] = []
     for split in (*reversed(SPLITS), None):
         if (theirs := gathered.pop(split, None)) is None:
             continue
         rows = theirs.rows()
+        every.append(rows)
         sources, targets = rows.holding(VIEWS), rows.holding(TARGETS)
         where = f"{source}, {split}" if split else source
         matching = _matched(rows, sources, targets, layout, offsets, where=where)
         found.add(split, rows, sources, targets, matching)
+    check_views_share_names(every, listing, source)
     return found.discovery(fractions or {})
 
 

@@ -8,7 +8,14 @@ from typing import NamedTuple
 from pipelines.ingest.config import Role
 from pipelines.making.plan import Reject
 
-__all__ = ["Discovery", "Layout", "PairFiles", "Place", "Role", "Stems"]
+__all__ = ["SPLIT_FOLDERS", "Discovery", "Layout", "PairFiles", "Place", "Role", "Stems"]
+
+SPLIT_FOLDERS = {
+    **dict.fromkeys(("train", "training"), "train"),
+    **dict.fromkeys(("val", "valid", "validation"), "val"),
+    **dict.fromkeys(("test", "testing"), "test"),
+}
+"""What folders of the splits are called, in small letters."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

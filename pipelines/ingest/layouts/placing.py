@@ -20,6 +20,13 @@ OTHER_PICTURES = tuple(
         *("jp2", "jxl", "nef", "pfm", "pgm", "ppm"),
     )
 )
+_NO_PICTURES_IN = frozenset(
+    (
+        *("__MACOSX", "@eaDir", "#recycle", "@Recycle", "@Recently-Snapshot"),
+        *("$RECYCLE.BIN", "System Volume Information", "lost+found"),
+    )
+)
+"""Folders of macOS, Windows, Linux and network disks: thumbnails, and what was thrown away."""
 _PICTURES = frozenset((*READ, *OTHER_PICTURES))
 _FOLDERS_AT_ONCE = 4096
 
@@ -93,7 +100,11 @@ def placed(
         stems, hidden = asked(above)
         if hidden or _hides(name):
             if suffix in READ:
-                yield number, path, left_out(path, "hidden file (macOS or an editor made it)")
+                yield (
+                    number,
+                    path,
+                    left_out(path, "hidden, or a system's own file"),
+                )
             continue
         place = None if stems is None else stems(stem)
         if place is None:
@@ -111,7 +122,7 @@ def suffix_of(path: str) -> str:
 
 
 def is_hidden(path: str) -> bool:
-    """Tell whether a file or a folder above it is hidden, or one that macOS adds to archives."""
+    """Tell whether a file or a folder above it is hidden, or one that a system makes for itself."""
     return any(map(_hides, path.split("/")))
 
 
@@ -121,11 +132,11 @@ def left_out(path: str, reason: str) -> Reject:
 
 
 def _hides(part: str) -> bool:
-    return part.startswith(".") or part == "__MACOSX"
+    return part.startswith(".") or part in _NO_PICTURES_IN
 
 
 def _folders(above: str) -> tuple[tuple[str, ...], bool]:
-    """Return the folders of a path, and whether one is hidden or what macOS adds to archives."""
+    """Return the folders of a path, and whether one is hidden or a system's own."""
     folders = tuple(part for part in above.split("/") if part not in ("", "."))
     return folders, any(map(_hides, folders))
 

@@ -14,6 +14,7 @@ and another scene's source that are gone without a trace, so that the rest looks
 views are such a trace: layouts name a source by any of its files.
 """
 
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -23,12 +24,13 @@ from numpy.typing import NDArray
 
 from pipelines.errors import UserError
 from pipelines.ingest.layouts.natural import in_natural_order, natural_key
-from pipelines.ingest.layouts.numbers import Numbers, by_number, no_numbers
+from pipelines.ingest.layouts.numbers import Group, Numbers, by_number, no_numbers
 
 COUNTER_OFFSETS = (-1, 1, 2)
 """Target number minus source number in DPD-blur: 177, 321 and 2 of its 500 pairs."""
 
 _RIVALS = (-2, -1, 1, 2)
+_DIGITS = re.compile(r"\d+")
 _AT_ONCE = 1 << 16
 _NONE = no_numbers()
 
@@ -121,7 +123,13 @@ def _by_number(
             found.why_not[source] = f"doubtful target: {others} has the same number"
     wanted, _, _ = by_number(targets)
     if len(numbered) == 1 and len(wanted) == 1 and set(numbered) != set(wanted):
-        ((group, _),), (theirs,) = numbered.items(), wanted.values()
+        ((group, _),), ((other, theirs),) = numbered.items(), wanted.items()
+        if offsets is None and _is_other_series(group, other):
+            raise UserError(
+                f"{where}: sources are called {'*'.join(group)} and targets {'*'.join(other)}, "
+                "which may be another series of pictures; if equal numbers belong together, "
+                "offsets=[0] takes them"
+            )
         wanted = {group: theirs}
     reached = np.zeros(len(targets), np.bool_)
     for group, mine in numbered.items():
@@ -144,6 +152,11 @@ def _by_number(
             f"or give offsets={list(COUNTER_OFFSETS)} to take what looks right"
         )
     return found
+
+
+def _is_other_series(one: Group, other: Group) -> bool:
+    """Tell whether what stands around the numbers differs in other numbers alone."""
+    return [_DIGITS.sub("0", text) for text in one] == [_DIGITS.sub("0", text) for text in other]
 
 
 def _by_two_counters(mine: Numbers, theirs: Numbers) -> bool:
