@@ -70,31 +70,70 @@ def remove_temporary(folder: Path, *, older_than_s: float) -> None:
 def walk_links(folder: Path) -> Iterator[tuple[str, int]]:
     """Yield the files below a folder and their sizes, through links, with a guard against loops.
 
+    In the order of their paths; of millions no more is in memory than the names in one folder.
     Raises UserError where folders link to each other on and on.
     """
-    waiting: list[tuple[Path, str, frozenset[tuple[int, int]], int]] = [
-        (folder, "", frozenset(), 0)
-    ]
+    waiting = [_Entered(str(folder), "")]
+    waiting[0].enter()
     while waiting:
-        here, prefix, above, links = waiting.pop()
-        identity = here.stat()
-        if (identity.st_dev, identity.st_ino) in above:
-            continue
-        if links > _MOST_LINKS:  # folders that link to each other have more paths than one can walk
-            raise UserError(
-                f"{folder}: links lead from one to the next ({prefix}); name a folder below them"
+        here = waiting[-1]
+        name = next(here.names, None)
+        if name is None:
+            waiting.pop()
+        elif not name.endswith("/"):
+            yield here.prefix + name, _size(f"{here.path}/{name}")
+        else:
+            path = f"{here.path}/{name[:-1]}"
+            links = here.links + os.path.islink(path)  # noqa: PTH114
+            below = _Entered(path, here.prefix + name, here.way, links)
+            if below.identity in here.way:
+                continue
+            if links > _MOST_LINKS:  # they have more paths than one can walk
+                raise UserError(
+                    f"{folder}: links lead from one to the next ({below.prefix}); name a folder "
+                    "below them"
+                )
+            below.enter()
+            waiting.append(below)
+
+
+class _Entered:
+    """A folder on the way."""
+
+    def __init__(
+        self,
+        path: str,
+        prefix: str,
+        above: frozenset[tuple[int, int]] = frozenset(),
+        links: int = 0,
+    ) -> None:
+        """above: the folders that it lies in. links: how many of them are links."""
+        status = os.stat(path)  # noqa: PTH116
+        self.path, self.prefix, self.links = path, prefix, links
+        self.identity = status.st_dev, status.st_ino
+        self.way = above | {self.identity}
+        self.names: Iterator[str] = iter(())
+
+    def enter(self) -> None:
+        """Look what is in it: files, and folders, which end in a slash."""
+        with os.scandir(self.path) as entries:
+            # The slash counts in the order: what is below 'a' comes after 'a-b', before 'a0'.
+            names = sorted(
+                f"{entry.name}/" if entry.is_dir() else entry.name
+                for entry in entries
+                # Not a pipe or a device, which is never read to its end.
+                if entry.is_dir() or entry.is_file() or entry.is_symlink()
             )
-        within = above | {(identity.st_dev, identity.st_ino)}
-        with os.scandir(here) as entries:
-            for entry in entries:
-                if entry.is_dir():
-                    deeper = links + entry.is_symlink()
-                    waiting.append((here / entry.name, f"{prefix}{entry.name}/", within, deeper))
-                elif entry.is_file():
-                    yield prefix + entry.name, entry.stat().st_size
-                elif entry.is_symlink():  # it leads nowhere
-                    yield prefix + entry.name, 0
-                # else a pipe or a device, which is never read to its end
+        self.names = iter(names)
+
+
+def _size(path: str) -> int:
+    try:
+        return os.stat(path).st_size  # noqa: PTH116
+    except OSError:
+        if os.path.islink(path):  # noqa: PTH114
+            return 0  # it leads nowhere
+        raise
 
 
 def _rename_if_absent(temporary: Path, path: Path) -> bool:

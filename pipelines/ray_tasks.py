@@ -3,7 +3,8 @@
 import logging
 import pickle
 import traceback
-from collections.abc import Callable, Generator, Sequence
+import zlib
+from collections.abc import Callable, Generator, Iterable
 from contextlib import closing
 from typing import Any, TypeVar, cast
 
@@ -17,7 +18,7 @@ _KINDS = {EXIT_USER: UserError, EXIT_BUSY: BusyError, EXIT_UNAVAILABLE: Unavaila
 
 
 def each_on_ray(
-    items: Sequence[T], work: Callable[[T], R], *, gpus: int = 0
+    items: Iterable[T], work: Callable[[T], R], *, gpus: int = 0
 ) -> Generator[R, None, None]:
     """Yield what ``work`` makes of each item, as it comes; items and results are pickled.
 
@@ -35,11 +36,14 @@ def each_on_ray(
     def carry_out(row: dict[str, Any]) -> dict[str, Any]:
         # An exception would lose its words: Ray Data raises one of its own in its place.
         try:
-            return {"result": pickle.dumps(work(pickle.loads(row["item"]))), "failed": False}
+            return {
+                "result": pickle.dumps(work(pickle.loads(zlib.decompress(row["item"])))),
+                "failed": False,
+            }
         except Exception as error:
             return {"result": pickle.dumps(_portable(error)), "failed": True}
 
-    rows = [{"item": pickle.dumps(item)} for item in items]
+    rows = [{"item": packed(item)} for item in items]
     # One item, one row, one block, one task.
     blocks = ray.data.from_items(rows, override_num_blocks=len(rows))
     tasks = blocks.map(carry_out, num_cpus=1, num_gpus=gpus or None)
@@ -50,6 +54,12 @@ def each_on_ray(
             if row["failed"]:
                 raise result
             yield result
+
+
+def packed(item: object) -> bytes:
+    """Return an item as it is handed out: small, for all are at once in this process and in Ray's
+    store."""
+    return zlib.compress(pickle.dumps(item), 1)
 
 
 def _portable(error: Exception) -> Exception:

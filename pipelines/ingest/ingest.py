@@ -265,9 +265,12 @@ def look(config: IngestConfig) -> list[str]:
     except UserError as error:
         return [f"stop: {error}"]
     rejects = [reject for reject in found.rejects if reject.stage != LEFT_OUT]
-    counts = Counter(pair.split for pair in found.pairs)
+    counts: Counter[str] = Counter()
+    with_target = 0
+    for pair in found.pairs:
+        counts[pair.split] += 1
+        with_target += pair.target is not None
     splits = ", ".join(f"{counts[split]} {split}" for split in SPLITS if counts[split])
-    with_target = sum(pair.target is not None for pair in found.pairs)
     lines = [
         f"layout {layout}: {splits or 'no'} pairs, {with_target} with a target, of {files} "
         f"files; {len(rejects)} inputs rejected, {len(found.rejects) - len(rejects)} left out"
@@ -308,10 +311,11 @@ def _write_sheet(name: str, producer: RealPairs, seen: SetLook) -> str:
     Raises UserError where it cannot be written.
     """
     found = {row.pair_id: row for row in reversed(seen.rows) if row.severity in (DOUBT, FAULT)}
-    order = sorted(seen.units, key=lambda unit: unit.pair_id not in found)
-    spread = order[: _SHEET // 2] + order[_SHEET // 2 :: max(1, len(order) // _SHEET)]
+    told = np.array([unit.pair_id in found for unit in seen.units])
+    order = np.concatenate([np.flatnonzero(told), np.flatnonzero(~told)])
+    spread = [*order[: _SHEET // 2], *order[_SHEET // 2 :: max(1, len(order) // _SHEET)]]
     pairs: list[Pair] = []
-    for unit in dict.fromkeys(spread):
+    for unit in (seen.units[int(place)] for place in dict.fromkeys(spread)):
         try:
             pairs.append(producer(replace(unit, fault="")))
         except BadInput:
@@ -350,7 +354,7 @@ def _discovered(
         fractions={"val_fraction": config.val_fraction, "test_fraction": config.test_fraction},
         patterns=config.patterns(),
     )
-    return source, (len(files), sum(files.values())), layout, found
+    return source, (len(files), sum(files.sizes)), layout, found
 
 
 def _turned(pair: Pair) -> Pair:

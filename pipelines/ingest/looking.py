@@ -8,6 +8,7 @@ own, and is bad if that dies as well.
 
 import os
 import pickle
+from array import array
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -23,6 +24,7 @@ from pipelines.dataset.record import SPLITS, Pair
 from pipelines.ingest.compare_pairs import Shown, in_two_splits, others_targets
 from pipelines.ingest.findings import DOUBT, FAULT, NOTE, Row, each_once, row_of
 from pipelines.ingest.layouts.files import PairFiles
+from pipelines.ingest.layouts.pairs import Marked
 from pipelines.making.deaths import counted, in_own_process
 from pipelines.making.shards import BadInput
 from pipelines.progress import progress, say
@@ -56,7 +58,7 @@ class Seen:
 class SetLook:
     """What a look at a set came to."""
 
-    units: tuple[PairFiles, ...]
+    units: Sequence[PairFiles]
     """All pairs of the set; those with a fault, and those to be turned, are marked."""
     turned: tuple[str, ...]
     """Shapes, as ``shape_of`` names them, whose pictures are turned where a pair is not marked."""
@@ -86,8 +88,10 @@ def sample_of(pairs: Sequence[PairFiles]) -> list[int]:
     if len(pairs) <= SAMPLE:
         return list(range(len(pairs)))
     chosen: set[int] = set()
-    for split in SPLITS:
-        places = [index for index, pair in enumerate(pairs) if pair.split == split]
+    by_split: dict[str, array[int]] = {split: array("q") for split in SPLITS}
+    for index, pair in enumerate(pairs):
+        by_split[pair.split].append(index)
+    for places in by_split.values():
         runs = max(1, round(SAMPLE / _RUN * len(places) / len(pairs)))
         for number in range(runs):
             start = round(number * max(len(places) - _RUN, 0) / max(runs - 1, 1))
@@ -132,13 +136,15 @@ def look_at_set(
 
     everything: all of them. ray_address: of the cluster that compares very many.
     """
-    order = {pair.pair_id: index for index, pair in enumerate(pairs)}
     chosen = list(range(len(pairs))) if everything else sample_of(pairs)
-    seen = list(in_threads([pairs[index] for index in chosen], read))
-    rest = sorted(set(range(len(pairs))) - set(chosen))
-    if rest and (why := _wants_all(seen, order)):
+    units = [pairs[index] for index in chosen]
+    order = {unit.pair_id: index for unit, index in zip(units, chosen, strict=True)}
+    seen = list(in_threads(units, read))
+    if len(chosen) < len(pairs) and (why := _wants_all(seen, order)):
         say(f"{why}: looking at all {len(pairs)} pairs")
-        seen += in_threads([pairs[index] for index in rest], read)
+        rest = [pair for pair in pairs if pair.pair_id not in order]
+        order = {pair.pair_id: index for index, pair in enumerate(pairs)}
+        seen += in_threads(rest, read)
     seen.sort(key=lambda one: order[one.unit.pair_id])
     return _concluded(pairs, seen, order, ray_address)
 
@@ -192,15 +198,14 @@ def _concluded(
         for row in reversed(rows)
         if row.severity == FAULT and row.pair_id not in unreadable
     }
-    units = tuple(
-        replace(
-            pair, fault=faults.get(pair.pair_id, ""), turned=marks.get(pair.pair_id, pair.turned)
+    marked = {
+        order[unit.pair_id]: replace(
+            unit, fault=faults.get(unit.pair_id, ""), turned=marks.get(unit.pair_id, unit.turned)
         )
-        if pair.pair_id in faults or pair.pair_id in marks
-        else pair
-        for pair in pairs
-    )
-    return SetLook(units, turned, tuple(rows), len(seen), tuple(shown))
+        for unit in (one.unit for one in seen)
+        if unit.pair_id in faults or unit.pair_id in marks
+    }
+    return SetLook(Marked(pairs, marked), turned, tuple(rows), len(seen), tuple(shown))
 
 
 def _shown(seen: Sequence[Seen], order: Mapping[str, int]) -> list[Shown]:

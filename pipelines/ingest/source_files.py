@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pipelines.dataset.record import Source
 from pipelines.errors import UserError
 from pipelines.ingest.archive import SUFFIXES, Archive, is_archive
+from pipelines.listing import Listing
 from pipelines.making.shards import CHEAP_BYTES, fault_of_input, file_source
 from pipelines.storage import Location, locate
 
@@ -23,14 +24,14 @@ class SourceFiles:
         """Where it is, for messages and the manifest."""
         return self.location.url
 
-    def walk(self) -> dict[str, int]:
+    def walk(self) -> Listing:
         """Return each file by its path, with its size in bytes; links are followed.
 
         Raises UserError for an archive that cannot be trusted.
         """
         if self.archive is not None:
-            return self.archive.walk()
-        return self.location.walk(follow_links=True)
+            return Listing.of(self.archive.walk())
+        return Listing(self.location.each_file(follow_links=True))
 
     def read(self, path: str) -> bytes:
         """Return a file's content. Raises OSError."""

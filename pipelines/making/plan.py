@@ -5,13 +5,17 @@ A pure function of inputs and configuration: it knows neither workers nor time.
 
 import hashlib
 import json
+from array import array
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any, Protocol
 
+import numpy as np
+
 from pipelines.dataset.names import escaped
 from pipelines.dataset.record import PAIR_SCHEMA, SPLITS
+from pipelines.listing import Computed
 
 LEFT_OUT = "left out"
 """Stage of a file that is not an input, hidden or not a picture: listed, and not counted."""
@@ -54,22 +58,46 @@ class PlanItem:
     """Of all that decides the shard's bytes, except the content of the input files."""
 
 
+class PlanItems(Computed[PlanItem]):
+    """The shards of a plan; a unit may be a view of something that is known in a few bytes."""
+
+    def __init__(self, units: Sequence[Any], shards: Sequence["_Shard"]) -> None:
+        """shards: by the places of their units."""
+        self._units, self._shards = units, shards
+
+    def __len__(self) -> int:
+        """Return how many there are."""
+        return len(self._shards)
+
+    def some(self, start: int, stop: int) -> Iterator[PlanItem]:
+        """Yield the shards at these places."""
+        for shard in self._shards[start:stop]:
+            places = shard.places
+            if places[-1] - places[0] == len(places) - 1:  # as most are
+                units = self._units[places[0] : places[-1] + 1]
+            else:
+                units = [self._units[place] for place in places]
+            yield PlanItem(
+                name=f"split={shard.split}/{shard.number:05d}.parquet",
+                split=shard.split,
+                units=tuple(units),
+                digest=shard.digest.hex(),
+            )
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Plan:
     """All shards of one dataset version."""
 
     dataset: str
     version: str
-    items: tuple[PlanItem, ...]
+    items: Sequence[PlanItem]
     rejects: tuple[Reject, ...]
     """What discovery could not pair up."""
+    num_units: int
+    """Number of pairs planned."""
     digest: str
     """Of the configuration and the units, as every item's is."""
-
-    @property
-    def num_units(self) -> int:
-        """Number of pairs planned."""
-        return sum(len(item.units) for item in self.items)
 
 
 def make_plan(
@@ -86,10 +114,6 @@ def make_plan(
     content_config: the settings that decide the pixels.
     Raises ValueError for a pair_id that appears twice.
     """
-    if len({escaped(unit.pair_id) for unit in units}) < len(units):
-        ids = Counter(escaped(unit.pair_id) for unit in units)
-        pair_id, count = max(ids.items(), key=lambda item: item[1])
-        raise ValueError(f"pair_id {pair_id} appears {count} times in the plan")
     common = {
         "schema": str(PAIR_SCHEMA),
         "dataset": dataset,
@@ -98,35 +122,47 @@ def make_plan(
     }
     counted = [asdict(reject) for reject in rejects if reject.stage != LEFT_OUT]
     whole = _DigestOfUnits({**common, "rejects": counted})
-    parts: dict[str, list[_Part]] = {split: [] for split in SPLITS}
+    shards: dict[str, list[_Shard]] = {split: [] for split in SPLITS}
+    filled: dict[str, _DigestOfUnits] = {}
     text_of = _text_of()
+    hashes = array("q")
     # In one pass, for there may be millions, and the text of each is wanted twice.
-    for unit in units:
+    for place, unit in enumerate(units):
+        hashes.append(hash(escaped(unit.pair_id)))
         text = text_of(unit)
         whole.add(text)
-        if (there := parts.get(unit.split)) is None:
+        if (there := shards.get(unit.split)) is None:
             continue
-        if not there or len(there[-1].units) == pairs_per_shard:
-            there.append(_Part(_DigestOfUnits(common)))
-        there[-1].units.append(unit)
-        there[-1].digest.add(text)
-    items = [
-        PlanItem(
-            name=f"split={split}/{number:05d}.parquet",
-            split=split,
-            units=tuple(part.units),
-            digest=part.digest.hex(),
-        )
-        for split in SPLITS
-        for number, part in enumerate(parts[split])
-    ]
+        if not there or len(there[-1].places) == pairs_per_shard:
+            if there:
+                there[-1].digest = filled[unit.split].digest()
+            there.append(_Shard(unit.split, len(there)))
+            filled[unit.split] = _DigestOfUnits(common)
+        there[-1].places.append(place)
+        filled[unit.split].add(text)
+    for split, digest in filled.items():
+        shards[split][-1].digest = digest.digest()
+    _check_each_once(units, hashes)
     return Plan(
         dataset=dataset,
         version=version,
-        items=tuple(items),
+        items=PlanItems(units, [shard for split in SPLITS for shard in shards[split]]),
         rejects=tuple(rejects),
-        digest=whole.hex(),
+        num_units=sum(len(shard.places) for split in SPLITS for shard in shards[split]),
+        digest=whole.digest().hex(),
     )
+
+
+def _check_each_once(units: Iterable[Unit], hashes: "array[int]") -> None:
+    """Raise ValueError for a pair_id that appears twice. hashes: of all of them."""
+    found, counts = np.unique(np.array(hashes), return_counts=True)
+    if len(found) == len(hashes):
+        return
+    again = set(found[counts > 1].tolist())
+    ids = Counter(name for unit in units if hash(name := escaped(unit.pair_id)) in again)
+    pair_id, count = max(ids.items(), key=lambda item: item[1])
+    if count > 1:
+        raise ValueError(f"pair_id {pair_id} appears {count} times in the plan")
 
 
 def digest_of(value: object) -> str:
@@ -149,18 +185,21 @@ class _DigestOfUnits:
         self._found.update((self._between + text).encode())
         self._between = ", "
 
-    def hex(self) -> str:
+    def digest(self) -> bytes:
         """Return the digest; nothing can be added any more."""
         self._found.update(b"]}")
-        return self._found.hexdigest()
+        return self._found.digest()
 
 
-@dataclass(frozen=True, slots=True)
-class _Part:
-    """A shard that is being filled."""
+@dataclass(slots=True)
+class _Shard:
+    """A shard by the places of its units."""
 
-    digest: _DigestOfUnits
-    units: list[Any] = field(default_factory=list)
+    split: str
+    number: int
+    """In its split."""
+    places: "array[int]" = field(default_factory=lambda: array("q"))
+    digest: bytes = b""
 
 
 def _text_of() -> Callable[[Any], str]:

@@ -1,7 +1,7 @@
 """Carry a plan out on Ray: a task writes one whole shard, or several one after the other."""
 
 import secrets
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
 from itertools import chain
 
@@ -35,9 +35,10 @@ def run_plan(
     Raises OSError where storage refuses a write and UserError where another run has taken the
     version over; the shards that were written stay.
     """
+    before = version.walk()
     if version.scheme == "memory":  # other processes would not see this one's memory
         here = (write_shard(version, i, producer, claim=claim) for i in plan.items)
-        return _collect(plan, version, here)
+        return _collect(plan, version, here, before)
     from pipelines.cluster import ray_cluster
 
     with ray_cluster(ray_address):
@@ -56,9 +57,9 @@ def run_plan(
             return done
 
         size = _shards_of_a_task(len(plan.items), workers=_resource("GPU" if gpus else "CPU"))
-        parts = [plan.items[n : n + size] for n in range(0, len(plan.items), size)]
+        parts = (plan.items[n : n + size] for n in range(0, len(plan.items), size))
         with closing(each_on_ray(parts, work, gpus=gpus)) as stream:
-            return _collect(plan, version, chain.from_iterable(stream))
+            return _collect(plan, version, chain.from_iterable(stream), before)
 
 
 def _shards_of_a_task(shards: int, *, workers: int) -> int:
@@ -81,7 +82,11 @@ def _check_gpu() -> None:
         raise UserError("device=cuda: no node of the Ray cluster has a GPU; take device=cpu")
 
 
-def _collect(plan: Plan, version: Location, stream: Iterator[ShardResult]) -> list[ShardResult]:
+def _collect(
+    plan: Plan, version: Location, stream: Iterator[ShardResult], before: Mapping[str, int]
+) -> list[ShardResult]:
+    """before: files that were there before, with their sizes: a task that died and is run again
+    finds there what it wrote itself."""
     results: dict[str, ShardResult] = {}
     label = f"{plan.dataset}@{plan.version}"
     for result in progress(stream, total=len(plan.items), label=label, unit="shards"):
@@ -94,7 +99,7 @@ def _collect(plan: Plan, version: Location, stream: Iterator[ShardResult]) -> li
                 "wait for it, or give another version, e.g. version=v2"
             )
         results[result.name] = result
-    skipped = sum(result.skipped for result in results.values())
+    skipped = sum(r.skipped and before.get(r.name) == r.bytes for r in results.values())
     if skipped:
         say(f"{label}: {skipped} of {len(plan.items)} shards were there already")
     return [results[item.name] for item in plan.items]

@@ -208,8 +208,8 @@ def _existing(
     """Return the result of a shard that a former run wrote, if it is what we would write."""
     try:
         data = location.read_bytes()
-    except (FileNotFoundError, NotADirectoryError):
-        return None
+    except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
+        return None  # and what is in the way, writing it will say
     try:
         metadata = pq.read_metadata(io.BytesIO(data))
         state = json.loads((metadata.metadata or {})[_STATE_KEY])

@@ -5,11 +5,15 @@ held out from one version is held out from the next one too, though scenes are a
 """
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
 
 from pipelines.dataset.record import SPLITS
 
 _SCALE = float(1 << 64)
+_TRAIN, _VAL, _TEST = range(len(SPLITS))
 
 
 def assign_splits(
@@ -20,30 +24,26 @@ def assign_splits(
     Where there are names enough, no split with a share above 0 stays empty, and one of ten names
     or more gets at least two, so that a held-out split does not show one photograph alone.
     """
-    places = {name: place_of(name) for name in names}
-    splits = {
-        name: "test"
-        if place < test_fraction
-        else "val"
-        if place < test_fraction + val_fraction
-        else "train"
-        for name, place in places.items()
-    }
-    shares = {
-        "test": test_fraction,
-        "val": val_fraction,
-        "train": 1.0 - val_fraction - test_fraction,
-    }
-    wanted = [split for split in ("train", "test", "val") if shares[split] > 1e-9]
-    if len(splits) < len(wanted):
-        wanted = wanted[: len(splits)]
+    distinct = list(dict.fromkeys(names))
+    found = splits_of(distinct, val_fraction=val_fraction, test_fraction=test_fraction)
+    return {name: SPLITS[number] for name, number in zip(distinct, found, strict=True)}
+
+
+def splits_of(
+    names: Iterable[str], *, val_fraction: float, test_fraction: float
+) -> NDArray[np.int8]:
+    """Return what ``assign_splits`` does as places in SPLITS, of names that differ."""
+    places = np.fromiter((place_of(name) for name in names), np.float64)
+    splits = np.full(len(places), _TRAIN, np.int8)
+    splits[places < test_fraction + val_fraction] = _VAL
+    splits[places < test_fraction] = _TEST
+    shares = {_TRAIN: 1.0 - val_fraction - test_fraction, _TEST: test_fraction, _VAL: val_fraction}
+    wanted = [split for split, share in shares.items() if share > 1e-9]
     least = 2 if len(splits) >= 10 else 1
-    for split in wanted:
-        while sum(s == split for s in splits.values()) < least:
-            counts = {s: sum(x == s for x in splits.values()) for s in SPLITS}
-            donor = max(SPLITS, key=lambda s: counts[s])
-            moved = min((n for n in splits if splits[n] == donor), key=lambda n: places[n])
-            splits[moved] = split
+    for split in wanted[: len(splits)]:
+        while (counts := np.bincount(splits, minlength=len(SPLITS)))[split] < least:
+            donors = np.flatnonzero(splits == np.argmax(counts))
+            splits[donors[np.argmin(places[donors])]] = split
     return splits
 
 

@@ -28,6 +28,7 @@ from pipelines.ingest.layouts.assemble import assemble, views_of
 from pipelines.ingest.layouts.files import Discovery, Layout, Place, Role
 from pipelines.ingest.layouts.pattern import pattern_layout
 from pipelines.ingest.layouts.placing import Survey, placed, survey
+from pipelines.listing import Listing
 
 _ROWS = (
     dpd_blur.LAYOUT,
@@ -73,12 +74,12 @@ def discover(
         near = difflib.get_close_matches(layout, LAYOUTS, 1)
         hint = f"did you mean '{near[0]}'?" if near else f"there is {', '.join(LAYOUTS)}"
         raise UserError(f"layout '{layout}' is not known; {hint}")
-    paths = sorted(files)
-    chosen = _choose(paths, layouts, source)
+    listing = Listing.of(files)
+    chosen = _choose(listing.paths, layouts, source)
     _check_allowed(chosen, source)
     return chosen.name, assemble(
-        placed(paths, chosen),
-        files,
+        placed(listing.paths, chosen),
+        listing,
         chosen,
         source=source,
         offsets=offsets,
@@ -98,7 +99,7 @@ def find_views(
     paths = sorted(files)
     chosen = _choose(paths, _ROWS, source)
     _check_allowed(chosen, source)
-    places = [(path, p) for path, p in placed(paths, chosen) if isinstance(p, Place)]
+    places = [(path, p) for _, path, p in placed(paths, chosen) if isinstance(p, Place)]
     return *views_of(places), {path for path, _ in places}
 
 
@@ -138,10 +139,15 @@ def _nothing_fits(files: Sequence[str], found: Survey, source: str) -> str:
         f"{count} {suffix or 'without suffix'} in {escaped(folder)}/"
         for (folder, suffix), count in folders.most_common(4)
     )
+    none = f"no dual-pixel pairs found at {source}: there are {seen}"
     if (packed := next(filter(is_archive, files), None)) is not None:
+        if is_archive(source):
+            return f"{none}. An archive within an archive is not read: unpack the outer one"
+        return f"{none}. An archive is read by itself: source={source}/{escaped(packed)}"
+    if any("\\" in path for path in files):
         return (
-            f"no dual-pixel pairs found at {source}: there are {seen}. An archive is read by "
-            f"itself: source={source}/{escaped(packed)}"
+            f"{none}. Their names hold backslashes in place of folders, as of an archive made on "
+            "Windows that was unpacked elsewhere: unpack it again with a program that knows them"
         )
     counts = {layout.name: found.count(n) for n, layout in enumerate(found.layouts)}
     near = sorted(found.layouts, key=lambda layout: -counts[layout.name])[:2]
@@ -153,6 +159,6 @@ def _nothing_fits(files: Sequence[str], found: Survey, source: str) -> str:
         )[:2]
     forms = "; ".join(f"{layout.name} is {layout.form}" for layout in near)
     return (
-        f"no dual-pixel pairs found at {source}: there are {seen}. The nearest layouts: {forms}. "
+        f"{none}. The nearest layouts: {forms}. "
         "State your own with left='l/*.png' right='r/*.png' target='t/*.png'"
     )

@@ -1,59 +1,35 @@
 """From the places of files to pairs: one set, each file once, nothing merged or lost in silence.
 
-Millions of pairs are made at once, so little is kept of each: its files in one record, which is let
-go when the pair is made.
+There may be tens of millions of files: what most pairs are, a file for each role, is told for all
+at once; the others are looked at one by one.
 """
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+import numpy as np
+from numpy.typing import NDArray
+
 from pipelines.dataset.names import escaped
 from pipelines.dataset.record import SPLITS
 from pipelines.errors import UserError
-from pipelines.ingest.layouts.files import Discovery, Layout, PairFiles, Place, Role
+from pipelines.ingest.layouts.files import Discovery, Layout, Place
+from pipelines.ingest.layouts.gathered import TARGETS, VIEWS, Gathering, Rows
+from pipelines.ingest.layouts.natural import natural_order
+from pipelines.ingest.layouts.pairs import Pairs, Part
 from pipelines.ingest.layouts.placing import READ, left_out, suffix_of
-from pipelines.ingest.layouts.targets import in_natural_order, match_targets, natural_key
+from pipelines.ingest.layouts.targets import Matching, match_targets
+from pipelines.ingest.layouts.unlike_views import check_views_share_names
+from pipelines.listing import Listing
 from pipelines.making.plan import Reject
-from pipelines.making.splits import assign_splits
 
-_Entry = tuple[str, int]
-_TARGETS = ("target", "target_right")
 _HELD_OUT = SPLITS[1:]
 
 
-@dataclass(slots=True)
-class _Files:
-    """The files of one pair, or of one target, by role: paths with their sizes in bytes."""
-
-    scene: str = ""
-    left: _Entry | None = None
-    right: _Entry | None = None
-    combined: _Entry | None = None
-    target: _Entry | None = None
-    target_right: _Entry | None = None
-    more: dict[str, list[str]] | None = None
-    """Paths beyond the first of a role, which are a question."""
-
-    def take(self, role: Role, entry: _Entry) -> None:
-        if getattr(self, role) is None:
-            setattr(self, role, entry)
-        else:
-            self.more = self.more or {}
-            self.more.setdefault(role, []).append(entry[0])
-
-    @property
-    def any_path(self) -> str:
-        entries = (self.left, self.right, self.combined, self.target, self.target_right)
-        return next(entry[0] for entry in entries if entry is not None)
-
-
-_Keyed = dict[str, _Files]
-
-
 def assemble(
-    files: Iterable[tuple[str, Place | Reject | None]],
-    sizes: Mapping[str, int],
+    files: Iterable[tuple[int, str, Place | Reject | None]],
+    listing: Listing,
     layout: Layout,
     *,
     source: str,
@@ -62,16 +38,15 @@ def assemble(
 ) -> Discovery:
     """Make pairs of the files that have a place.
 
-    files: paths in order, with their places, as ``placed`` has them. sizes: of all, in bytes.
-    fractions: val_fraction and test_fraction, for a set without splits of its own.
+    files: of the listing in order, with their places, as ``placed`` has them. fractions:
+    val_fraction and test_fraction, for a set without splits of its own.
     Raises UserError: more than one set, names that can be read in two ways.
     """
-    keyed: dict[str | None, _Keyed] = {}
-    targets: dict[str | None, _Keyed] = {}
+    gathered: dict[str | None, Gathering] = {}
     trees, homes = Counter[str](), Counter[str]()
     rejects: list[Reject] = []
     strangers: list[str] = []
-    for path, place in files:
+    for number, path, place in files:
         if place is None:
             strangers.append(path)
             continue
@@ -82,31 +57,27 @@ def assemble(
         if place.role == "other":
             continue
         homes[place.split or ""] += 1
-        groups = (targets if place.role in _TARGETS else keyed).setdefault(place.split, {})
-        group = groups.get(place.key)
-        if group is None:
-            group = groups[place.key] = _Files()
-        group.scene = place.scene or place.key
-        group.take(place.role, (path, sizes[path]))
+        if place.split not in gathered:
+            gathered[place.split] = Gathering()
+        gathered[place.split].add(number, path, place)
     _check_one_tree(trees, homes, layout, source)
 
     rejects += [left_out(path, f"no place in the layout {layout.name}") for path in strangers]
-    found = _Found(rejects=rejects)
     # A set of views alone is one; a set with some targets wants one for each pair.
-    wants_target = any(targets.values()) and layout.has_targets
+    wants_target = layout.has_targets and any(g.has_targets for g in gathered.values())
+    found = _Found(listing=listing, rejects=rejects, wants_target=wants_target)
     # Test and validation first: a scene that stands in two splits stays out of training.
+    every: list[Rows] = []
     for split in (*reversed(SPLITS), None):
-        sources, theirs = keyed.pop(split, {}), targets.pop(split, {})
-        target_of, why_not = _targets_of(
-            split, sources, theirs, layout, offsets, found, source=source
-        )
-        for key in in_natural_order(sources):
-            group = sources.pop(key)
-            target = theirs.pop(target_of.get(key, ""), None)
-            reason, path = _why_not(group, target)
-            if reason is None and wants_target and target is None:
-                reason = why_not.get(key, "missing target: this split has none")
-            found.add(key, split, group, target, reason, path)
+        if (theirs := gathered.pop(split, None)) is None:
+            continue
+        rows = theirs.rows()
+        every.append(rows)
+        sources, targets = rows.holding(VIEWS), rows.holding(TARGETS)
+        where = f"{source}, {split}" if split else source
+        matching = _matched(rows, sources, targets, layout, offsets, where=where)
+        found.add(split, rows, sources, targets, matching)
+    check_views_share_names(every, listing, source)
     return found.discovery(fractions or {})
 
 
@@ -115,22 +86,22 @@ def views_of(
 ) -> tuple[dict[str, tuple[str, str]], dict[str, str]]:
     """Return left and right view of each pair, by its key, with its split and tree before it where
     the key alone is not one pair's; and why other files have no partner, by path."""
-    keyed: dict[tuple[str, str, str], _Files] = {}
+    keyed: dict[tuple[str, str, str], dict[str, list[str]]] = {}
     for path, place in files:
         if place.role in ("left", "right"):
             names = place.tree, place.split or "", place.key
-            keyed.setdefault(names, _Files()).take(place.role, (path, 0))
+            keyed.setdefault(names, {}).setdefault(place.role, []).append(path)
     times = Counter(key for _, _, key in keyed)
     pairs: dict[str, tuple[str, str]] = {}
     alone: dict[str, str] = {}
     for (tree, split, key), group in sorted(keyed.items(), key=lambda item: item[0]):
-        reason, path = _why_not(group, None)
-        if reason is not None or group.left is None or group.right is None:
-            alone[path] = reason or "missing view"
+        reason, path = _why_not({role: group[role] for role in VIEWS if role in group})
+        if reason is not None:
+            alone[path] = reason
         else:
             above = (tree, split) if times[key] > 1 else ()
             named = "/".join(filter(None, (*above, key)))
-            pairs[named] = (group.left[0], group.right[0])
+            pairs[named] = (group["left"][0], group["right"][0])
     return pairs, alone
 
 
@@ -138,14 +109,14 @@ def views_of(
 class _Found:
     """Pairs and rejects as they come, and which scenes are held out already."""
 
+    listing: Listing
     rejects: list[Reject]
-    pairs: dict[str | None, list[PairFiles]] = field(default_factory=dict)
+    wants_target: bool
+    parts: dict[str | None, Part] = field(default_factory=dict)
     """By split, in the natural order of their keys."""
-    renamed: bool = False
-    """Whether a pair has another id than its key."""
     offsets: dict[str, Counter[int]] = field(default_factory=dict)
-    held_out: dict[str, PairFiles] = field(default_factory=dict)
-    """The scenes of test and validation, each with one of its pairs."""
+    held_out: dict[str, tuple[str, int, int]] = field(default_factory=dict)
+    """The scenes of test and validation, each with its split and the views of one of its pairs."""
 
     def reject(self, key: str, split: str | None, path: str, reason: str) -> None:
         self.rejects.append(
@@ -154,122 +125,138 @@ class _Found:
 
     def add(
         self,
-        key: str,
         split: str | None,
-        files: _Files,
-        target: _Files | None,
-        reason: str | None,
-        path: str,
+        rows: Rows,
+        sources: NDArray[np.int32],
+        targets: NDArray[np.int32],
+        matching: Matching,
     ) -> None:
-        left, right = files.left, files.right
-        pair_id, scene_id = key, files.scene
-        if reason is None and left is not None and right is not None:
-            held = self.held_out.get(scene_id)
-            if held is not None and held.split != split:
-                same_sizes = (held.left[1], held.right[1]) == (left[1], right[1])
-                if not scene_id.isdigit() or same_sizes:
-                    reason = f"the same scene is in the {held.split} split"
-                else:  # numbering that restarts in each split, and other pictures
-                    pair_id = scene_id = f"{split}/{key}"
-        if reason is not None or left is None or right is None:
-            self.reject(key, split, path, reason or "missing view")
-            return
-        pair = PairFiles(
-            pair_id=escaped(pair_id),
-            scene_id=escaped(scene_id),
-            split=split or "",
-            left=left,
-            right=right,
-            target=None if target is None else target.target,
-            combined=files.combined,
-            target_right=None if target is None else target.target_right,
+        """Take in a split. sources, targets: the rows that have them, as they were matched."""
+        for target in matching.alone:
+            row = int(targets[target])
+            file = next(file for role in TARGETS for file in rows.all_files(role, row))
+            why = "missing views: no left or right picture belongs to it"
+            self.reject(rows.keys[row], split, self.listing.paths[file], why)
+        if matching.offsets:
+            self.offsets[split or "all"] = matching.offsets
+        order = natural_order(rows.names(sources))
+        at = matching.target_of[order]
+        there = at >= 0
+        part = Part(
+            rows,
+            split or "",
+            at=sources[order],
+            target_at=np.full(len(at), -1, np.int32),
+            renamed=np.zeros(len(at), np.bool_),
         )
-        self.renamed = self.renamed or pair.pair_id != key
+        part.target_at[there] = targets[at[there]]
+        kept = self._are_whole(part)
+        # The others one by one, and all where a scene may be held out by an earlier split.
+        for index in range(len(kept)) if self.held_out else np.flatnonzero(~kept).tolist():
+            row = int(part.at[index])
+            if kept[index]:
+                reason, path = self._held_out(part, index), ""
+                if reason is None:
+                    continue
+                path = self.listing.paths[rows.files["left"][row]]
+            else:
+                reason, path = _why_not(self._paths(part, index))
+                if reason is None:  # it lacks its target alone
+                    missing = "missing target: this split has none"
+                    reason = matching.why_not.get(int(order[index]), missing)
+            kept[index] = False
+            self.reject(rows.keys[row], split, path, reason)
+        self.parts[split] = part = part.where(kept)
         if split in _HELD_OUT:
-            self.held_out.setdefault(scene_id, pair)
-        self.pairs.setdefault(split, []).append(pair)
+            for index, row in enumerate(part.at.tolist()):
+                views = int(rows.files["left"][row]), int(rows.files["right"][row])
+                self.held_out.setdefault(part.names(index)[1], (split, *views))
+
+    def _are_whole(self, part: Part) -> NDArray[np.bool_]:
+        """Tell which rows, with their targets, make a pair without a question."""
+        files, odd = part.rows.files, part.rows.odd
+        whole = (files["left"][part.at] >= 0) & (files["right"][part.at] >= 0)
+        for role in VIEWS:
+            whole &= ~odd[role][part.at]
+        has = part.target_at >= 0
+        if not self.wants_target and not np.any(has):
+            return whole
+        for role in TARGETS:
+            whole &= ~(has & odd[role][part.target_at])
+        whole &= ~has | (files["target"][part.target_at] >= 0)
+        return whole & has if self.wants_target else whole
+
+    def _held_out(self, part: Part, index: int) -> str | None:
+        """Return why a pair is left out for its scene; where numbering restarts in each split (a
+        mere number, and other pictures) it is another scene, and gets another name."""
+        _, scene = part.names(index)
+        held = self.held_out.get(scene)
+        if held is None or held[0] == part.split:
+            return None
+        views = [part.rows.files[role][part.at[index]] for role in ("left", "right")]
+        sizes = self.listing.sizes
+        if scene.isdigit() and [sizes[n] for n in views] != [sizes[n] for n in held[1:]]:
+            part.renamed[index] = True
+            return None
+        return f"the same scene is in the {held[0]} split"
+
+    def _paths(self, part: Part, index: int) -> dict[str, list[str]]:
+        """Return the files of a pair by role."""
+        at = dict.fromkeys(VIEWS, int(part.at[index]))
+        at |= dict.fromkeys(TARGETS, int(part.target_at[index]))
+        found = {role: part.rows.all_files(role, row) for role, row in at.items() if row >= 0}
+        paths = self.listing.paths
+        return {role: [paths[file] for file in files] for role, files in found.items() if files}
 
     def discovery(self, fractions: Mapping[str, float]) -> Discovery:
-        homeless = self.pairs.pop(None, [])
-        if homeless:
-            split_of = assign_splits(sorted({pair.scene_id for pair in homeless}), **fractions)
-            for pair in homeless:
-                split = split_of[pair.scene_id]
-                self.pairs.setdefault(split, []).append(_in_split(pair, split))
-        pairs: list[PairFiles] = []
-        for split in SPLITS:
-            theirs = self.pairs.pop(split, [])
-            if self.renamed:
-                theirs.sort(key=lambda pair: natural_key(pair.pair_id))
-            pairs += theirs
-        return Discovery(
-            pairs=tuple(pairs), rejects=tuple(self.rejects), offsets=dict(self.offsets)
-        )
+        """Return what was found; a set without splits is split by its scenes."""
+        if (homeless := self.parts.pop(None, None)) is not None:
+            self.parts |= homeless.split_by_scene(**fractions)
+        parts = [self.parts[split] for split in SPLITS if split in self.parts]
+        if any(part.has_other_names for part in parts):
+            parts = [part.in_order_of_names() for part in parts]
+        pairs = Pairs(self.listing, parts)
+        return Discovery(pairs=pairs, rejects=tuple(self.rejects), offsets=dict(self.offsets))
 
 
-def _in_split(pair: PairFiles, split: str) -> PairFiles:
-    return PairFiles(
-        pair_id=pair.pair_id,
-        scene_id=pair.scene_id,
-        split=split,
-        left=pair.left,
-        right=pair.right,
-        target=pair.target,
-        combined=pair.combined,
-        target_right=pair.target_right,
-    )
-
-
-def _targets_of(
-    split: str | None,
-    sources: _Keyed,
-    targets: _Keyed,
+def _matched(
+    rows: Rows,
+    sources: NDArray[np.int32],
+    targets: NDArray[np.int32],
     layout: Layout,
     offsets: Sequence[int] | None,
-    found: _Found,
     *,
-    source: str,
-) -> tuple[dict[str, str], dict[str, str]]:
-    """Return source key to target key, and to the reason where it has none; reject lone targets."""
-    matching = match_targets(
-        sources,
-        targets,
-        where=f"{source}, {split}" if split else source,
+    where: str,
+) -> Matching:
+    """Match the rows that have views with those that have targets."""
+    number = np.full(len(rows.keys), -1, np.int32)
+    number[targets] = np.arange(len(targets))
+    return match_targets(
+        rows.names(sources),
+        rows.names(targets),
+        number[sources],
+        where=where,
         offsets=offsets if layout.by_number else (0,),
     )
-    for key in matching.alone:
-        path = targets[key].any_path
-        found.reject(key, split, path, "missing views: no left or right picture belongs to it")
-    if matching.offsets:
-        found.offsets[split or "all"] = matching.offsets
-    return matching.target_of, matching.why_not
 
 
-def _why_not(files: _Files, target: _Files | None) -> tuple[str | None, str]:
-    """Return why these files make no pair, or None, and the path to name."""
-    entries = [("left", files.left), ("right", files.right), ("combined", files.combined)]
-    more = files.more
-    if target is not None:
-        entries += [("target", target.target), ("target_right", target.target_right)]
-        more = (more or {}) | target.more if target.more else more
-    for role, entry in entries:
-        if entry is None:
-            continue
-        path = entry[0]
-        if more and role in more:
-            names = " and ".join(map(escaped, (path, *more[role])))
-            return f"two files are its {role} picture: {names}", path
-        suffix = suffix_of(path)
+def _why_not(files: Mapping[str, Sequence[str]]) -> tuple[str | None, str]:
+    """Return why these files, by role, make no pair, or None, and the path to name."""
+    for role, paths in files.items():
+        if len(paths) > 1:
+            names = " and ".join(map(escaped, paths))
+            return f"two files are its {role} picture: {names}", paths[0]
+        suffix = suffix_of(paths[0])
         if suffix not in READ:
-            return f"{suffix} is not read; PNG, TIFF, JPEG and WebP are", path
-    if target is not None and target.target is None:
-        return "missing target: it has a right view alone", target.any_path
-    if files.left is None or files.right is None:
-        if files.left is files.right:
-            return "missing views: there is neither a left nor a right picture", files.any_path
-        missing = "left" if files.left is None else "right"
-        return f"missing view: there is no {missing} picture", files.any_path
-    return None, files.left[0]
+            return f"{suffix} is not read; PNG, TIFF, JPEG and WebP are", paths[0]
+    first = next(iter(files.values()))[0]
+    if "target_right" in files and "target" not in files:
+        return "missing target: it has a right view alone", files["target_right"][0]
+    if "left" in files and "right" in files:
+        return None, first
+    if "left" not in files and "right" not in files:
+        return "missing views: there is neither a left nor a right picture", first
+    return f"missing view: there is no {'right' if 'left' in files else 'left'} picture", first
 
 
 def _check_one_tree(trees: Counter[str], homes: Counter[str], layout: Layout, source: str) -> None:

@@ -1,14 +1,21 @@
 """What a layout is, and what it answers with: the files of each pair."""
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from pipelines.ingest.config import Role
 from pipelines.making.plan import Reject
 
-__all__ = ["Discovery", "Layout", "PairFiles", "Place", "Role", "Stems"]
+__all__ = ["SPLIT_FOLDERS", "Discovery", "Layout", "PairFiles", "Place", "Role", "Stems"]
+
+SPLIT_FOLDERS = {
+    **dict.fromkeys(("train", "training"), "train"),
+    **dict.fromkeys(("val", "valid", "validation"), "val"),
+    **dict.fromkeys(("test", "testing"), "test"),
+}
+"""What folders of the splits are called, in small letters."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -34,7 +41,7 @@ class PairFiles:
 class Discovery:
     """What a layout found."""
 
-    pairs: tuple[PairFiles, ...]
+    pairs: Sequence[PairFiles]
     rejects: tuple[Reject, ...]
     offsets: dict[str, Counter[int]] = field(default_factory=dict)
     """Of each split whose targets were found by number: target number minus source number."""

@@ -4,7 +4,7 @@ The folders may be called as sets in circulation call them; MDP's ``{train,val}/
 without sharp targets.
 """
 
-from pipelines.ingest.layouts.files import Layout, Place, Role, Stems
+from pipelines.ingest.layouts.files import SPLIT_FOLDERS, Layout, Place, Role, Stems
 
 _ROLES: dict[str, Role] = {
     **dict.fromkeys(("left", "l", "left_view"), "left"),
@@ -12,7 +12,6 @@ _ROLES: dict[str, Role] = {
     **dict.fromkeys(("center", "centre", "combined", "c"), "combined"),
     **dict.fromkeys(("sharp", "target", "gt", "ground_truth", "all_in_focus"), "target"),
 }
-_SPLITS = {"train": "train", "val": "val", "validation": "val", "test": "test"}
 
 
 def folder(folders: tuple[str, ...]) -> Stems | None:
@@ -20,10 +19,10 @@ def folder(folders: tuple[str, ...]) -> Stems | None:
     lower = [folder.lower() for folder in folders]
     split: str | None
     if lower and lower[-1] in _ROLES:
-        role, split = _ROLES[lower[-1]], _SPLITS.get(lower[-2]) if len(lower) > 1 else None
+        role, split = _ROLES[lower[-1]], SPLIT_FOLDERS.get(lower[-2]) if len(lower) > 1 else None
         tree = "/".join(folders[: -2 if split else -1])
-    elif len(lower) > 1 and lower[-1] in _SPLITS and lower[-2] in _ROLES:
-        role, split, tree = _ROLES[lower[-2]], _SPLITS[lower[-1]], "/".join(folders[:-2])
+    elif len(lower) > 1 and lower[-1] in SPLIT_FOLDERS and lower[-2] in _ROLES:
+        role, split, tree = _ROLES[lower[-2]], SPLIT_FOLDERS[lower[-1]], "/".join(folders[:-2])
     else:
         return None
     return lambda stem: Place(role, stem, split, tree)

@@ -6,7 +6,7 @@ place, and nothing is kept of a file until one layout is chosen.
 
 import functools
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from pipelines.ingest.layouts.files import Layout, Place, Stems
@@ -20,6 +20,13 @@ OTHER_PICTURES = tuple(
         *("jp2", "jxl", "nef", "pfm", "pgm", "ppm"),
     )
 )
+_NO_PICTURES_IN = frozenset(
+    (
+        *("__MACOSX", "@eaDir", "#recycle", "@Recycle", "@Recently-Snapshot"),
+        *("$RECYCLE.BIN", "System Volume Information", "lost+found"),
+    )
+)
+"""Folders of macOS, Windows, Linux and network disks: thumbnails, and what was thrown away."""
 _PICTURES = frozenset((*READ, *OTHER_PICTURES))
 _FOLDERS_AT_ONCE = 4096
 
@@ -43,7 +50,7 @@ class Survey:
         return all(places >> other & 1 for places in self.together if places >> layout & 1)
 
 
-def survey(files: Sequence[str], layouts: Sequence[Layout]) -> Survey:
+def survey(files: Iterable[str], layouts: Sequence[Layout]) -> Survey:
     """Look at all files with all layouts. files: in order, so that a folder is not asked often."""
     found = Survey(layouts, [set() for _ in layouts])
 
@@ -73,31 +80,40 @@ def survey(files: Sequence[str], layouts: Sequence[Layout]) -> Survey:
     return found
 
 
-def placed(files: Sequence[str], layout: Layout) -> Iterator[tuple[str, Place | Reject | None]]:
-    """Yield the files of a source with their places; with a reject for what is hidden or no picture
-    where one belongs; with None for a picture that has no place. Other files are no inputs."""
+def placed(
+    files: Iterable[str], layout: Layout
+) -> Iterator[tuple[int, str, Place | Reject | None]]:
+    """Yield the files of a source by number and path with their places.
+
+    With a reject for what is hidden or no picture where one belongs; with None for a picture that
+    has no place. Other files are no inputs.
+    """
 
     @functools.lru_cache(_FOLDERS_AT_ONCE)
     def asked(above: str) -> tuple[Stems | None, bool]:
         folders, hidden = _folders(above)
         return layout.folder(folders), hidden
 
-    for path in files:
+    for number, path in enumerate(files):
         above, _, name = path.rpartition("/")
         stem, suffix = _stem_and_suffix(name)
         stems, hidden = asked(above)
         if hidden or _hides(name):
             if suffix in READ:
-                yield path, left_out(path, "hidden file (macOS or an editor made it)")
+                yield (
+                    number,
+                    path,
+                    left_out(path, "hidden, or a system's own file"),
+                )
             continue
         place = None if stems is None else stems(stem)
         if place is None:
             if suffix in _PICTURES:
-                yield path, None
+                yield number, path, None
         elif suffix in _PICTURES:
-            yield path, place
+            yield number, path, place
         else:
-            yield path, left_out(path, f"no picture ({suffix or 'no suffix'})")
+            yield number, path, left_out(path, f"no picture ({suffix or 'no suffix'})")
 
 
 def suffix_of(path: str) -> str:
@@ -106,7 +122,7 @@ def suffix_of(path: str) -> str:
 
 
 def is_hidden(path: str) -> bool:
-    """Tell whether a file or a folder above it is hidden, or one that macOS adds to archives."""
+    """Tell whether a file or a folder above it is hidden, or one that a system makes for itself."""
     return any(map(_hides, path.split("/")))
 
 
@@ -116,11 +132,11 @@ def left_out(path: str, reason: str) -> Reject:
 
 
 def _hides(part: str) -> bool:
-    return part.startswith(".") or part == "__MACOSX"
+    return part.startswith(".") or part in _NO_PICTURES_IN
 
 
 def _folders(above: str) -> tuple[tuple[str, ...], bool]:
-    """Return the folders of a path, and whether one is hidden or what macOS adds to archives."""
+    """Return the folders of a path, and whether one is hidden or a system's own."""
     folders = tuple(part for part in above.split("/") if part not in ("", "."))
     return folders, any(map(_hides, folders))
 

@@ -6,16 +6,14 @@ NTIRE 2021: ``0500_l.png, 0500_r.png, 0500_g.png``. DPD-disp (ICCP 2020): ``001_
 
 from collections.abc import Callable, Mapping
 
-from pipelines.ingest.layouts.files import Layout, Place, Role, Stems
-
-_SPLITS = {"train": "train", "val": "val", "validation": "val", "test": "test"}
+from pipelines.ingest.layouts.files import SPLIT_FOLDERS, Layout, Place, Role, Stems
 
 
 def by_suffix(suffixes: Mapping[str, Role]) -> Callable[[tuple[str, ...]], Stems]:
     """Return the layout's function of a folder: its files are placed by the end of their names."""
 
     def folder(folders: tuple[str, ...]) -> Stems:
-        split = _SPLITS.get(folders[-1].lower()) if folders else None
+        split = SPLIT_FOLDERS.get(folders[-1].lower()) if folders else None
         tree = "/".join(folders[:-1] if split else folders)
 
         def place(stem: str) -> Place | None:

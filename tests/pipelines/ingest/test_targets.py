@@ -2,16 +2,49 @@
 
 import random
 import re
+from collections import Counter
+from collections.abc import Collection
+from dataclasses import dataclass
+from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from pipelines.errors import UserError
-from pipelines.ingest.layouts.targets import in_natural_order, match_targets
+from pipelines.ingest.layouts import targets as matching
+from pipelines.ingest.layouts.natural import in_natural_order, natural_order
 
 GAPS = st.lists(st.sampled_from([1, 1, 1, 2, 3, 7]), min_size=1, max_size=30)
 ORDERS = st.lists(st.sampled_from([-1, -1, 1, 1, 2]), min_size=30, max_size=30)
+
+
+@dataclass
+class Found:
+    """A matching by names."""
+
+    target_of: dict[str, str]
+    why_not: dict[str, str]
+    alone: list[str]
+    offsets: Counter[int]
+
+
+def match_targets(
+    sources: Collection[str], targets: Collection[str], *, where: str, offsets: Any = None
+) -> Found:
+    mine, theirs = list(sources), list(targets)
+    same = [theirs.index(name) if name in theirs else -1 for name in mine]
+    found = matching.match_targets(
+        mine, theirs, np.array(same, np.int32), where=where, offsets=offsets
+    )
+    pairs = zip(mine, found.target_of.tolist(), strict=True)
+    return Found(
+        {name: theirs[target] for name, target in pairs if target >= 0},
+        {mine[source]: why for source, why in found.why_not.items()},
+        [theirs[target] for target in found.alone],
+        found.offsets,
+    )
 
 
 def camera_roll(gaps: list[int], orders: list[int]) -> dict[str, str]:
@@ -136,6 +169,7 @@ def test_numbers_in_names_are_in_the_order_of_their_values(names: list[str]) -> 
         return [int(part) if n % 2 else part.lower() for n, part in enumerate(split)], name
 
     assert in_natural_order(names) == sorted(names, key=parts)
+    assert [names[place] for place in natural_order(names)] == sorted(names, key=parts)
 
 
 @pytest.mark.parametrize(("mine", "theirs"), [("img{}", "img{:03d}"), ("{}", "{:02d}")])

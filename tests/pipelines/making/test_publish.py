@@ -6,7 +6,7 @@ import signal
 import subprocess
 import sys
 import textwrap
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ import pytest
 from pipelines import ray_tasks
 from pipelines.dataset.version import MANIFEST, open_version, read_latest
 from pipelines.errors import UserError
+from pipelines.failures import EXIT_USER, explain_failure
 from pipelines.making import run_plan
 from pipelines.making.plan import Plan
 from pipelines.making.publish import REJECTED, VersionResult, publish
@@ -85,14 +86,15 @@ def test_a_worker_that_is_killed_costs_nothing(tmp_path: Path) -> None:
 
 @pytest.mark.usefixtures("ray_cluster")
 def test_many_shards_of_a_task_survive_what_kills_it(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Ten shards a task: one dies once, another has an input that always kills it."""
     tasks: list[int] = []
 
-    def told(items: Sequence[Any], work: Callable[[Any], Any], **keys: Any) -> Any:
-        tasks.extend(len(part) for part in items)
-        return ray_tasks.each_on_ray(items, work, **keys)
+    def told(items: Iterable[Any], work: Callable[[Any], Any], **keys: Any) -> Any:
+        parts = list(items)
+        tasks.extend(map(len, parts))
+        return ray_tasks.each_on_ray(parts, work, **keys)
 
     monkeypatch.setattr(run_plan, "each_on_ray", told)
     monkeypatch.setattr(run_plan, "_FEWEST_TASKS", 3)
@@ -101,6 +103,8 @@ def test_many_shards_of_a_task_survive_what_kills_it(
     fuse.touch()
     result = make(root, plan, NoisePairs(dies=str(fuse), deadly=33))
     assert tasks == [10, 10, 10]
+    said = capsys.readouterr().err
+    assert "were there already" not in said, "what this run wrote before a task died counts as its"
     assert not fuse.exists() and result.rejected == 1
     assert result.rows == {"train": 47, "test": 12}
     (hit,) = (item.name for item in plan.items for unit in item.units if unit.number == 33)
@@ -109,6 +113,36 @@ def test_many_shards_of_a_task_survive_what_kills_it(
     for item in plan.items:
         mine, theirs = (r.child("noise", "v1", item.name).read_bytes() for r in (root, whole))
         assert (mine == theirs) == (item.name != hit)
+
+
+@pytest.mark.usefixtures("ray_cluster")
+def test_a_write_refused_within_a_task_of_many_shards(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The fourth of ten shards of a task cannot be written: what was written stays, as it is."""
+    monkeypatch.setattr(run_plan, "_FEWEST_TASKS", 3)
+    monkeypatch.setattr(run_plan, "_TASKS_OF_A_WORKER", 1)
+    plan, root = noise_plan(60), locate(str(tmp_path / "root"))
+    version = tmp_path / "root" / "noise" / "v1"
+    in_the_way = version / plan.items[3].name / "a folder"
+    in_the_way.mkdir(parents=True)
+    with pytest.raises(OSError, match="Is a directory") as caught:
+        make(root, plan)
+    failure = explain_failure(caught.value)
+    assert failure.exit_code == EXIT_USER
+    assert str(in_the_way.parent) in failure.message and "is a directory" in failure.message
+    assert not (version / MANIFEST).exists()
+    kept = {file: file.stat().st_mtime_ns for file in version.rglob("*.parquet") if file.is_file()}
+    assert {version / item.name for item in plan.items[:3]} <= kept.keys()
+    assert not any(version / item.name in kept for item in plan.items[3:10])
+
+    in_the_way.rmdir()
+    in_the_way.parent.rmdir()
+    capsys.readouterr()
+    result = make(root, plan)
+    assert f"{len(kept)} of 30 shards were there already" in capsys.readouterr().err
+    assert {file: file.stat().st_mtime_ns for file in kept} == kept
+    assert result.digest == make(memory(tmp_path), plan).digest
 
 
 @pytest.mark.usefixtures("ray_cluster")
