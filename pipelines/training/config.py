@@ -113,7 +113,8 @@ class TrainConfig(StepConfig):
     precision: Literal["fp32", "bf16"] = "fp32"
     """Arithmetic of the network in training; the weights themselves stay float32."""
     channels_last: bool | None = aside(None)
-    """Hold features with their channels together in memory. None: with precision=bf16."""
+    """Hold features with their channels together in memory. None: with precision=bf16, and where
+    K3DN trains on a CPU without compile."""
     tf32: bool = aside(True)
     """Let a GPU round what it multiplies to 10 bits where precision=fp32."""
     compile: bool = aside(False)

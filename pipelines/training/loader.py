@@ -6,7 +6,9 @@ step numbers) and is kept; ``streaming_split`` would promise neither an order no
 
 import itertools
 import pickle
+from collections import deque
 from collections.abc import Callable, Generator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from typing import Any, cast
 
 import numpy as np
@@ -23,6 +25,9 @@ STEPS_PER_TASK = 4
 """Few enough that the first batch is there soon, enough that a task costs little."""
 STEPS_PER_JOB = 8192
 """Steps that one Ray Data job reads; keeps its plan small in runs of any length."""
+STEPS_AHEAD = 256
+"""Steps before its first that the next job is begun. Where no CPU is free for its readers, they
+wait until those of the job before have read all, which is ahead of the training, too."""
 PREFETCH_BATCHES = 4
 STORE_BYTES = 256 << 20
 """Object store that a worker's patches may take: readers wait when they are that far ahead."""
@@ -33,12 +38,33 @@ _FAILED = "failed"
 def ray_batches(
     plan: RunPlan, rank: int, world_size: int, start: int, stop: int | None
 ) -> Generator[Batch, None, None]:
-    """Yield the batches of a worker, read, or made, by Ray Data."""
-    for first in itertools.count(start, STEPS_PER_JOB):
+    """Yield the batches of a worker, read, or made, by Ray Data: by one job after the other, each
+    begun some steps before it is needed, since its readers take seconds to start."""
+    begun: deque[tuple[Generator[Batch, None, None], Future[Batch]]] = deque()
+
+    def begin(first: int) -> None:
         last = first + STEPS_PER_JOB if stop is None else min(first + STEPS_PER_JOB, stop)
-        if first >= last:
-            return
-        yield from _ray_job(plan, rank, world_size, first, last)
+        if first < last:
+            job = _ray_job(plan, rank, world_size, first, last)
+            begun.append((job, ahead.submit(next, job)))
+
+    with ThreadPoolExecutor(1, "k3dn-next-readers") as ahead:
+        begin(start)
+        try:
+            for following in itertools.count(start + STEPS_PER_JOB, STEPS_PER_JOB):
+                if not begun:
+                    return
+                job, batch = begun[0]
+                yield batch.result()
+                for number, later in enumerate(job, 1):
+                    if number == STEPS_PER_JOB - STEPS_AHEAD:
+                        begin(following)
+                    yield later
+                begun.popleft()
+        finally:
+            for job, batch in begun:
+                wait([batch])
+                job.close()
 
 
 def local_batches(
