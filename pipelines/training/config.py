@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from pipelines.config import StepConfig, aside, by_content_of, keys_aside
+from pipelines.model_name import check_model_name
 from pipelines.training.live.config import LiveConfig
 
 FEATURES_PER_WIDTH = 4
@@ -221,6 +222,8 @@ class TrainConfig(StepConfig):
                 f"num_workers ({workers}) must not exceed batch_size "
                 f"({self.batch_size}): a worker takes at least one pair a step"
             )
+        if self.register is not None:
+            check_model_name("register", self.register)
         if self.max_failures < -1:
             raise ValueError("max_failures must be -1 (no limit), 0 or more")
 
