@@ -104,13 +104,13 @@ def train_with_restarts(
 
 
 def _why_no_controller(plan: RunPlan, error: Exception) -> AwayError:
-    """Why Ray Train did not start: its controller writes to the run's folder as it does, and of
+    """Why Ray Train's controller died: it writes to the run's folder as it starts, and of
     what that raised there is the text alone."""
     found = attempt(lambda: complete_steps(plan.folder))
     if isinstance(found, Failed) and isinstance(found.error, AwayError):
         return found.error
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return AwayError(f"Ray Train did not start: {lines[-1]}")
+    return AwayError(f"Ray Train's controller ended: {lines[-1]}")
 
 
 def _newest(run: Location, known: int) -> int:
