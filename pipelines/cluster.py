@@ -8,6 +8,7 @@ from contextlib import contextmanager
 
 from pipelines.environment import prepare_environment
 from pipelines.errors import UnavailableError
+from pipelines.failures import Terminated
 
 
 @contextmanager
@@ -45,9 +46,12 @@ def ray_cluster(address: str | None = None) -> Iterator[None]:
             f"no Ray cluster answers at {address}: {reason}; start one with 'ray start --head', "
             "or leave ray_address and RAY_ADDRESS unset for a private one"
         ) from error
-    if threading.current_thread() is threading.main_thread():
-        # Ray's own, which it sets on the way, ends the process with a dump of its stack.
-        signal.signal(signal.SIGTERM, handler)
+    except SystemExit as error:  # Ray's handler of SIGTERM while it starts, which takes seconds
+        raise Terminated from error
+    finally:
+        if threading.current_thread() is threading.main_thread():
+            # Ray's, which it sets on the way, ends the process with a dump of its stack.
+            signal.signal(signal.SIGTERM, handler)
     try:
         yield
     finally:

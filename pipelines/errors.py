@@ -23,3 +23,7 @@ class BusyError(UserError):
 
 class UnavailableError(UserError):
     """The machine or a service gives out: Ray, storage, MLflow, a full disk. Exit code 5."""
+
+
+class AwayError(UnavailableError):
+    """The same from another process, which tried for seconds: who may wait longer tries again."""

@@ -1,20 +1,21 @@
-"""One task for each of a list of items, on Ray Data."""
+"""One task for each of a list of items, on Ray Data; and what fails on Ray, in its own words."""
 
 import logging
 import pickle
 import traceback
 import zlib
-from collections.abc import Callable, Generator, Iterable
-from contextlib import closing
+from collections.abc import Callable, Generator, Iterable, Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
 from typing import Any, TypeVar, cast
 
-from pipelines.errors import BusyError, UnavailableError, UserError
+from pipelines.errors import AwayError, BusyError, UserError
 from pipelines.failures import EXIT_BUSY, EXIT_UNAVAILABLE, EXIT_USER, explain_failure
 
 T = TypeVar("T")
 R = TypeVar("R")
 
-_KINDS = {EXIT_USER: UserError, EXIT_BUSY: BusyError, EXIT_UNAVAILABLE: UnavailableError}
+_KINDS = {EXIT_USER: UserError, EXIT_BUSY: BusyError, EXIT_UNAVAILABLE: AwayError}
 
 
 def each_on_ray(
@@ -34,14 +35,8 @@ def each_on_ray(
     context.print_on_execution_start = False
 
     def carry_out(row: dict[str, Any]) -> dict[str, Any]:
-        # An exception would lose its words: Ray Data raises one of its own in its place.
-        try:
-            return {
-                "result": pickle.dumps(work(pickle.loads(zlib.decompress(row["item"])))),
-                "failed": False,
-            }
-        except Exception as error:
-            return {"result": pickle.dumps(_portable(error)), "failed": True}
+        found = attempt(lambda: work(pickle.loads(zlib.decompress(row["item"]))))
+        return {"result": pickle.dumps(found)}
 
     rows = [{"item": packed(item)} for item in items]
     # One item, one row, one block, one task.
@@ -50,10 +45,45 @@ def each_on_ray(
     # Closed while the cluster is there: left to the garbage collector, Ray would start another.
     with closing(cast("Generator[dict[str, Any], None, None]", iter(tasks.iter_rows()))) as done:
         for row in done:
-            result = pickle.loads(row["result"])
-            if row["failed"]:
-                raise result
-            yield result
+            yield value_of(pickle.loads(row["result"]))
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """What a call raised, as a value: an exception that is raised in a task of Ray Data or in the
+    constructor of an actor loses its words, since Ray raises one of its own in its place."""
+
+    error: Exception
+
+
+def attempt(call: Callable[[], R]) -> R | Failed:
+    """Return what a call returns, or what it raises as a value that can leave the process."""
+    try:
+        return call()
+    except Exception as error:
+        found = _portable(error)
+        there = "".join(traceback.format_exception(error))
+        found.add_note(f"In another process of Ray:\n{there}")
+        return Failed(found)
+
+
+def value_of(found: R | Failed) -> R:
+    """Return what a call returned somewhere else, or raise what it raised."""
+    if isinstance(found, Failed):
+        raise found.error
+    return found
+
+
+@contextmanager
+def in_own_words() -> Iterator[None]:
+    """Raise what the block raises as an exception that can leave the process."""
+    try:
+        yield
+    except Exception as error:
+        found = _portable(error)
+        if found is error:
+            raise
+        raise found from error
 
 
 def packed(item: object) -> bytes:
@@ -63,14 +93,12 @@ def packed(item: object) -> bytes:
 
 
 def _portable(error: Exception) -> Exception:
-    """Return an exception that can leave the process, with its traceback as a note."""
-    there = "".join(traceback.format_exception(error))
+    """Return an exception that arrives whole elsewhere, with the line and exit code of this one."""
     failure = explain_failure(error)
     if not isinstance(error, UserError) and failure.exit_code in _KINDS:
         error = _KINDS[failure.exit_code](failure.message)
     try:
         pickle.loads(pickle.dumps(error))
     except Exception:  # of a class that needs more than its words
-        error = RuntimeError(failure.message)
-    error.add_note(f"In a task of Ray:\n{there}")
+        return RuntimeError(failure.message)
     return error

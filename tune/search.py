@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from pipelines.cluster import ray_cluster
 from pipelines.config import without_password
 from pipelines.environment import prepare_environment
-from pipelines.errors import UserError
+from pipelines.errors import UnavailableError, UserError
 from pipelines.lease import lease
 from pipelines.mlflow_store import resolve_tracking_uri
 from pipelines.next_steps import command
@@ -218,6 +218,7 @@ def _search(plan: SearchPlan, records: dict[int, TrialRecord], wanted: int) -> b
     rungs.remember({index: scores_of(plan, one) for index, one in plan.combinations().items()})
     chooser = Chooser(plan, records)
     before = held_groups()
+    watch = TrialWatch(plan, records)
     tuner = ray_tune.Tuner(
         ray_tune.with_resources(trial, {"CPU": TRIAL_CPUS}),
         tune_config=ray_tune.TuneConfig(
@@ -232,14 +233,23 @@ def _search(plan: SearchPlan, records: dict[int, TrialRecord], wanted: int) -> b
         run_config=ray_tune.RunConfig(
             name=f"ray-{secrets.token_hex(4)}",  # what an earlier start left is not this one's
             storage_path=plan.folder.url,
-            callbacks=[TrialWatch(plan, records)],
+            callbacks=[watch],
             failure_config=ray_tune.FailureConfig(max_failures=config.retries),
             verbose=0,
         ),
     )
     tuner.fit()
     wait_for_room(before)
+    if watch.away and all(one.status == "failed" for one in records.values()):
+        raise UnavailableError(
+            f"search {plan.name}: every trial failed, the first with: {_first(records).reason}; "
+            "the same command tries them again"
+        )
     return chooser.is_over
+
+
+def _first(records: Mapping[int, TrialRecord]) -> TrialRecord:
+    return records[min(records)]
 
 
 def _of_one_gpu(train: TrainConfig) -> TrainConfig:

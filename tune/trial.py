@@ -5,6 +5,7 @@ from typing import Any
 from ray.tune.integration.ray_train import TuneReportCallback
 
 from pipelines.environment import prepare_environment
+from pipelines.ray_tasks import in_own_words
 from pipelines.training.config import TrainConfig
 from pipelines.training.train import train_with_callbacks
 
@@ -38,4 +39,5 @@ def run_trial(config: TrainConfig, metric: str) -> None:
     That a network diverged is in the outcome of its run: no other try would end otherwise.
     """
     prepare_environment()
-    train_with_callbacks(config, [ValidationReports(metric, config.steps)])
+    with in_own_words():
+        train_with_callbacks(config, [ValidationReports(metric, config.steps)])

@@ -1,12 +1,15 @@
 """The search's side of Ray Tune: it keeps a record of every trial and tells how far they are."""
 
+import pickle
 import time
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any, Literal
 
 from ray import tune as ray_tune
 
+from pipelines.failures import EXIT_FAILURE, EXIT_UNAVAILABLE, Failure, explain_failure
 from pipelines.progress import say
 from pipelines.training.loop import read_outcome
 from pipelines.training.plan import RUNS
@@ -27,6 +30,8 @@ class TrialWatch(ray_tune.Callback):
         self._plan, self._records = plan, records
         self._reports: dict[int, list[dict[str, float]]] = defaultdict(list)
         self._looked_s = 0.0
+        self.away = False
+        """Whether a trial failed since the machine or a service gave out."""
 
     def on_step_end(self, iteration: int, trials: list[Any], **info: Any) -> None:
         """Give back the room of stopped trials, or there may be none for the next."""
@@ -61,10 +66,10 @@ class TrialWatch(ray_tune.Callback):
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """Remember why a trial failed; no record is written, so the next start tries it again."""
         index = trial.config["index"]
-        lines = [line for line in str(trial.get_error() or "").splitlines() if line.strip()]
-        reason = lines[-1].strip() if lines else "it died"
-        self._records[index] = self._record(index, reason=reason)
-        say(f"trial {index + 1} failed: {reason}")
+        failure = _failure_of(trial)
+        self.away |= failure.exit_code == EXIT_UNAVAILABLE
+        self._records[index] = self._record(index, reason=failure.message)
+        say(f"trial {index + 1} failed: {failure.message}")
 
     def _record(self, index: int, reason: str = "") -> TrialRecord:
         # The run's own record too: the last report may not come through before a trial ends,
@@ -87,6 +92,14 @@ class TrialWatch(ray_tune.Callback):
 
     def _run_of(self, combination: Combination) -> str:
         return self._plan.trial(combination).name or ""
+
+
+def _failure_of(trial: Any) -> Failure:
+    """What a trial ended with: Ray Tune keeps it in a file of this machine, which may be full."""
+    try:
+        return explain_failure(pickle.loads(Path(trial.pickled_error_file).read_bytes()))
+    except Exception as unread:  # of a file that is not there, or of what a trial raised
+        return Failure(f"it died, and of what cannot be read: {unread!r}", EXIT_FAILURE)
 
 
 def scores_of(

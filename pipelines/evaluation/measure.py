@@ -23,6 +23,7 @@ from pipelines.evaluation.config import MeasureConfig
 from pipelines.evaluation.masks import digest_of, remarks
 from pipelines.evaluation.scoring import SCORING, Scoring
 from pipelines.progress import progress, say
+from pipelines.ray_tasks import Failed, attempt, value_of
 from pipelines.registry.loading import SettledModel
 from pipelines.registry.source_code import digest_of_modules
 from pipelines.scores import PairScore, score_of, table, to_unit
@@ -213,6 +214,23 @@ class Evaluator:
         )
 
 
+class _EvaluatorInOwnWords:
+    """An `Evaluator` that returns what it fails with; made with its first pair, as a constructor
+    cannot return."""
+
+    def __init__(self, *arguments: Any) -> None:
+        self._arguments = arguments
+        self._evaluator: Evaluator | None = None
+
+    def score(self, held: HeldOut, index: int) -> Failed | None:
+        return attempt(lambda: self._score(held, index))
+
+    def _score(self, held: HeldOut, index: int) -> None:
+        if self._evaluator is None:
+            self._evaluator = Evaluator(*self._arguments)
+        self._evaluator.score(held, index)
+
+
 def _compute(
     config: MeasureConfig, model: SettledModel, sets: Sequence[HeldOut], tracking_uri: str
 ) -> None:
@@ -261,16 +279,14 @@ def _on_ray(
         num_gpus=1 if use_gpu else 0,
         max_restarts=2,  # a lost node; scoring a pair again changes nothing
         max_task_retries=2,
-    )(Evaluator)
+    )(_EvaluatorInOwnWords)
     count = max(1, min(config.num_workers, room, len(work) // _PAIRS_WORTH_A_WORKER))
     actors = [remote.remote(config, model, tracking_uri, use_gpu) for _ in range(count)]
     pool = ActorPool(actors)
     try:
-        yield from pool.map_unordered(lambda actor, item: actor.score.remote(*item), work)
-    except ray.exceptions.RayTaskError as error:
-        if isinstance(error.cause, UserError):
-            raise error.cause from None
-        raise
+        for found in pool.map_unordered(lambda actor, item: actor.score.remote(*item), work):
+            value_of(found)
+            yield
     finally:
         for actor in actors:
             ray.kill(actor)  # type: ignore[arg-type]

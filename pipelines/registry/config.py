@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 from pipelines.config import StepConfig
+from pipelines.model_name import check_model_name
 from pipelines.picture_keys import parse_size
 
 
@@ -38,6 +39,9 @@ class RegisterConfig(StepConfig):
     champion: bool = False
     """Make it the champion too, unmeasured, where the model has none yet: the gate then compares
     with it."""
+
+    def __post_init__(self) -> None:
+        check_model_name("name", self.name)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

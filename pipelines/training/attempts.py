@@ -10,8 +10,10 @@ from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from typing import TYPE_CHECKING
 
+from pipelines.errors import AwayError
 from pipelines.failures import EXIT_UNAVAILABLE, explain_failure, one_line, unwrap
 from pipelines.progress import say
+from pipelines.ray_tasks import Failed, attempt
 from pipelines.retry import pauses_s
 from pipelines.storage import Location
 from pipelines.training.checkpoint import complete_steps
@@ -57,11 +59,13 @@ def train_with_restarts(
     before_restart: Callable[[], None] = lambda: None,
     elastic: Elastic | None = None,
 ) -> None:
-    """Train to the end; raises the TrainingFailedError that the budget does not allow.
+    """Train to the end; raises the TrainingFailedError, or AwayError, that the budget does not
+    allow.
 
     trainer: makes one for each attempt. before_restart: may raise to end it, e.g. at a signal.
     elastic: goes on with another number of workers where nodes come or go.
     """
+    from ray.exceptions import RayActorError
     from ray.train import TrainingFailedError
 
     config = plan.config
@@ -74,14 +78,19 @@ def train_with_restarts(
             with elastic.watching() if elastic is not None else nullcontext():
                 before_restart()
                 one.fit()
-        except TrainingFailedError as error:
+        except Exception as raised:
+            error = (
+                _why_no_controller(plan, raised) if isinstance(raised, RayActorError) else raised
+            )
+            away = explain_failure(error).exit_code == EXIT_UNAVAILABLE
+            if not away and not isinstance(error, TrainingFailedError):
+                raise
             before_restart()
-            newest = _newest(plan.folder)
+            newest = _newest(plan.folder, step)
             if newest != step:
                 step, pauses = newest, pauses_s()
-            away = explain_failure(error).exit_code == EXIT_UNAVAILABLE
             if is_final(error) or not budget.allows(step, away=away, now_s=time.monotonic()):
-                raise
+                raise error from (None if error is raised else raised)
             reason = mendable_reason(error) or one_line(str([*unwrap(error)][-1]))
             say(f"train: the workers of run {plan.name} failed ({reason[:200]}); starting again")
             time.sleep(next(pauses))
@@ -94,8 +103,18 @@ def train_with_restarts(
             before_restart()
 
 
-def _newest(run: Location) -> int:
+def _why_no_controller(plan: RunPlan, error: Exception) -> AwayError:
+    """Why Ray Train's controller died: it writes to the run's folder as it starts, and of
+    what that raised there is the text alone."""
+    found = attempt(lambda: complete_steps(plan.folder))
+    if isinstance(found, Failed) and isinstance(found.error, AwayError):
+        return found.error
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return AwayError(f"Ray Train's controller ended: {lines[-1]}")
+
+
+def _newest(run: Location, known: int) -> int:
     try:
         return max(complete_steps(run), default=0)
     except Exception:  # the storage is away: no progress is known of
-        return -1
+        return known

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from pipelines.config import StepConfig, aside, by_content_of, keys_aside
+from pipelines.model_name import check_model_name
 from pipelines.training.live.config import LiveConfig
 
 FEATURES_PER_WIDTH = 4
@@ -113,7 +114,8 @@ class TrainConfig(StepConfig):
     precision: Literal["fp32", "bf16"] = "fp32"
     """Arithmetic of the network in training; the weights themselves stay float32."""
     channels_last: bool | None = aside(None)
-    """Hold features with their channels together in memory. None: with precision=bf16."""
+    """Hold features with their channels together in memory. None: with precision=bf16, and where
+    K3DN trains on a CPU without compile."""
     tf32: bool = aside(True)
     """Let a GPU round what it multiplies to 10 bits where precision=fp32."""
     compile: bool = aside(False)
@@ -220,6 +222,8 @@ class TrainConfig(StepConfig):
                 f"num_workers ({workers}) must not exceed batch_size "
                 f"({self.batch_size}): a worker takes at least one pair a step"
             )
+        if self.register is not None:
+            check_model_name("register", self.register)
         if self.max_failures < -1:
             raise ValueError("max_failures must be -1 (no limit), 0 or more")
 

@@ -1,8 +1,6 @@
 """Why a training failed: a mistake or a loss that one line explains, or a bug that needs more."""
 
-import re
-
-from pipelines.errors import BusyError, UnavailableError, UserError
+from pipelines.errors import AwayError, BusyError, UnavailableError, UserError
 from pipelines.failures import (
     EXIT_BUSY,
     EXIT_FAILURE,
@@ -10,11 +8,6 @@ from pipelines.failures import (
     explain_failure,
     one_line,
     unwrap,
-)
-
-# Ray Data passes what a reader raised on as the text of its traceback only.
-_MISTAKE_IN_TEXT = re.compile(
-    r"^(?:\x1b\[[\d;]*m)*pipelines\.errors\.(?:User|Busy|Unavailable)Error: (.+)$", re.MULTILINE
 )
 
 
@@ -28,9 +21,6 @@ def mendable_reason(error: BaseException) -> str | None:
     failure = explain_failure(error)
     if failure.exit_code != EXIT_FAILURE:
         return failure.message
-    for inner in unwrap(error):
-        if told := _MISTAKE_IN_TEXT.search(str(inner)):
-            return told[1]
     lost = next((inner for inner in unwrap(error) if _is_lost(inner)), None)
     return None if lost is None else f"{type(lost).__name__}: {one_line(str(lost))}"
 
@@ -41,7 +31,7 @@ def kind_of(error: BaseException) -> type[UserError]:
     code = explain_failure(error).exit_code
     if code == EXIT_BUSY:
         return BusyError
-    if code == EXIT_USER or _has_mistake_in_text(error):
+    if code == EXIT_USER:
         return UserError
     return UnavailableError
 
@@ -49,12 +39,8 @@ def kind_of(error: BaseException) -> type[UserError]:
 def is_final(error: BaseException) -> bool:
     """Tell whether another attempt would only fail again: a mistake, a run that another command
     has, a storage that was away for the whole patience."""
-    # Ray's wrapping of a UserError is one, too, and says so by its text alone.
-    return _has_mistake_in_text(error) or any(isinstance(e, UserError) for e in unwrap(error))
-
-
-def _has_mistake_in_text(error: BaseException) -> bool:
-    return any(_MISTAKE_IN_TEXT.search(str(inner)) for inner in unwrap(error))
+    found = unwrap(error)
+    return any(isinstance(e, UserError) and not isinstance(e, AwayError) for e in found)
 
 
 def _is_lost(error: BaseException) -> bool:

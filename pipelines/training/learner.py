@@ -50,7 +50,7 @@ class Learner:
             torch.backends.cudnn.benchmark = True  # patches have one size
         torch.manual_seed(seed_of(config.seed, "weights"))
         self._model = build_model(config.model, config.network).to(context.device)
-        self._format = _memory_format(config)
+        self._format = _memory_format(config, self._model, context.device)
         _lay_out(self._model, self._format)
         if state is not None:
             self._model.load_state_dict(state["model"])
@@ -254,10 +254,14 @@ def as_values(values: Tensor) -> dict[str, float]:
     return dict(zip(VALUES, values.tolist(), strict=True))
 
 
-def _memory_format(config: TrainConfig) -> torch.memory_format:
+def _memory_format(
+    config: TrainConfig, model: nn.Module, device: torch.device
+) -> torch.memory_format:
     wanted = config.channels_last
     if wanted is None:
-        wanted = config.precision == "bf16"
+        # A network of the user's own may not take it; what is compiled chooses by itself.
+        on_cpu = device.type == "cpu" and as_k3dn(model) is not None and not config.compile
+        wanted = config.precision == "bf16" or on_cpu
     return torch.channels_last if wanted else torch.contiguous_format
 
 

@@ -5,8 +5,8 @@ import json
 import os
 import tempfile
 import time
-from collections.abc import Sequence
-from contextlib import nullcontext
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from pipelines.cluster import ray_cluster
 from pipelines.config import settings_of, without_password
 from pipelines.environment import prepare_environment
-from pipelines.errors import UnavailableError, UserError
+from pipelines.errors import AwayError, UnavailableError, UserError
 from pipelines.failures import Terminated
 from pipelines.mlflow_store import (
     folder_tag,
@@ -150,38 +150,27 @@ def train_with_callbacks(config: TrainConfig, callbacks: Sequence[Any]) -> Outco
     claim(plan)
     with owned(plan.folder) as owner:
         bring_start(plan, model, resolve_tracking_uri(config))
-        train_with_restarts(plan, lambda: _trainer(plan, owner, callbacks))
+        with _told_in_one_line(plan):
+            train_with_restarts(plan, lambda: _trainer(plan, owner, callbacks))
         return read_outcome(plan.folder)
 
 
 def _train(plan: RunPlan, owner: int) -> Outcome:
-    from ray.train import TrainingFailedError
-
     # What an earlier attempt left is not the outcome of this one.
     plan.folder.child(OUTCOME).delete()
-    with ray_cluster(plan.config.ray_address):
-        try:
-            with (
-                shown_progress(plan.folder, steps_of(plan.config)),
-                stopping_in_order(plan.folder, plan.config.stop_grace_s) as stopper,
-            ):
-                elastic = _elastic(plan)
-                train_with_restarts(
-                    plan,
-                    lambda: _trainer(plan, owner, (), elastic),
-                    stopper.raise_if_asked,
-                    elastic,
-                )
-            stopper.raise_if_asked()
-        except TrainingFailedError as error:
-            go_on = f"the same command goes on from {_newest(plan.folder)}"
-            reason = mendable_reason(error)
-            if reason is None:  # a bug, perhaps in the user's own network: keep its traceback
-                say(f"train: run {plan.name} failed; when that is mended, {go_on}")
-                raise
-            raise kind_of(error)(
-                f"run {plan.name}: training failed: {reason}; when that is mended, {go_on}"
-            ) from error
+    with ray_cluster(plan.config.ray_address), _told_in_one_line(plan):
+        with (
+            shown_progress(plan.folder, steps_of(plan.config)),
+            stopping_in_order(plan.folder, plan.config.stop_grace_s) as stopper,
+        ):
+            elastic = _elastic(plan)
+            train_with_restarts(
+                plan,
+                lambda: _trainer(plan, owner, (), elastic),
+                stopper.raise_if_asked,
+                elastic,
+            )
+        stopper.raise_if_asked()
     outcome = read_outcome(plan.folder)
     if outcome is None or outcome.status == "stopped":
         raise UserError(
@@ -189,6 +178,24 @@ def _train(plan: RunPlan, owner: int) -> Outcome:
             f"{_newest(plan.folder)}"
         )
     return outcome
+
+
+@contextmanager
+def _told_in_one_line(plan: RunPlan) -> Iterator[None]:
+    """Raise a UserError in the place of a training's failure that is no bug."""
+    from ray.train import TrainingFailedError
+
+    try:
+        yield
+    except (TrainingFailedError, AwayError) as error:
+        go_on = f"the same command goes on from {_newest(plan.folder)}"
+        reason = mendable_reason(error)
+        if reason is None:  # a bug, perhaps in the user's own network: keep its traceback
+            say(f"train: run {plan.name} failed; when that is mended, {go_on}")
+            raise
+        raise kind_of(error)(
+            f"run {plan.name}: training failed: {reason}; when that is mended, {go_on}"
+        ) from error
 
 
 def _elastic(plan: RunPlan) -> Elastic | None:
@@ -382,5 +389,8 @@ def _data_line(plan: RunPlan) -> str:
 
 
 def _newest(folder: Location) -> str:
-    steps = complete_steps(folder)
+    try:
+        steps = complete_steps(folder)
+    except Exception:  # the storage is away
+        return "its newest checkpoint"
     return f"step {steps[0]}" if steps else "the start"

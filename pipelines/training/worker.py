@@ -6,6 +6,7 @@ from typing import Any
 import torch
 
 from pipelines.environment import prepare_environment
+from pipelines.ray_tasks import in_own_words
 from pipelines.training.context import RayContext
 from pipelines.training.loader import ray_batches
 from pipelines.training.loop import fit
@@ -24,4 +25,5 @@ def train_worker(config: dict[str, Any]) -> None:
     plan.check_arrived()
     sys.setswitchinterval(GIL_SWITCH_S)
     torch.set_num_threads(plan.config.threads_per_worker)
-    fit(plan, RayContext(), ray_batches, config["owner"])
+    with in_own_words():
+        fit(plan, RayContext(), ray_batches, config["owner"])

@@ -19,7 +19,7 @@ import tempfile
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -33,7 +33,7 @@ from pipelines.training.context import ProcessContext
 from pipelines.training.groups import newest_group, read_beginnings
 from pipelines.training.keeper import WEIGHTS
 from pipelines.training.loader import local_batches
-from pipelines.training.loop import fit
+from pipelines.training.loop import fit, read_outcome
 from pipelines.training.plan import RunPlan, plan_run
 from pipelines.training.record import read_rows, read_samples
 from tests.benchmarks.soak_places import (
@@ -51,6 +51,7 @@ from tests.benchmarks.soak_places import (
     small_disk,
     worker_killed,
 )
+from tests.pipelines.training.networks import HOLD
 from tests.pipelines.training.versions import write_small_datasets
 from tests.storage.server import Server
 
@@ -66,8 +67,9 @@ ENDS = {
 }
 """How the commands of each kind may end."""
 CHECKPOINT_EVERY = 5
-STEPS_PER_KILL = {"mlflow": 300, "node": 200, "disk": 120}
-"""Of 0.15 s each; where training goes on beside what is away, there must be more. Others: 40."""
+STEPS_PER_KILL = 40
+"""Of 0.15 s each. The run stands still where it has made so many since the last blow, so that on a
+machine however busy each blow meets it, and the last one before its end."""
 AFTER_S = (0.0, 4.0)
 """How long behind a new checkpoint something is killed, at random."""
 
@@ -84,7 +86,7 @@ def training(kind: str, times: int, root: str, gate: Path) -> TrainConfig:
         model="tests.pipelines.training.networks:hurried",
         network={"gate": str(gate)},
         name=f"soak-{kind}",
-        steps=STEPS_PER_KILL.get(kind, 40) * (times + 2),
+        steps=STEPS_PER_KILL * (times + 2),
         patch=32,
         batch_size=4,
         warmup_steps=3,
@@ -120,12 +122,15 @@ class Disturber:
     ) -> None:
         """gate: a file that is made when there are no kills left."""
         self._plan, self._strike, self._chance, self._gate = plan, strike, chance, gate
+        self._hold = Path(f"{gate}{HOLD}")
+        self._may_reach, self._seen = STEPS_PER_KILL, 0
         self._left = times
         self.blows: list[Blow] = []
         self.ended = threading.Event()
 
     def run(self) -> None:
         """Kill until there are no kills left, or the training ended."""
+        threading.Thread(target=self._hold_back, daemon=True).start()
         try:
             self._run()
         finally:
@@ -141,13 +146,25 @@ class Disturber:
                 return
             run = self._plan.folder
             blow = Blow(newest_group(run), max(complete_steps(run), default=0))
+            self._may_reach = (len(self.blows) + 2) * STEPS_PER_KILL
+            self._hold.unlink(missing_ok=True)  # a signal is heard behind a step
             if self._strike(self._chance):
                 reached = step
                 self.blows.append(blow)
                 self._left -= 1
 
+    def _hold_back(self) -> None:
+        """Let the run stand still where it is far ahead of the blows."""
+        while not self._gate.exists():
+            with suppress(Exception):  # the storage is away, by a blow
+                if self._step() >= self._may_reach:
+                    self._hold.touch()
+            time.sleep(0.5)  # poll of other processes
+
     def _step(self) -> int:
-        return max((row["step"] for row in read_rows(self._plan.folder)), default=0)
+        rows = read_rows(self._plan.folder, self._seen)
+        self._seen = max((row["step"] for row in rows), default=0)
+        return self._seen
 
 
 def soak(kind: str, times: int, seed: int, s3: Server, mlflow: Server) -> dict[str, Any]:
@@ -236,8 +253,9 @@ def check(plan: RunPlan, config: TrainConfig) -> None:
     """Hold the run against the same one without Ray, never disturbed."""
     from mlflow import MlflowClient
 
-    alone = plan_run(replace(config, name=f"alone-{config.name}"))
-    fit(alone, ProcessContext(), local_batches)
+    alone = plan_run(replace(config, name=f"alone-{config.steps}"))
+    if read_outcome(alone.folder) is None:  # else of a kind before
+        fit(alone, ProcessContext(), local_batches)
     samples = read_samples(plan.folder)
     assert samples == read_samples(alone.folder)
     assert [index for index, _ in samples] == list(range(config.steps * config.batch_size))

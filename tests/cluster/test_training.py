@@ -30,7 +30,7 @@ from pipelines.training.config import TrainConfig
 from pipelines.training.context import ProcessContext
 from pipelines.training.groups import newest_group
 from pipelines.training.keeper import WEIGHTS
-from pipelines.training.loader import local_batches
+from pipelines.training.loader import local_batches, ray_batches
 from pipelines.training.loop import fit
 from pipelines.training.plan import RunPlan, plan_run
 from pipelines.training.record import read_rows, read_samples
@@ -326,6 +326,17 @@ def test_a_damaged_shard_is_named(ray_cluster: None, config: TrainConfig) -> Non
         run(config)
     assert "\n" not in str(caught.value)
     assert newest_group(plan.folder) == 1  # it was not tried again
+
+
+def test_what_a_reader_is_made_with_fails_in_own_words(
+    ray_cluster: None, config: TrainConfig
+) -> None:
+    """Its constructor's words would be lost in an actor's death."""
+    plan = plan_run(config)
+    plan.root.child("soft", "v1", "_manifest.json").delete()
+    with pytest.raises(UserError, match="there is no dataset 'soft'") as caught:
+        next(ray_batches(plan, 0, 1, 0, 4))
+    assert "in _samples" in "".join(caught.value.__notes__)
 
 
 @pytest.mark.parametrize(

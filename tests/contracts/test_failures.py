@@ -194,6 +194,35 @@ def test_a_signal_unwinds_a_step_and_ends_it_with_its_code(
     assert lines[1:] == ["k3dn wait: stopped; run the same command again to go on where it was"]
 
 
+STEP_THAT_STARTS_RAY = STEP_THAT_WAITS.replace(
+    "threading.Event().wait()",
+    """
+        import os, signal
+        from ray._private.node import Node
+        from pipelines.cluster import ray_cluster
+        Node.start_head_processes = lambda _: os.kill(os.getpid(), signal.SIGTERM)
+        with ray_cluster():
+            print("started", flush=True, file=sys.stderr)
+""",
+)
+
+
+@pytest.mark.usefixtures("own_ray")
+def test_a_signal_while_ray_starts_is_no_other_end() -> None:
+    """Ray ends the process with 15 and no word, and sets its handler before it starts its own."""
+    result = subprocess.run(
+        [sys.executable, "-c", STEP_THAT_STARTS_RAY],
+        cwd=REPOSITORY,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert result.returncode == 143, result.stderr
+    lines = result.stderr.splitlines()
+    assert "started" not in lines
+    assert lines[-1] == "k3dn wait: stopped; run the same command again to go on where it was"
+
+
 STEP_THAT_FAILS = STEP_THAT_WAITS.replace("threading.Event().wait()", "{}['unforeseen']")
 
 

@@ -34,9 +34,10 @@ class Server:
                 return
 
     def kill(self) -> None:
-        """Kill it and what it has started."""
-        os.killpg(self.process.pid, signal.SIGKILL)
-        self.process.wait()
+        """Kill it and what it has started; nothing is to be done where that was done before."""
+        if self.process.poll() is None:
+            os.killpg(self.process.pid, signal.SIGKILL)
+            self.process.wait()
 
 
 def make_bucket() -> None:

@@ -416,6 +416,16 @@ def test_trials_are_runs_as_they_train_the_dead_are_tried_again_and_nan_is_marke
         assert [(one.step, pytest.approx(one.value)) for one in curve] == sorted(of_trial.items())
 
 
+@pytest.mark.usefixtures("ray_cluster")
+def test_what_a_reader_of_a_trial_says_is_the_trials_reason(tmp_path: Path) -> None:
+    _brighter_views(tmp_path)
+    for shard in (tmp_path / "bright" / "v1" / "split=train").iterdir():
+        shard.write_bytes(shard.read_bytes()[:-40])
+    words = r"every trial failed, the first with: run .*: training failed: bright@v1.*the start$"
+    with pytest.raises(UserError, match=words):
+        run(_config(tmp_path, name="damaged", trials=1, retries=0))
+
+
 def _look_while_it_waits(config: TuneConfig, gate: Path, seen: list[dict[int, float]]) -> None:
     """Open the gate when a child run of the search is under way and has a validation."""
     client = MlflowClient(tracking_uri=resolve_tracking_uri(config))

@@ -23,7 +23,7 @@ from pipelines.evaluation.config import EvaluateConfig
 from pipelines.evaluation.explained import explained
 from pipelines.evaluation.measure import keep, kept_scores, measure, plan
 from pipelines.evaluation.scoring import SCORING, Scoring
-from pipelines.registry.loading import settle
+from pipelines.registry.loading import SettledModel, settle
 from pipelines.registry.registry import client_of, logged_model_id, resolve
 from pipelines.scores import INPUT, PairScore, Quality, to_unit
 from pipelines.storage import locate
@@ -112,6 +112,14 @@ def test_a_worker_that_fits_on_no_node_is_one_line(
     common = {"root": root, "tracking_uri": tracking_uri, "model": ["models:/roomy@challenger"]}
     with pytest.raises(UserError, match=r"cpus_per_worker=4 fits on no node: .* 2 CPUs"):
         evaluate.run(EvaluateConfig(**common, datasets=["bright"], cpus_per_worker=4))  # type: ignore[arg-type]
+
+
+@pytest.mark.usefixtures("ray_cluster")
+def test_weights_that_are_gone_when_a_worker_loads_them_are_one_line(root: str) -> None:
+    gone = SettledModel(f"{root}/gone.safetensors", "gone", "0", None)
+    config = EvaluateConfig(root=root, datasets=["bright"])
+    with pytest.raises(UserError, match=r"gone\.safetensors"):
+        measure(config, gone, "")
 
 
 def test_a_weights_file_is_known_by_the_code_of_its_factory(

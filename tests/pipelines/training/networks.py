@@ -102,16 +102,22 @@ class SlowNetwork(TinyNetwork):
         return super().forward(left, right)
 
 
+HOLD = ".hold"
+
+
 class HurriedNetwork(TinyNetwork):
-    """Takes its time in training until a file is there."""
+    """Takes its time in training until a file is there, and stands still while one is there whose
+    name goes on with ``HOLD``."""
 
     def __init__(self, gate: str, pause_s: float) -> None:
         super().__init__()
-        self._gate, self._pause_s = Path(gate), pause_s
+        self._gate, self._hold, self._pause_s = Path(gate), Path(gate + HOLD), pause_s
 
     def forward(self, left: Tensor, right: Tensor) -> Tensor:
         if self.training and not self._gate.exists():
             time.sleep(self._pause_s)
+            while self._hold.exists() and not self._gate.exists():
+                time.sleep(0.05)  # until another process takes the file away
         return super().forward(left, right)
 
 

@@ -112,6 +112,7 @@ def test_a_dataset_without_training_pairs_is_refused(small: Small) -> None:
     [
         ({"steps": 0}, "steps must be at least 1"),
         ({"num_workers": 5}, "must not exceed batch_size"),
+        ({"register": "mine/first"}, "register must be a name without / : @"),
         ({"ema": 1.0}, "ema must be in"),
         ({"lr": 0.0}, "lr must be greater than 0"),
         ({"datasets": []}, "datasets must name"),
