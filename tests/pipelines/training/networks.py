@@ -71,6 +71,13 @@ class MortalNetwork(GatedNetwork):
         return super().forward(left, right)
 
 
+class IdleNetwork(TinyNetwork):
+    """Learns nothing."""
+
+    def forward(self, left: Tensor, right: Tensor) -> Tensor:
+        return 0.5 * (left + right) + 0.0 * self.body(torch.cat((left, right), dim=1))
+
+
 class MeanNetwork(nn.Module):
     """The mean of the views, less a number."""
 
@@ -103,7 +110,7 @@ class SlowNetwork(TinyNetwork):
 
 
 class HurriedNetwork(TinyNetwork):
-    """Takes its time in training until a file is there."""
+    """Takes its time in training until a file is there. Says in ``<gate>.<pid>`` that it trains."""
 
     def __init__(self, gate: str, pause_s: float) -> None:
         super().__init__()
@@ -111,6 +118,7 @@ class HurriedNetwork(TinyNetwork):
 
     def forward(self, left: Tensor, right: Tensor) -> Tensor:
         if self.training and not self._gate.exists():
+            self._gate.with_name(f"{self._gate.name}.{os.getpid()}").touch()
             time.sleep(self._pause_s)
         return super().forward(left, right)
 
@@ -144,8 +152,11 @@ def unstable(at: int, until: int | None = None) -> nn.Module:
 
 
 def troubled(kind: str, folder: str) -> nn.Module:
-    """One that is killed at its second step and stands still later, or is infinite from there."""
-    return MortalNetwork(folder) if kind == "dies" else UnstableNetwork(2)
+    """One that is killed at its second step and stands still later, one that is infinite from
+    there, or one that learns nothing."""
+    if kind == "dies":
+        return MortalNetwork(folder)
+    return UnstableNetwork(2) if kind == "soars" else IdleNetwork()
 
 
 def doubled(width: int = 2) -> nn.Module:
