@@ -167,6 +167,25 @@ def test_profiles_are_srgb_or_refused(kind: str) -> None:
         read(adobe())
 
 
+@pytest.mark.parametrize(
+    "description",
+    [
+        b"desc" + bytes(4) + struct.pack(">I", 10) + b"My camera" + bytes(9),
+        b"mluc" + bytes(4) + struct.pack(">II4sII", 1, 12, b"enUS", 18, 28)
+        + "My camera".encode("utf-16-be"),
+    ],
+    ids=["version 2", "version 4"],
+)  # fmt: skip
+def test_a_profile_that_is_refused_is_named(description: bytes) -> None:
+    profile = bytearray(other_profile(primaries=True))
+    (count,) = struct.unpack_from(">I", profile, 128)
+    for number in range(count):
+        if profile[132 + 12 * number :].startswith(b"desc"):
+            struct.pack_into(">II", profile, 136 + 12 * number, len(profile), len(description))
+    with pytest.raises(ValueError, match="its colour profile 'My camera' has other colours"):
+        read(saved(smooth(), "PNG", icc_profile=bytes(profile) + description))
+
+
 EXIF_FOLDER = struct.pack("<HHHIII", 1, 0xA001, 3, 1, 2, 0)
 EXIF = b"II*\0" + struct.pack("<IHHHIII", 8, 1, 0x8769, 4, 1, 26, 0) + EXIF_FOLDER
 
