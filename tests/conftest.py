@@ -1,5 +1,6 @@
 """What every test shares: a quiet environment, one Ray cluster a session, the sample pictures."""
 
+import gc
 import os
 import signal
 import sys
@@ -12,6 +13,9 @@ from hypothesis import HealthCheck, settings
 from pipelines.environment import prepare_environment
 from tests.local_ray import start_local_ray
 
+# A heap of torch, Ray and MLflow is large: to search it for rings as often as Python does by itself
+# takes a tenth of the processor's time.
+gc.set_threshold(20_000, 50, 100)
 # Before anything imports torch: one thread, so that numbers repeat and processes do not fight
 # for two cores.
 os.environ["OMP_NUM_THREADS"] = "1"
@@ -66,6 +70,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         item.add_marker(pytest.mark.xdist_group(groups.get(item.path, item.path.stem)))
     # The two long ones first, one for each of two processes; the rest fills up.
     items.sort(key=lambda item: item.path not in groups)
+
+
+def pytest_collection_finish() -> None:
+    """Leave what was imported out of every later search for rings of objects."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session")

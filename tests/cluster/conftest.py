@@ -9,11 +9,14 @@ import pytest
 
 @pytest.fixture
 def cluster(own_ray: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
-    """A head with one CPU. This process starts the nodes, and does not connect to them."""
+    """A head of two CPUs with a label. This process starts the nodes, and does not connect to
+    them."""
     from ray.cluster_utils import Cluster
 
     monkeypatch.setenv("RAY_AUTH_MODE", "disabled")
     monkeypatch.setenv("PYTHONPATH", str(Path.cwd()))
-    found = Cluster(initialize_head=True, head_node_args={"num_cpus": 1})
+    found = Cluster(
+        initialize_head=True, head_node_args={"num_cpus": 2, "labels": {"role": "reader"}}
+    )
     yield found
     found.shutdown()

@@ -1,8 +1,11 @@
-"""Training on nodes that are killed, drained and added: two raylets on this machine."""
+"""Training on nodes that are killed, drained and added, and on one that is labelled for readers:
+three raylets on this machine."""
 
+import multiprocessing
 import subprocess
 import sys
 import time
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,7 +14,7 @@ import pytest
 import torch
 from safetensors.torch import load
 
-from pipelines.errors import UnavailableError
+from pipelines.errors import UnavailableError, UserError
 from pipelines.mlflow_store import ensure_store, resolve_tracking_uri
 from pipelines.storage import locate
 from pipelines.training import elastic
@@ -23,6 +26,7 @@ from pipelines.training.loader import local_batches
 from pipelines.training.loop import fit
 from pipelines.training.plan import RunPlan, plan_run
 from pipelines.training.record import Row, read_rows, read_samples
+from pipelines.training.room import check_room
 from tests.pipelines.training.conftest import NETWORKS
 from tests.pipelines.training.versions import write_small_datasets
 
@@ -32,9 +36,9 @@ def config_of(root: Path) -> TrainConfig:
         root=str(root / "data"),
         datasets=write_small_datasets(str(root / "data")),
         model=f"{NETWORKS}:hurried",
-        network={"gate": str(root / "gate"), "pause_s": 0.5},
+        network={"gate": str(root / "gate"), "pause_s": 1.0},
         name="elastic",
-        steps=270,
+        steps=130,
         patch=32,
         batch_size=4,
         lr=3e-3,
@@ -44,8 +48,10 @@ def config_of(root: Path) -> TrainConfig:
         val_every=1000,
         num_workers=2,
         min_workers=1,
-        cpus_per_worker=0.8,
+        cpus_per_worker=0.8,  # for two of whom the readers' node would have room, too
         cpus_per_reader=0.2,
+        reader_label="role=reader",
+        placement="spread",
         register=None,
     )
 
@@ -79,11 +85,12 @@ def steps_of_group(plan: RunPlan, number: int) -> int:
 @pytest.mark.slow
 def test_workers_follow_nodes_that_die_come_and_leave(cluster: Any, tmp_path: Path) -> None:
     """Two workers on two nodes; one node is killed, one is added, and that is drained: groups of
-    two, one, two and one workers, no step twice but behind the kill, and the same weights."""
+    two, one, two and one workers, no step twice but behind the kill, and the same weights. Their
+    readers run on the labelled node, and they do not."""
     config = config_of(tmp_path)
     ensure_store(resolve_tracking_uri(config))  # made once in this process
     plan, gate, log = plan_run(config), tmp_path / "gate", tmp_path / "log"
-    first = cluster.add_node(num_cpus=1)
+    stays, first = cluster.add_node(num_cpus=1), cluster.add_node(num_cpus=1)
     command = [sys.executable, "-m", "pipelines", "train", f"ray_address={cluster.address}"]
     command += [
         f"{key}={','.join(value) if isinstance(value, list) else value}"
@@ -99,7 +106,7 @@ def test_workers_follow_nodes_that_die_come_and_leave(cluster: Any, tmp_path: Pa
             time.sleep(0.2)  # poll of other processes
 
     try:
-        wait(1, 8)
+        wait(1, 6)
         cluster.remove_node(first, allow_graceful=False)
         wait(2, 2)
         second = cluster.add_node(num_cpus=1)
@@ -119,11 +126,44 @@ def test_workers_follow_nodes_that_die_come_and_leave(cluster: Any, tmp_path: Pa
     assert read_samples(plan.folder) == read_samples(alone.folder)
     found, expected = (load(one.folder.child(WEIGHTS).read_bytes()) for one in (plan, alone))
     for name, value in expected.items():
-        # Sums over one and two workers are rounded differently, in each of 270 steps.
+        # Sums over one and two workers are rounded differently, in each of 130 steps.
         torch.testing.assert_close(found[name], value, rtol=1e-2, atol=2e-4)
     # Who leaves in order loses no step, whatever the checkpoints' distance.
     steps = [row["step"] for row in read_rows(plan.folder) if "loss" in row]
     assert steps == sorted(set(steps))
+
+    cluster.remove_node(second)
+    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
+        refused, places = pool.submit(seen_on_the_cluster, cluster.address, config).result()
+    assert "no node of the cluster has this label" in refused[0]
+    assert "workers take 1.4, of 1 on the others" in refused[1]
+    where: dict[str, set[str]] = {"TrainWorker": set(), "MapWorker": set()}
+    for kind, nodes in places.items():
+        for name, found_there in where.items():
+            found_there |= nodes if name in kind else set()
+    trained_on = {one.node_id for one in (stays, first, second)}
+    assert where == {"TrainWorker": trained_on, "MapWorker": {cluster.head_node.node_id}}, places
+
+
+def seen_on_the_cluster(address: str, config: TrainConfig) -> tuple[list[str], dict[str, set[str]]]:
+    """What is refused, and the nodes of each kind of actor that there was."""
+    import ray
+    from ray._private.state import actors
+
+    ray.init(address=address, log_to_driver=False)
+    refused = []
+    for changes in (
+        {"reader_label": "role=trainer"},
+        {"cpus_per_worker": 0.7, "cpus_per_reader": 0.2},
+    ):
+        with pytest.raises(UserError) as found:
+            check_room(replace(config, **changes), 2)
+        refused.append(str(found.value))
+    places: dict[str, set[str]] = {}
+    for actor in actors().values():
+        places.setdefault(actor["ActorClassName"], set()).add(actor["Address"]["NodeID"])
+    ray.shutdown()
+    return refused, places
 
 
 def drain(address: str, node_id: str) -> None:

@@ -3,6 +3,7 @@
 The oracle of each run is the same run without Ray, never interrupted, in this process.
 """
 
+import json
 import os
 import signal
 import subprocess
@@ -33,8 +34,8 @@ from pipelines.training.keeper import WEIGHTS
 from pipelines.training.loader import local_batches, ray_batches
 from pipelines.training.loop import fit
 from pipelines.training.plan import RunPlan, plan_run
-from pipelines.training.record import read_rows, read_samples
-from pipelines.training.train import run
+from pipelines.training.record import Row, read_rows, read_samples
+from pipelines.training.train import TrainResult, run
 from tests.pipelines.training.versions import write_small_datasets
 
 NETWORKS = "tests.pipelines.training.networks"
@@ -150,88 +151,14 @@ def command_line_keys(config: TrainConfig) -> dict[str, str]:
     network = {f"network.{key}": str(value) for key, value in config.network.items()}
     own = ("root", "model", "steps", "patch", "batch_size", "lr", "warmup_steps", "log_every")
     own += ("checkpoint_every", "val_every", "cpus_per_worker", "cpus_per_reader", "stop_grace_s")
-    own += ("num_workers",)
+    own += ("num_workers", "max_failures")
     keys = {key: str(getattr(config, key)) for key in own}
-    return {**keys, **network, "datasets": ",".join(config.datasets), "register": "none"}
-
-
-def test_three_workers_go_on_where_one_was_stopped_record_and_register(
-    ray_cluster: None, config: TrainConfig
-) -> None:
-    config = replace(config, register="tiny")
-    plan = plan_run(config)
-
-    class StoppedError(Exception):
-        pass
-
-    def stopped_at_7(*job: Any) -> Iterator[Any]:
-        for number, batch in enumerate(local_batches(*job)):
-            if number == 7:
-                raise StoppedError
-            yield batch
-
-    with pytest.raises(StoppedError):
-        fit(plan, ProcessContext(), stopped_at_7)
-    config = replace(config, num_workers=3)
-    result = run(config)
-    starts = [
-        (r["step"], r["workers"]) for r in read_rows(plan.folder) if r.get("event") == "start"
-    ]
-    assert starts == [(0, 1), (EVERY, 3)]
-    assert_same_training(plan, uninterrupted(config))
-    assert (result.run, result.steps, result.model_version) == (plan.name, STEPS, "1")
-    assert result.validation["val_psnr"] > result.validation["val_psnr_input"]
-    assert Path(result.weights).is_file()
-    client = MlflowClient(result.tracking_uri, registry_uri=result.tracking_uri)
-    recorded = client.get_run(result.run_id)
-    assert recorded.info.status == "FINISHED"
-    assert recorded.data.params["lr"] == "0.003"
-    losses = {row["step"]: row["loss"] for row in read_rows(plan.folder) if "loss" in row}
-    history = client.get_metric_history(result.run_id, "loss")
-    assert {metric.step: metric.value for metric in history} == losses
-    assert recorded.data.metrics["val_psnr"] == result.validation["val_psnr"]
-    names = {i.dataset.name for i in recorded.inputs.dataset_inputs}
-    assert names == {"soft@v1", "real@v1"}
-    assert client.list_artifacts(result.run_id, "pictures")
-    assert client.get_model_version_by_alias("tiny", "challenger").run_id == result.run_id
-    # Once more: it is there already, nothing is trained or registered again.
-    rows = read_rows(plan.folder)
-    assert asdict(run(config)) == asdict(result)
-    assert read_rows(plan.folder) == rows
-    assert result.describe().endswith(result.weights)
-    assert result.next_steps()[0].startswith("k3dn evaluate")
-
-
-def test_killed_workers_cost_the_steps_since_the_checkpoint(
-    ray_cluster: None, config: TrainConfig, gate: Path, capfd: pytest.CaptureFixture[str]
-) -> None:
-    # The sixth step of an attempt is the first behind its first checkpoint: Ray Train itself
-    # would not know of that one yet.
-    model, network = f"{NETWORKS}:gated", {"gate": str(gate), "at": 6}
-    config = replace(config, model=model, network=network, max_failures=1)
-    plan = plan_run(config)
-
-    def kill() -> None:
-        until(lambda: len(waiting_at(gate)) == 2, "two workers at the gate")
-        until(lambda: EVERY in complete_steps(plan.folder), "the checkpoint")
-        workers = waiting_at(gate)
-        os.kill(workers[0], signal.SIGKILL)
-        until(lambda: not any(map(is_alive, workers)), "the other worker to be ended")
-        gate.touch()
-
-    with in_background(kill):
-        result = run(config)
-    assert result.steps == STEPS
-    starts = [r["step"] for r in read_rows(plan.folder) if r.get("event") == "start"]
-    assert starts == [0, EVERY]
-    assert_same_training(plan, uninterrupted(config))
-    told = capfd.readouterr().err
-    assert "going on from step 5 of 14, after the workers had to be started again" in told
-    assert "Traceback" not in told
+    keys["register"] = config.register or "none"
+    return {**keys, **network, "datasets": ",".join(config.datasets)}
 
 
 @pytest.mark.usefixtures("own_ray")
-def test_stopped_and_killed_drivers_leave_nothing_running_and_the_same_command_goes_on(
+def test_stopped_and_killed_drivers_leave_nothing_running_and_three_workers_go_on(
     ray_cluster: None,
     config: TrainConfig,
     gate: Path,
@@ -249,8 +176,7 @@ def test_stopped_and_killed_drivers_leave_nothing_running_and_the_same_command_g
         stop_grace_s=0.5,
     )
     plan = plan_run(config)
-    words = as_words(config)
-    command, environment = as_command(words)
+    command, environment = as_command(as_words(config))
     log = tmp_path / "driver.log"
     for end, exit_code in ((signal.SIGINT, 130), (signal.SIGKILL, -signal.SIGKILL)):
         with log.open("w") as file:
@@ -268,45 +194,105 @@ def test_stopped_and_killed_drivers_leave_nothing_running_and_the_same_command_g
         assert "Traceback" not in log.read_text()
     gate.touch()
     capfd.readouterr()
-    assert run_command_line(words) == 0
+    config = replace(config, num_workers=3, register="tiny")
+    assert run_command_line(as_words(config)) == 0
     again = capfd.readouterr()
     assert "going on from step 10 of 14" in again.err
-    assert f'"run": "{plan.name}"' in again.out
-    starts = [r["step"] for r in read_rows(plan.folder) if r.get("event") == "start"]
-    assert starts == [0, 5, 10]
+    rows = read_rows(plan.folder)
+    starts = [(r["step"], r["workers"]) for r in rows if r.get("event") == "start"]
+    assert starts == [(0, 1), (EVERY, 1), (2 * EVERY, 3)]
     assert_same_training(plan, uninterrupted(config))
+    # Once more: it is there already, nothing is trained or registered again.
+    result = run(config)
+    printed = json.loads(again.out)
+    assert {key: printed[key] for key in asdict(result)} == asdict(result)
+    assert read_rows(plan.folder) == rows
+    check_records(plan, result)
 
 
-def test_a_signal_leads_all_workers_to_a_checkpoint(
-    ray_cluster: None, config: TrainConfig, capfd: pytest.CaptureFixture[str]
+def check_records(plan: RunPlan, result: TrainResult) -> None:
+    """What a registered run leaves on the disk and in MLflow."""
+    assert (result.run, result.steps, result.model_version) == (plan.name, STEPS, "1")
+    assert result.validation["val_psnr"] > result.validation["val_psnr_input"]
+    assert Path(result.weights).is_file()
+    client = MlflowClient(result.tracking_uri, registry_uri=result.tracking_uri)
+    recorded = client.get_run(result.run_id)
+    assert recorded.info.status == "FINISHED"
+    assert recorded.data.params["lr"] == "0.003"
+    losses = {row["step"]: row["loss"] for row in read_rows(plan.folder) if "loss" in row}
+    history = client.get_metric_history(result.run_id, "loss")
+    assert {metric.step: metric.value for metric in history} == losses
+    assert recorded.data.metrics["val_psnr"] == result.validation["val_psnr"]
+    names = {i.dataset.name for i in recorded.inputs.dataset_inputs}
+    assert names == {"soft@v1", "real@v1"}
+    assert client.list_artifacts(result.run_id, "pictures")
+    assert client.get_model_version_by_alias("tiny", "challenger").run_id == result.run_id
+    assert result.describe().endswith(result.weights)
+    assert result.next_steps()[0].startswith("k3dn evaluate")
+
+
+def test_a_killed_worker_costs_the_steps_since_the_checkpoint_and_a_signal_leads_to_one(
+    ray_cluster: None, config: TrainConfig, gate: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    """Checkpoints come by the signal alone: by themselves they would at the end."""
-    config = replace(config, steps=4000, checkpoint_every=4000, val_every=4000, stop_grace_s=60.0)
+    """Killed just behind the first checkpoint of the attempt, of which Ray Train itself would not
+    know yet; stopped long before the next one is due."""
+    model, network = f"{NETWORKS}:hurried", {"gate": str(gate), "pause_s": 0.3}
+    config = replace(
+        config, model=model, network=network, steps=4000, checkpoint_every=9, val_every=4000,
+        max_failures=1, stop_grace_s=60.0, num_workers=2,
+    )  # fmt: skip
     plan = plan_run(config)
 
-    def stop() -> None:
-        until(lambda: len(read_rows(plan.folder)) > 3, "some steps")
+    def disturb() -> None:
+        until(lambda: 9 in complete_steps(plan.folder), "the checkpoint")
+        first = waiting_at(gate)
+        assert len(first) == 2
+        os.kill(first[0], signal.SIGKILL)
+        until(lambda: not any(map(is_alive, first)), "the other worker to be ended")
+        until(lambda: len(waiting_at(gate)) == 4, "two more workers in training")
         os.kill(os.getpid(), signal.SIGTERM)
 
-    with in_background(stop):
+    with in_background(disturb):
         assert run_command_line(as_words(config)) == 143
     told = capfd.readouterr().err
+    assert "going on from step 9 of 4000, after the workers had to be started again" in told
     assert "stopping behind a checkpoint" in told
     assert "Traceback" not in told and "stack" not in told
-    (step,) = complete_steps(plan.folder)
-    assert 0 < step < 4000
+    starts = [r["step"] for r in read_rows(plan.folder) if r.get("event") == "start"]
+    assert starts == [0, 9]
+    step = max(complete_steps(plan.folder))
+    assert 9 < step < 18
     assert [index for index, _ in read_samples(plan.folder)] == list(range(4 * step))
-    experiment = MlflowClient(resolve_tracking_uri(config)).get_experiment_by_name(EXPERIMENT)
     client = MlflowClient(resolve_tracking_uri(config))
+    experiment = client.get_experiment_by_name(EXPERIMENT)
     (recorded,) = client.search_runs([experiment.experiment_id])
     assert recorded.info.status == "KILLED"
+    for row in read_rows(plan.folder):
+        if "loss" in row:
+            check_figures(row)
     # What it would go on with is what the same run without Ray has after as many steps.
+    gate.touch()
     oracle = plan_run(replace(config, name="oracle", checkpoint_every=step))
     with pytest.raises(StopIteration):
         fit(oracle, ProcessContext(), up_to(step))
+    assert read_samples(plan.folder) == read_samples(oracle.folder)
     expected = load_checkpoint(oracle.folder, step)["model"]
     for key, value in load_checkpoint(plan.folder, step)["model"].items():
-        assert torch.allclose(value, expected[key], atol=1e-4)
+        torch.testing.assert_close(value, expected[key], rtol=1e-4, atol=1e-6)
+
+
+def check_figures(row: Row) -> None:
+    """Each of two workers on one machine, and the machine once."""
+    found = {key.removeprefix("node_0/"): value for key, value in row.items() if "/" in key}
+    each = ("samples_per_s", "waiting_for_data", "cpu_utilization_percentage")
+    assert found.keys() == {
+        *(f"worker_{number}_{name}" for number in (0, 1) for name in each),
+        "cpu_utilization_percentage",
+        "system_memory_usage_percentage",
+    }
+    per_s: Any = [found[f"worker_{number}_samples_per_s"] for number in (0, 1)]
+    assert all(0 < one <= row["samples_per_s"] for one in per_s)
+    assert 0 < found["system_memory_usage_percentage"] < 100
 
 
 def test_divergence_is_told_and_not_tried_again(ray_cluster: None, config: TrainConfig) -> None:

@@ -131,7 +131,7 @@ def _environment(home: Path) -> dict[str, str]:
         "HOME": str(home),
         "K3DN_CONFIG": str(config),
         "OMP_NUM_THREADS": "1",
-        "PYTHONDONTWRITEBYTECODE": "1",
+        "PYTHONDONTWRITEBYTECODE": "",  # each process reads what was compiled before
         # Ray runs what it is sent, and its ports are open to the network.
         "RAY_AUTH_MODE": "token",
         "RAY_AUTH_TOKEN": secrets.token_hex(32),

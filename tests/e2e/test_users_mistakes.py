@@ -144,7 +144,7 @@ from tests.local_ray import start_local_ray
 disk, small = sys.argv[1], sys.argv[2:]
 start_local_ray()
 run = lambda *arguments: print("exit code", run_command_line(arguments), flush=True)
-large = ["pairs=60", "size=96x128", "textures=none", "version=v2"]
+large = ["pairs=16", "size=96x128", "pairs_per_shard=8", "textures=none", "version=v2"]
 run("synth", f"root={disk}", *small)
 run("synth", f"root={disk}", *large)
 run("datasets", f"root={disk}", "name=synth", "verify=true")

@@ -14,7 +14,7 @@ import resource
 import sys
 import threading
 from collections import defaultdict
-from collections.abc import Generator
+from collections.abc import Container, Generator
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
@@ -87,13 +87,18 @@ def _processor_s() -> float:
 
 
 class Reach:
-    """The tests that reach each function. file: what the plugin wrote."""
+    """The tests that reach each function.
 
-    def __init__(self, file: Path) -> None:
+    file: what the plugin wrote; there: the names of the tests that there are now.
+    """
+
+    def __init__(self, file: Path, there: Container[str]) -> None:
         self._tests: dict[str, dict[str, float]] = defaultdict(dict)
         self._costs: dict[str, float] = defaultdict(float)
         for line in file.read_text().splitlines():
             row = json.loads(line)
+            if row["test"] not in there:
+                continue
             for name in (row["test"], row["test"].partition("::")[0]):
                 self._costs[name] += row["cpu_s"]
             for call in row["calls"]:

@@ -10,8 +10,8 @@ takes the mutants of one place.
 
 A mutant costs its tests alone: the libraries are imported once, each mutant has a forked process.
 `--reach` first runs the light tests once and notes which functions each of them calls. Then a
-mutant meets the tests that call its function, those of the nearest files first; then the two
-nearest files whole, as what other processes run is not seen; and where it is still alive, what
+mutant meets the tests that call its function, those of the nearest files first; then what else is
+in the two nearest files, as what other processes run is not seen; and where it is still alive, what
 starts Ray in these (`--light` leaves that out). A test that fails on the unchanged tree kills
 nothing: it is left out.
 """
@@ -39,9 +39,11 @@ from tests.mutation.reach import PACKAGES, Reach
 
 ROOT = Path(__file__).parents[2]
 NEAREST, FURTHER = 2, 8
-REACHED_S = 100
+REACHED_S = 40
 """Of the tests that reach a function, those that take no more processor time than this in all."""
 LIGHT = ["-m", "not (ray or s3 or browser or demo)"]
+NOT_SLOW = ["-m", "not (ray or s3 or browser or demo or slow)"]
+"""Of tests that are not known to call the function."""
 HEAVY = ["-m", "ray"]
 CPU_S, WALL_S = 300, 1500
 """What the tests of one round may take at most; what takes more hangs."""
@@ -161,7 +163,28 @@ class Bench:
         _copy_tree(self._tree)
         self._tests = TestMap(self._tree, PACKAGES)
         noted = folder / "reach.jsonl"
-        self._reach = Reach(noted) if noted.exists() else None
+        self._reach = Reach(noted, self._collected()) if noted.exists() else None
+
+    def _collected(self) -> set[str]:
+        """The names of the light tests as they are now: some that were noted may be gone."""
+        listed = subprocess.run(
+            [
+                sys.executable,
+                "-m",
+                "pytest",
+                "-q",
+                "--collect-only",
+                "-p",
+                "no:cacheprovider",
+                *LIGHT,
+            ],
+            cwd=self._tree,
+            env={**os.environ, "PYTHONPATH": str(self._tree)},
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        return {line for line in listed.stdout.splitlines() if "::" in line}
 
     def note_reach(self) -> None:
         """Run the light tests once and keep which functions each of them calls."""
@@ -176,7 +199,7 @@ class Bench:
             env={**os.environ, "PYTHONPATH": str(self._tree), "K3DN_REACH": str(noted)},
             check=False,  # a test that fails has called what it called
         )
-        self._reach = Reach(noted)
+        self._reach = Reach(noted, self._collected())
 
     def tried(self, mutant: Mutant) -> dict[str, object]:
         """Break the line, run the tests round by round until one fails, store what came of it."""
@@ -219,7 +242,9 @@ class Bench:
         further = [] if reached else near[NEAREST : NEAREST + FURTHER]
         for tests in (reached, near[:NEAREST], further):
             if tests:
-                yield [*LIGHT, *tests], self._most_s(tests)
+                again = [] if tests is reached else [f"--deselect={test}" for test in reached]
+                light = LIGHT if tests is reached else NOT_SLOW
+                yield [*light, *tests, *again], self._most_s(tests)
         if near and not self._light:
             yield [*HEAVY, *near[:NEAREST]], CPU_S
 

@@ -9,7 +9,7 @@ from hypothesis.extra import numpy as hnp
 
 from synth.edges import separate_edges
 from synth.psf import PSF_FAMILIES, load_measured_bank
-from synth.render import render_layered
+from synth.render import batched, render_layered
 from synth.render.batch_edges import COC, LIGHT, SHARE, extremes, separate_pieces
 from synth.render.batch_kernels import PairKernels
 from synth.render.batched import render_batch
@@ -192,6 +192,19 @@ def test_a_picture_has_the_same_bytes_in_any_batch(mixed_edges):
         one = slice(number, number + 1)
         alone = render_batch(light[one], coc[one], PairKernels(psfs[:1]), mixed_edges=mixed_edges)
         assert torch.equal(together[one], alone)
+
+
+@pytest.mark.parametrize("together", [True, False])
+def test_tiles_may_be_made_one_after_the_other(monkeypatch, together):
+    """Radii, and with them kernels, that later tiles have and earlier ones have not."""
+    image, _ = some_scene(4, (96, 160))
+    coc = np.linspace(-4.0, 4.0, 160, dtype=np.float32)[None].repeat(96, 0)
+    kernels = PairKernels([PSF_FAMILIES["butterworth"]])
+    whole = render_batch(*tensors(image, coc), kernels, together=together)
+    for name in ("_TILES_PX", "_TOGETHER_PX"):
+        monkeypatch.setattr(batched, name, 1)
+    parts = render_batch(*tensors(image, coc), kernels, together=together)
+    torch.testing.assert_close(parts, whole)
 
 
 def test_pictures_of_a_batch_have_their_own_kernels():

@@ -68,6 +68,7 @@ def test_surfaces_come_back_to_front_and_make_up_the_scene():
     np.testing.assert_array_equal(scene.depth_m, depth_m)
 
 
+@pytest.mark.slow
 def test_layered_renders_of_scenes_are_nearer_to_the_truth_than_gathered_ones():
     """Rays through the exact surfaces, what they hide included, which no renderer is told."""
     points, inner = points_of("butterworth"), np.s_[6:-6, 6:-6]

@@ -25,6 +25,7 @@ from synth.sensor import (
     srgb_to_linear,
     through_jpeg,
 )
+from synth.sensor.jpeg import _BRIGHTNESS, _COLOUR
 
 PHASES = [(0, 0), (0, 1), (1, 0), (1, 1)]
 WAYS = ("bilinear", "malvar")
@@ -171,6 +172,13 @@ def test_jpeg_is_that_of_pillow_and_goes_with_its_quality():
 def test_impossible_sensors(make, words):
     with pytest.raises(ValueError, match=words):
         make()
+
+
+def test_tables_of_jpeg_are_those_of_libjpeg_at_half_quality():
+    file = io.BytesIO()
+    Image.new("RGB", (16, 16)).save(file, "JPEG", quality=50)
+    theirs = Image.open(file).quantization  # type: ignore[attr-defined]
+    assert theirs == {0: [*_BRIGHTNESS], 1: [*_COLOUR]}
 
 
 def test_jpeg_in_torch_is_that_of_a_coder():

@@ -1,12 +1,13 @@
-"""One small real search: two trials, ASHA, Ray Train inside Ray Tune, MLflow, the next command."""
+"""One small real search, killed and gone on with: ASHA, Ray Train inside Ray Tune, MLflow, the next
+command."""
 
 import json
 import os
 import shlex
 import subprocess
 import sys
-import threading
 import time
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -36,6 +37,7 @@ from tests.pipelines.training.versions import make_pair, write_version
 from tune.config import TuneConfig
 from tune.plan import look, plan_search
 from tune.records import TrialRecord
+from tune.report import train_command
 from tune.search import TuneResult, run
 from tune.space import Choice, Range, draw, space_of
 
@@ -50,6 +52,10 @@ class Search:
 
     config: TuneConfig
     result: TuneResult
+    live: dict[int, float]
+    """The metric by step that MLflow had of the second trial while that stood still."""
+    kept: bytes
+    """The first trial's record when the search was killed."""
 
     def scores_on_disk(self, run_name: str) -> dict[int, float]:
         """The metric by step as the training run itself wrote it down; rows are written every two
@@ -103,23 +109,73 @@ def _config(root: Path, **changes: object) -> TuneConfig:
     return TuneConfig(**(settings | changes))  # type: ignore[arg-type]
 
 
+def _words(root: Path) -> list[str]:
+    """Three trials, one at a time, as one types them; see ``search``."""
+    keys = {
+        "root": root, "name": "killed", "trials": 3, "steps": STEPS, "validations": VALIDATIONS,
+        "space.lr": "[3e-3]", "space.network.kind": "[soars,dies,idles]", "sampler": "grid",
+        "max_concurrent": 1, "retries": 1, "train.model": f"{NETWORKS}:troubled",
+        "train.network.folder": root, "train.datasets": "bright*2", "train.batch_size": 1,
+        "train.patch": 32, "train.warmup_steps": 0, "train.num_workers": 1, "train.steps": 500,
+        "train.max_val_pairs": 1, "train.max_failures": 0, "train.checkpoint_every": 2,
+    }  # fmt: skip
+    return [f"{key}={value}" for key, value in keys.items()]
+
+
 @pytest.fixture(scope="module")
-def search(ray_cluster: None, tmp_path_factory: pytest.TempPathFactory) -> Search:
+def search(
+    own_ray: None, ray_cluster: None, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Search]:
+    """The first trial's loss is infinite. The second one's process is killed at its second step;
+    its next one stands still at its sixth, behind two rungs and two checkpoints, until MLflow has
+    its validations; then all is killed. That command has a cluster of its own, the same search goes
+    on in this process's. The third, which learns nothing, is held against what the second had
+    reached before."""
     root = tmp_path_factory.mktemp("tune")
     _brighter_views(root)
-    config = _config(root)
-    return Search(config, run(config))
+    words = _words(root)
+    overrides = [tuple(word.split("=", 1)) for word in words]
+    config = load_config(TuneConfig, "tune", overrides=overrides).config  # type: ignore[arg-type]
+    ensure_store(resolve_tracking_uri(config))  # made once in this process
+    command = [sys.executable, "-m", "pipelines", "tune", *words]
+    environment = {**os.environ, "PYTHONPATH": str(Path.cwd()), "RAY_AUTH_MODE": "disabled"}
+    log, gate = root / "log", root / "gate"
+    with log.open("w") as file:
+        driver = subprocess.Popen(command, env=environment, stdout=file, stderr=file)
+        try:
+            while not (live := _seen_while_it_waits(config, gate)):
+                assert driver.poll() is None, log.read_text()
+                time.sleep(0.2)  # poll of another process
+        finally:
+            driver.kill()
+            driver.wait()
+    # Its workers find out that it is gone by themselves.
+    while any(Path("/proc", path.suffix[1:]).exists() for path in root.glob("gate.*")):
+        time.sleep(0.05)
+    gate.touch()
+    (record,) = root.glob("_tune/killed/trial-??.json")
+    kept = record.read_bytes()
+    yield Search(config, run(config), live, kept)
+
+
+def _seen_while_it_waits(config: TuneConfig, gate: Path) -> dict[int, float]:
+    """The curve in MLflow of the child run that is under way, once its process stands still."""
+    client = MlflowClient(tracking_uri=resolve_tracking_uri(config))
+    if not list(gate.parent.glob("gate.*")):
+        return {}
+    running = [one for _, one in _children(config) if one.info.status == "RUNNING"]
+    curves = [client.get_metric_history(one.info.run_id, "val_psnr") for one in running]
+    return {point.step: point.value for curve in curves for point in curve}
 
 
 def test_trials_are_the_plan(search: Search) -> None:
     space = space_of(search.config)
-    expected = [draw(space, search.config, index) for index in range(2)]
+    expected = [draw(space, search.config, index) for index in range(3)]
     assert [one.combination for one in search.result.trials] == expected
-    for one in search.result.trials:
+    for one, kind in zip(search.result.trials, ("soars", "dies", "idles"), strict=True):
         written = json.loads(Path(search.config.root, "_runs", one.run, "plan.json").read_text())
-        assert written["config"]["lambda_1"] == one.combination.values["lambda_1"]
-        width = one.combination.values["num_kernels"] // 4
-        assert written["config"]["network"] == {"width": width}
+        assert written["config"]["lr"] == 3e-3
+        assert written["config"]["network"] == {"folder": search.config.root, "kind": kind}
         assert written["config"]["register"] is None
 
 
@@ -131,24 +187,37 @@ def test_scores_are_what_the_training_runs_wrote(search: Search) -> None:
             assert sorted(on_disk) == sorted(scores)
 
 
-def test_asha_stops_the_worse_trial_at_the_rung_where_it_is_behind(search: Search) -> None:
-    first, second = map(scores_by_step, search.result.trials)
-    every = STEPS // VALIDATIONS
-    assert search.result.trials[0].status == "finished"
-    assert sorted(first) == [every, 2 * every, 3 * every, STEPS]
-    # One trial at a time: the first has the rungs to itself, the second is held against it.
-    rungs = [step for step in (every, 2 * every) if step in second]
-    behind = [step for step in rungs if second[step] < first[step]]
-    assert behind, "the second trial was meant to be worse"
-    assert search.result.trials[1].status == "stopped"
-    assert behind[0] <= max(second) < STEPS
+def test_a_killed_search_repeats_nothing_and_its_rungs_stay(search: Search) -> None:
+    assert Path(search.result.result).with_name("trial-00.json").read_bytes() == search.kept
+    runs = [locate(search.config.root).child("_runs", one.run) for one in search.result.trials]
+    begun = [list(read_beginnings(run_).steps.values()) for run_ in runs]
+    # Of the second trial: its process was killed, then all was.
+    assert begun == [[0], [0, 0, 4], [0]]
+    undisturbed = []  # what the trials come to without Ray
+    for run_ in runs[1:]:
+        written = json.loads(run_.child("plan.json").read_bytes())["config"]
+        config = TrainConfig(**{**written, "name": f"alone-{run_.name}", "live": LiveConfig()})
+        plan = plan_run(config)
+        fit(plan, ProcessContext(), local_batches)
+        rows = [row for row in read_rows(plan.folder) if "val_psnr" in row]
+        undisturbed.append({row["step"]: row["val_psnr"] for row in rows})
+    assert undisturbed[1][2] < undisturbed[0][2], "the third trial was meant to be worse"
+    second, third = map(scores_by_step, search.result.trials[1:])
+    assert sorted(second) == [2, 4, 6, STEPS]
+    assert second == pytest.approx(undisturbed[0], abs=1e-3)
+    # At the first rung it was behind what the second had reached before all was killed.
+    assert min(third) == 2 and max(third) < STEPS
+    assert third == pytest.approx({step: undisturbed[1][step] for step in third}, abs=1e-3)
+
+
+def test_how_each_trial_ended(search: Search) -> None:
+    assert [one.status for one in search.result.trials] == ["diverged", "finished", "stopped"]
+    assert "not finite after step 1" in search.result.trials[0].reason
+    assert Path(search.config.root, "died").exists()
 
 
 def test_best_is_the_highest_metric_of_the_longest_trained(search: Search) -> None:
-    last = {one.run: max(scores_by_step(one).items()) for one in search.result.trials}
-    longest = max(step for step, _ in last.values())
-    by_score = {value: name for name, (step, value) in last.items() if step == longest}
-    assert search.result.best.run == by_score[max(by_score)]
+    assert search.result.best == search.result.trials[1]
 
 
 def test_no_placement_group_is_left(search: Search) -> None:
@@ -173,19 +242,25 @@ def test_mlflow_has_the_search_and_its_trials(search: Search) -> None:
         [parent.info.experiment_id], f"tags.`mlflow.parentRunId` = '{search.result.run_id}'"
     )
     statuses = {child.info.run_name: child.info.status for child in children}
-    ended = {"finished": "FINISHED", "stopped": "KILLED"}
+    ended = {"finished": "FINISHED", "stopped": "KILLED", "diverged": "FAILED"}
+    assert len(children) == 3  # the killed one was found again
     assert statuses == {one.run: ended[one.status] for one in search.result.trials}
+    tags = {child.info.run_name: child.data.tags["k3dn.trial"] for child in children}
+    assert tags == {one.run: one.status for one in search.result.trials}
     scores = {one.run: scores_by_step(one) for one in search.result.trials}
     for child in children:
         curve = client.get_metric_history(child.info.run_id, "val_psnr")
         of_child = scores[child.info.run_name]
         assert {point.step: point.value for point in curve} == pytest.approx(of_child)
+    # What is of the newest step is sent when a later one is there.
+    assert search.live == pytest.approx({2: scores[best.run][2]})
 
 
 def test_the_page_has_every_trial_and_is_in_mlflow(search: Search) -> None:
     page = Path(search.result.page).read_text()
     for one in search.result.trials:
-        assert f"; {one.combination}; {one.last.value:.2f} dB at step {one.last.step}" in page
+        if one.status != "diverged":  # before its first validation
+            assert f"; {one.combination}; {one.last.value:.2f} dB at step {one.last.step}" in page
     # What each network costs is known.
     assert "multiply-adds" in page
     assert page.count(" M</td>") == page.count(" G</td>") == len(search.result.trials)
@@ -208,9 +283,8 @@ def test_one_key_trains_the_best_in_full_and_registers_it(search: Search) -> Non
         for path in Path(search.config.root, "_runs").glob("*/plan.json")
         if (config := json.loads(path.read_text())["config"])["register"] == "best"
     ]
-    best = search.result.best.combination.values
-    assert (written["steps"], written["lambda_1"]) == (6, best["lambda_1"])
-    assert written["network"] == {"width": best["num_kernels"] // 4}
+    assert written["steps"] == 6
+    assert written["network"] == {"folder": search.config.root, "kind": "dies"}
     assert result.next_steps() == [
         f"k3dn evaluate model=models:/best/{version.version}", "k3dn promote name=best",
     ]  # fmt: skip
@@ -222,34 +296,21 @@ def test_the_next_command_trains_the_best_in_full(search: Search) -> None:
     assert (program, step) == ("k3dn", "train")
     overrides = [tuple(word.split("=", 1)) for word in arguments]
     config = load_config(TrainConfig, "train", overrides=overrides).config  # type: ignore[arg-type]
-    best = search.result.best.combination.values
+    network = {"folder": search.config.root, "kind": "dies"}
     assert config == replace(
-        search.config.train,
-        lambda_1=best["lambda_1"],
-        network={"width": best["num_kernels"] // 4},
-        datasets=["bright@v1*2"],
+        search.config.train, lr=3e-3, network=network, datasets=["bright@v1*2"]
     )
 
 
-def test_the_same_search_again_repeats_no_trial(search: Search) -> None:
-    runs = Path(search.config.root, "_runs")
+def test_the_same_search_again_repeats_no_trial(
+    search: Search, capfd: pytest.CaptureFixture[str]
+) -> None:
+    root = Path(search.config.root)
+    runs = root / "_runs"
     before = {path: path.stat().st_mtime_ns for path in runs.rglob("*") if path.is_file()}
-    again = run(search.config)
-    assert again == search.result
+    assert run_command_line(["tune", "--json", *_words(root)]) == 0
+    assert json.loads(capfd.readouterr().out) == json.loads(json.dumps(asdict(search.result)))
     assert before == {path: path.stat().st_mtime_ns for path in runs.rglob("*") if path.is_file()}
-
-
-def test_a_search_that_lost_a_trial_goes_on_with_that_one(search: Search) -> None:
-    lost = search.result.trials[0]
-    folder = Path(search.result.result).parent
-    record = folder / "trial-00.json"
-    kept = (folder / "trial-01.json").read_bytes()
-    written = record.read_bytes()
-    record.unlink()
-    again = run(search.config)
-    assert again.trials[0] == lost
-    assert record.read_bytes() == written
-    assert (folder / "trial-01.json").read_bytes() == kept
 
 
 @pytest.mark.parametrize(
@@ -280,6 +341,23 @@ def test_what_cannot_be_searched_is_refused_before_ray(tmp_path: Path) -> None:
         run(replace(config, train=replace(config.train, model="package.module:factory")))
     with pytest.raises(UserError, match="dataset"):
         run(replace(config, train=replace(config.train, datasets=["nothing"])))
+
+
+def test_without_a_space_lambda_1_and_the_number_of_kernels_are_searched(tmp_path: Path) -> None:
+    _brighter_views(tmp_path)
+    search = plan_search(_config(tmp_path))
+    found = set()
+    for index in range(2):
+        combination = draw(search.space, search.config, index)
+        assert combination is not None
+        trial, (lambda_1, kernels) = search.trial(combination), combination.values.values()
+        assert LAMBDAS[0] <= lambda_1 <= LAMBDAS[1] and trial.lambda_1 == lambda_1
+        assert trial.network == {"width": kernels // 4} and trial.register is None
+        found.add(kernels)
+    assert found == {4, 8}
+    # They are in the command that trains the best, too.
+    words = shlex.split(train_command(search.config.train, trial))
+    assert {f"lambda_1={trial.lambda_1:g}", f"network.width={kernels // 4}"} <= set(words)
 
 
 def test_any_key_of_train_is_searched(tmp_path: Path) -> None:
@@ -365,58 +443,6 @@ def test_a_wrong_value_names_its_key(key: str, value: object, tmp_path: Path) ->
 
 
 @pytest.mark.usefixtures("ray_cluster")
-def test_trials_are_runs_as_they_train_the_dead_are_tried_again_and_nan_is_marked(
-    tmp_path: Path,
-) -> None:
-    """Two trials, one at a time: the first's process is killed once, and the next stands still at
-    its sixth step until MLflow has its validations and it as a running child; the second's loss is
-    infinite."""
-    _brighter_views(tmp_path)
-    kinds = ("dies", "nan")
-    config = _config(tmp_path, name="troubled", sampler="grid", trials=2, retries=1)
-    train = replace(
-        config.train,
-        model=f"{NETWORKS}:troubled",
-        network={"folder": str(tmp_path)},
-        max_failures=0,
-        checkpoint_every=2,
-    )
-    config = replace(config, train=train, space={"network.kind": list(kinds)})
-    gate = tmp_path / "gate"
-    seen: list[dict[int, float]] = []
-    looking = threading.Thread(target=_look_while_it_waits, args=(config, gate, seen))
-    looking.start()
-    try:
-        result = run(config)
-    finally:
-        gate.touch()
-        looking.join()
-    scores = [scores_by_step(trial) for trial in result.trials]
-    (live,) = seen
-    # What is of the newest step is sent when a later one is there.
-    assert live == pytest.approx({2: scores[0][2]})
-
-    assert [trial.status for trial in result.trials] == ["finished", "diverged"]
-    assert "not finite after step 1" in result.trials[1].reason
-    assert (tmp_path / "died").exists()
-    assert sorted(scores[0]) == [2, 4, 6, 8]
-    runs = locate(str(tmp_path)).child("_runs")
-    groups = [len(read_beginnings(runs.child(trial.run)).steps) for trial in result.trials]
-    assert groups == [2, 1]
-
-    children = _children(config, result.run_id)
-    expected = {"finished": "FINISHED", "diverged": "FAILED"}
-    assert {name: (run_.info.status, run_.data.tags["k3dn.trial"]) for name, run_ in children} == {
-        trial.run: (expected[trial.status], trial.status) for trial in result.trials
-    }
-    client = MlflowClient(tracking_uri=resolve_tracking_uri(config))
-    for trial, of_trial in zip(result.trials, scores, strict=True):
-        run_id = dict(children)[trial.run].info.run_id
-        curve = client.get_metric_history(run_id, "val_psnr")
-        assert [(one.step, pytest.approx(one.value)) for one in curve] == sorted(of_trial.items())
-
-
-@pytest.mark.usefixtures("ray_cluster")
 def test_what_a_reader_of_a_trial_says_is_the_trials_reason(tmp_path: Path) -> None:
     _brighter_views(tmp_path)
     for shard in (tmp_path / "bright" / "v1" / "split=train").iterdir():
@@ -426,22 +452,7 @@ def test_what_a_reader_of_a_trial_says_is_the_trials_reason(tmp_path: Path) -> N
         run(_config(tmp_path, name="damaged", trials=1, retries=0))
 
 
-def _look_while_it_waits(config: TuneConfig, gate: Path, seen: list[dict[int, float]]) -> None:
-    """Open the gate when a child run of the search is under way and has a validation."""
-    client = MlflowClient(tracking_uri=resolve_tracking_uri(config))
-    deadline_s = time.monotonic() + 600
-    while time.monotonic() < deadline_s and not seen and not gate.exists():
-        time.sleep(0.2)  # poll of the search's own thread, and of the trial's process
-        if not list(gate.parent.glob("gate.*")):
-            continue
-        for _, child in _children(config):
-            curve = client.get_metric_history(child.info.run_id, "val_psnr")
-            if child.info.status == "RUNNING" and curve:
-                seen.append({one.step: one.value for one in curve})
-    gate.touch()
-
-
-def _children(config: TuneConfig, parent: str | None = None) -> list[tuple[str, Any]]:
+def _children(config: TuneConfig) -> list[tuple[str, Any]]:
     """The child runs of the search, by name; there is one search in its store."""
     client = MlflowClient(tracking_uri=resolve_tracking_uri(config))
     experiment = client.get_experiment_by_name("k3dn")
@@ -451,7 +462,6 @@ def _children(config: TuneConfig, parent: str | None = None) -> list[tuple[str, 
     (search,) = [one for one in found if one.info.run_name == config.name] or [None]
     if search is None:
         return []
-    assert parent in (None, search.info.run_id)
     return [
         (one.info.run_name, one)
         for one in found
@@ -483,67 +493,3 @@ def test_when_the_time_is_up_no_trial_is_begun_and_those_that_run_end(
     assert scheduler.on_trial_result(None, trial, report) == ("STOP" if over else "CONTINUE")
     # Who made the last step ends by itself, with its weights.
     assert scheduler.on_trial_result(None, trial, {"val_psnr": 20.0}) == "CONTINUE"
-
-
-@pytest.mark.usefixtures("own_ray")
-def test_a_killed_search_repeats_nothing_and_its_rungs_stay(
-    ray_cluster: None, tmp_path: Path, capfd: pytest.CaptureFixture[str]
-) -> None:
-    """The first trial stands at its sixth step, behind two rungs and two checkpoints, when all is
-    killed; the second is held against what the first had reached before. The killed one has a
-    cluster of its own, the same command in this process goes on in this one's."""
-    _brighter_views(tmp_path)
-    ensure_store(resolve_tracking_uri(_config(tmp_path)))  # made once in this process
-    gate = tmp_path / "gate"
-    keys = {
-        "root": tmp_path, "name": "killed", "trials": 2, "steps": STEPS, "validations": VALIDATIONS,
-        "space.lr": "[3e-3,1e-6]", "sampler": "grid", "max_concurrent": 1,
-        "train.model": f"{NETWORKS}:gated", "train.network.gate": gate, "train.network.at": 6,
-        "train.datasets": "bright*2", "train.batch_size": 1, "train.patch": 32,
-        "train.warmup_steps": 0, "train.num_workers": 1, "train.max_val_pairs": 1,
-        "train.checkpoint_every": 2,
-    }  # fmt: skip
-    words = ["tune", "--json", *(f"{key}={value}" for key, value in keys.items())]
-    command = [sys.executable, "-m", "pipelines", *words]
-    environment = {**os.environ, "PYTHONPATH": str(Path.cwd()), "RAY_AUTH_MODE": "disabled"}
-    log = tmp_path / "log"
-    with log.open("w") as file:
-        driver = subprocess.Popen(command, env=environment, stdout=file, stderr=file)
-        while not (waiting := list(tmp_path.glob("gate.*"))):
-            assert driver.poll() is None, log.read_text()
-            time.sleep(0.05)  # poll of another process
-        driver.kill()
-        driver.wait()
-    # Its workers find out that it is gone by themselves.
-    while any(Path("/proc", path.suffix[1:]).exists() for path in waiting):
-        time.sleep(0.05)
-    gate.touch()
-    capfd.readouterr()
-    code = run_command_line(words)
-    again = capfd.readouterr()
-    assert code == 0, again.err
-    result = json.loads(again.out)
-    runs = [locate(str(tmp_path)).child("_runs", f"killed-{n:02d}") for n in range(2)]
-    starts = [
-        [row["step"] for row in read_rows(run) if row.get("event") == "start"] for run in runs
-    ]
-    assert starts[0] == [0, 4]
-    assert starts[1] in ([0], [])  # the second may take that row with it when it is stopped
-
-    alone = []  # what the trials come to undisturbed, and without Ray
-    for trial, run_ in zip(result["trials"], runs, strict=True):
-        written = json.loads(run_.child("plan.json").read_bytes())["config"]
-        assert written["lr"] == trial["combination"]["values"]["lr"]
-        config = TrainConfig(**{**written, "name": f"alone-{run_.name}", "live": LiveConfig()})
-        plan = plan_run(config)
-        fit(plan, ProcessContext(), local_batches)
-        rows = [row for row in read_rows(plan.folder) if "val_psnr" in row]
-        alone.append({row["step"]: row["val_psnr"] for row in rows})
-    first, second = (
-        {score["step"]: score["value"] for score in trial["scores"]} for trial in result["trials"]
-    )
-    assert first == pytest.approx(alone[0], abs=1e-3)
-    assert alone[1][2] < alone[0][2], "the second trial was meant to be worse"
-    assert [trial["status"] for trial in result["trials"]] == ["finished", "stopped"]
-    assert min(second) == 2 and max(second) < STEPS
-    assert second == pytest.approx({step: alone[1][step] for step in second}, abs=1e-3)

@@ -1,10 +1,12 @@
 """What a photograph's file says of itself is the same before and after, in files of every kind."""
 
+import base64
 import errno
 import fcntl
 import io
 import json
 import os
+import re
 import shutil
 import subprocess
 from collections.abc import Callable
@@ -414,5 +416,13 @@ def test_the_page_takes_no_other_file_away_and_shows_what_was_made_before(
         )
     assert single.read_text() == "precious" and not (tmp_path / "sharp.png").exists()
     long = tmp_path / f"{'x' * 247}.png"
-    result = sharpen(shots / "1_L.png", shots / "1_R.png", long, show=True)
+    pair = (shots / "1_L.png", shots / "1_R.png")
+    result = sharpen(*pair, long, show=True, model="box:nano")
     assert result.page is not None and result.page.endswith("/before-and-after.html")
+    # What the network found is shown beside the mean of the views.
+    shown = re.search(r'base64,([^"]+)" alt="The blurred picture"', Path(result.page).read_text())
+    assert shown is not None
+    found = np.asarray(Image.open(io.BytesIO(base64.b64decode(shown[1]))), float)
+    mean = np.mean([scene(shift, 3, np.uint8) for shift in (0, 1)], axis=0)
+    assert found.shape == mean.shape
+    assert np.abs(found - mean).mean() < 8

@@ -256,6 +256,20 @@ def test_a_chart_of_costs_shows_how_gains_differ_not_how_scenes_do(
         assert min(ticks) > 10 and max(ticks) < 40
 
 
+def test_who_takes_longer_stands_further_to_the_right(
+    content: PageContent, rows: tuple[MethodFigures, ...]
+) -> None:
+    times = (None, 0.01, 1.0)
+    timed = [
+        dataclasses.replace(row, seconds_per_megapixel=seconds)
+        for row, seconds in zip(rows, times, strict=True)
+    ]
+    page = evaluation_page(dataclasses.replace(content, rows=tuple(timed), costs={}))
+    (chart,) = re.findall(r'<svg class="plot"[^>]*aria-label="PSNR[^>]*>.*?</svg>', page)
+    first, second = (float(x) for x in re.findall(r'<circle[^>]* cx="([\d.]+)"', chart))
+    assert first < second
+
+
 def test_bars_of_methods_stand_beside_each_other() -> None:
     series = [Series(name, [(0, 1.0), (1, 2.0)], [(0.0, 2.0), (1.0, 3.0)]) for name in "abc"]
     svg = ElementTree.fromstring(lines(series, ["low", "high"], label="any"))

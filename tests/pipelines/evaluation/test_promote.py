@@ -288,6 +288,7 @@ def test_a_decision_that_never_reached_the_alias_is_applied(
     assert champion_of(ours) == "2"
 
 
+@pytest.mark.slow
 def test_a_decision_whose_champion_was_deleted_since_is_no_dead_end(
     configure,  # type: ignore[no-untyped-def]
     candidate: Candidate,
@@ -493,6 +494,7 @@ def decision_runs(name: str, tracking_uri: str) -> dict[int, Any]:
     return {int(run.data.tags["k3dn.decision_key"].split("/")[1]): run for run in found}
 
 
+@pytest.mark.slow
 def test_a_deleted_champion_is_skipped_by_rollback_and_by_the_gate(
     configure,
     candidate: Candidate,

@@ -188,6 +188,7 @@ def test_no_parameter_of_a_copy_names_a_folder_of_the_other_machine(value: str, 
     assert _FOLDERS.sub("", value) == kept
 
 
+@pytest.mark.slow
 def test_the_gate_of_the_target_decides(place: Place, candidate: Callable[..., str]) -> None:
     """The champion of staging loses there to a better champion, and the next one wins."""
     staging, production = place("staging"), place("production")

@@ -183,6 +183,7 @@ def test_views_that_look_exchanged_are_a_doubt_about_the_set(tmp_path: Path) -> 
     assert version.rows("train") == 8
 
 
+@pytest.mark.slow
 def test_beyond_the_sample_what_shows_from_afar_is_found_too(tmp_path: Path) -> None:
     """One wrong target and one scene in two splits, among more pairs than are looked at."""
     corner = [np.s_[y : y + 72, x : x + 96] for y in (0, 72, 144) for x in (0, 96, 192)]
@@ -209,6 +210,7 @@ def test_beyond_the_sample_what_shows_from_afar_is_found_too(tmp_path: Path) -> 
     assert twice not in everything.pair_ids("train")
 
 
+@pytest.mark.slow
 def test_a_fault_in_the_sample_has_all_looked_at(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

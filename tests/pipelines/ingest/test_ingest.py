@@ -200,6 +200,7 @@ def test_wrong_path(tmp_path: Path, make: bool, words: str) -> None:
         ingest(tmp_path / "none")
 
 
+@pytest.mark.slow
 def test_the_samples(samples: Path) -> None:
     """Eight scenes of a Canon, in the set's own layout."""
     root = f"memory://samples-{os.getpid()}"

@@ -172,6 +172,7 @@ def test_a_network_comes_back_with_its_weights(nano: Path, tracking_uri: str) ->
         assert torch.equal(loaded.state_dict()[name], value)
 
 
+@pytest.mark.slow
 def test_a_registered_factory_runs_by_the_code_that_came_with_it_and_writes_nothing(
     register_offset: Callable[..., str], tracking_uri: str
 ) -> None:

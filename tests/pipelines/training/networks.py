@@ -71,6 +71,13 @@ class MortalNetwork(GatedNetwork):
         return super().forward(left, right)
 
 
+class IdleNetwork(TinyNetwork):
+    """Learns nothing."""
+
+    def forward(self, left: Tensor, right: Tensor) -> Tensor:
+        return 0.5 * (left + right) + 0.0 * self.body(torch.cat((left, right), dim=1))
+
+
 class MeanNetwork(nn.Module):
     """The mean of the views, less a number."""
 
@@ -107,7 +114,7 @@ HOLD = ".hold"
 
 class HurriedNetwork(TinyNetwork):
     """Takes its time in training until a file is there, and stands still while one is there whose
-    name goes on with ``HOLD``."""
+    name goes on with ``HOLD``. Says in ``<gate>.<pid>`` that it trains."""
 
     def __init__(self, gate: str, pause_s: float) -> None:
         super().__init__()
@@ -115,6 +122,7 @@ class HurriedNetwork(TinyNetwork):
 
     def forward(self, left: Tensor, right: Tensor) -> Tensor:
         if self.training and not self._gate.exists():
+            self._gate.with_name(f"{self._gate.name}.{os.getpid()}").touch()
             time.sleep(self._pause_s)
             while self._hold.exists() and not self._gate.exists():
                 time.sleep(0.05)  # until another process takes the file away
@@ -150,8 +158,11 @@ def unstable(at: int, until: int | None = None) -> nn.Module:
 
 
 def troubled(kind: str, folder: str) -> nn.Module:
-    """One that is killed at its second step and stands still later, or is infinite from there."""
-    return MortalNetwork(folder) if kind == "dies" else UnstableNetwork(2)
+    """One that is killed at its second step and stands still later, one that is infinite from
+    there, or one that learns nothing."""
+    if kind == "dies":
+        return MortalNetwork(folder)
+    return UnstableNetwork(2) if kind == "soars" else IdleNetwork()
 
 
 def doubled(width: int = 2) -> nn.Module:

@@ -25,6 +25,10 @@ def test_the_line_says_it_all() -> None:
     )
     slow = progress_line({**ROW, "waiting_for_storage": 0.25, "left_s": None}, "", None)
     assert slow.endswith("waiting 2% for data, 25% for storage")
+    left = [progress_line({**ROW, "left_s": float(s)}, "", None) for s in (89, 90, 5399, 5400)]
+    assert [line.partition("about ")[2] for line in left] == [
+        *("89 s left", "2 min left", "90 min left", "1.5 h left")
+    ]
 
 
 @pytest.mark.parametrize("cheap", [1.0, 0.5])

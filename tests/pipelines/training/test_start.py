@@ -81,6 +81,7 @@ def test_two_stages_train_the_srp_blocks_on_a_frozen_network(
     assert any(not torch.equal(after[key], once_more[key]) for key in added), "they learn"
 
 
+@pytest.mark.slow
 def test_a_readout_that_is_left_behind_is_not_believed(small: Small) -> None:
     """Fine-tuning without known radii moves R under the readout; a frozen R stays under it."""
 

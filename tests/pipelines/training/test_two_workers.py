@@ -31,6 +31,7 @@ from tests.pipelines.training.test_plain_loop import (
 )
 from tests.pipelines.training.versions import write_small_datasets
 
+pytestmark = pytest.mark.slow  # two processes import torch
 IN_PARTS = replace(SMALL, num_workers=2, reblur_every=2)
 
 

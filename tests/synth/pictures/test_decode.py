@@ -13,6 +13,7 @@ import tifffile
 from PIL import Image, ImageCms
 
 from synth.pictures import decode
+from synth.pictures.profile import _curve
 
 RNG = np.random.default_rng(0)
 NOISE = RNG.integers(0, 65536, (13, 17, 3), dtype=np.uint16)
@@ -165,6 +166,49 @@ def test_profiles_are_srgb_or_refused(kind: str) -> None:
     adobe = {"PNG": adobe_png, "JPEG": adobe_jpeg, "TIFF": adobe_tiff}[kind]
     with pytest.raises(ValueError, match="Adobe RGB"):
         read(adobe())
+
+
+@pytest.mark.parametrize(
+    "description",
+    [
+        b"desc" + bytes(4) + struct.pack(">I", 10) + b"My camera" + bytes(9),
+        b"mluc" + bytes(4) + struct.pack(">II4sII", 1, 12, b"enUS", 18, 28)
+        + "My camera".encode("utf-16-be"),
+    ],
+    ids=["version 2", "version 4"],
+)  # fmt: skip
+def test_a_profile_that_is_refused_is_named(description: bytes) -> None:
+    profile = bytearray(other_profile(primaries=True))
+    (count,) = struct.unpack_from(">I", profile, 128)
+    for number in range(count):
+        if profile[132 + 12 * number :].startswith(b"desc"):
+            struct.pack_into(">II", profile, 136 + 12 * number, len(profile), len(description))
+    with pytest.raises(ValueError, match="its colour profile 'My camera' has other colours"):
+        read(saved(smooth(), "PNG", icc_profile=bytes(profile) + description))
+
+
+@pytest.mark.parametrize("kind", range(5))
+def test_parametric_curves_are_those_of_icc(kind: int) -> None:
+    """ICC.1:2022, table 68."""
+    g, a, b, c, d, e, f = 2.0, 0.75, 0.25, 0.125, 0.5, 0.0625, 0.03125
+    names = ("g", "g a b", "g a b c", "g a b c d", "g a b c d e f")[kind].split()
+    values = {"g": g, "a": a, "b": b, "c": c, "d": d, "e": e, "f": f}
+    numbers = [round(values[name] * 65536) for name in names]
+    tag = b"para" + bytes(4) + struct.pack(f">HH{len(numbers)}i", kind, 0, *numbers)
+
+    def expected(x: float) -> float:
+        power = (a * x + b) ** g
+        above, below = {
+            0: (x**g, 0.0),
+            1: (power, 0.0),
+            2: (power + c, c),
+            3: (power, c * x),
+            4: (power + e, c * x + f),
+        }[kind]
+        return above if kind == 0 or x >= (d if kind > 2 else -b / a) else below
+
+    x = np.linspace(0, 1, 33)
+    np.testing.assert_allclose(_curve(tag, x), [expected(float(one)) for one in x])
 
 
 EXIF_FOLDER = struct.pack("<HHHIII", 1, 0xA001, 3, 1, 2, 0)

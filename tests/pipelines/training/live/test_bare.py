@@ -65,6 +65,7 @@ def start(config: TrainConfig, *more: str) -> "subprocess.Popen[str]":
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
 
 
+@pytest.mark.slow
 def test_it_needs_torch_alone_and_a_kill_changes_nothing(live: Live) -> None:
     config = live(
         name="bare", model="nano", network=NETWORK, steps=20, ema=0.9, max_val_pairs=1, val_every=8
@@ -142,6 +143,7 @@ def test_a_run_by_the_clock_ends_with_its_time(live: Live, monkeypatch: pytest.M
     )  # what was spent before the kill is not given back
 
 
+@pytest.mark.slow
 def test_steps_without_a_number_are_left_out_or_end_it(live: Live) -> None:
     network: dict[str, Any] = {"at": 3, "until": 4}
     model = "tests.pipelines.training.networks:unstable"
