@@ -469,6 +469,25 @@ def _children(config: TuneConfig) -> list[tuple[str, Any]]:
     ]
 
 
+def test_a_trial_that_diverged_is_told_from_one_that_ended(tmp_path: Path) -> None:
+    from tune.watch import TrialWatch
+
+    _brighter_views(tmp_path)
+    config = _config(tmp_path, sampler="grid", space={"network.kind": ["soars", "idles"]})
+    train = replace(config.train, model=f"{NETWORKS}:troubled", network={"folder": str(tmp_path)})
+    plan = plan_search(replace(config, train=train))
+    records: dict[int, TrialRecord] = {}
+    watch = TrialWatch(plan, records)
+    for index in range(2):
+        combination = draw(plan.space, plan.config, index)
+        assert combination is not None
+        plan.begin(combination)
+        fit(plan_run(plan.trial(combination)), ProcessContext(), local_batches)
+        watch.on_trial_complete(0, [], SimpleNamespace(config={"index": index}))
+    assert [records[index].status for index in range(2)] == ["diverged", "finished"]
+    assert records == plan.records()
+
+
 @pytest.mark.parametrize("budget_s", [None, 1e-9])
 def test_when_the_time_is_up_no_trial_is_begun_and_those_that_run_end(
     tmp_path: Path, budget_s: float | None
