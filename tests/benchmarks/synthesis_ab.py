@@ -41,6 +41,9 @@ class Arm:
 FRAME: Mapping[str, Any] = {"frame_width": 1000, "blur": [0.005, 0.018]}
 """Radii of up to 5 to 18 px, as those of photographs some 1000 px wide."""
 
+NARROW: Mapping[str, Any] = {"blur": [0.005, 0.009]}
+"""Radii of up to 5 to 9 px, as those of the simple kernels."""
+
 SIMPLE = ["butterworth", "translating_disk"]
 PLAIN_OPTICS: Mapping[str, Any] = {
     **{"swap": [0.0], "cat_eye": [0.0], "spherical": [0.0]},
@@ -64,12 +67,21 @@ ARMS: Mapping[str, Arm] = MappingProxyType(
         "camera, one radius-disparity": _camera({"disparity": [0.45]}),
         "camera, disparity 0.12 to 0.65": _camera({"disparity": [0.12, 0.65]}),
         "camera, radii to 2 to 13 px": _camera({"blur": [0.002, 0.013]}),
+        "camera, radii to 5 to 9 px": _camera(NARROW),
+        "camera, mostly far, radii to 5 to 9 px": _camera({**NARROW, "near_share": 0.1}),
         "camera, simple kernels": _camera(kernels=SIMPLE),
         "camera, integral window too": _camera(kernels=["aperture", "integral"]),
         "camera, plain optics": _camera(PLAIN_OPTICS),
         "camera, plain sensor": _camera(sensor=PLAIN_SENSOR, shot_noise=0.0, read_noise=0.0),
         "camera, all plain": _camera(
             PLAIN_OPTICS, sensor=PLAIN_SENSOR, shot_noise=0.0, read_noise=0.0, kernels=SIMPLE
+        ),
+        "camera, all plain, mostly far, radii to 5 to 9 px": _camera(
+            {**PLAIN_OPTICS, **NARROW, "near_share": 0.1},
+            sensor=PLAIN_SENSOR,
+            shot_noise=0.0,
+            read_noise=0.0,
+            kernels=SIMPLE,
         ),
         "camera, no spherical aberration": _camera({"spherical": [0.0]}),
         "camera, no cat's eye": _camera({"cat_eye": [0.0]}),
