@@ -219,7 +219,7 @@ def sharpen(
     sharpen_s = clock.lap()
     path = job.output.local_path()
     if path is not None and not path.parent.exists():
-        path.parent.mkdir(parents=True)
+        path.parent.mkdir(parents=True, exist_ok=True)  # another device may make it now, too
         progress.say(f"{job.name}: made the folder {path.parent}")
     outputs.write_photograph(job.output, left.filled(sharp), left.metadata, overwrite=overwrite)
     if page is not None:

@@ -119,7 +119,7 @@ def _split(config: SplitConfig, path: Path, left: Path, right: Path) -> SplitFil
         _views_of_pgm(config, path) if path.suffix.lower() == PGM else _views_of_raw(config, path)
     )
     if not left.parent.exists():
-        left.parent.mkdir(parents=True)
+        left.parent.mkdir(parents=True, exist_ok=True)  # another command may make it now, too
         say(f"made the folder {left.parent}")
     write_photographs(
         [(Location(str(left)), views[0]), (Location(str(right)), views[1])],
