@@ -22,6 +22,8 @@ TILE = (4, 8)
 _STRIP_VALUES = 1 << 20
 """Tiles are taken strip by strip, so that no more numbers than this stand in between: as many as
 a core's own cache holds."""
+_STRIP_VALUES_ON_GPU = 1 << 27
+"""There few and large operations count."""
 
 
 def local_correlation(query_BCHW: Tensor, key_BCHW: Tensor, window: int) -> Tensor:
@@ -121,7 +123,8 @@ def _strips(
     surrounded = _fill_up(surrounded, down, across, window - 1).permute(0, 2, 3, 1)
     side_y, side_x = TILE[0] + window - 1, TILE[1] + window - 1
     largest = side_y * side_x * max(TILE[0] * TILE[1], channels)
-    at_once = max(1, _STRIP_VALUES // (largest * batch * across))
+    most = _STRIP_VALUES if query.device.type == "cpu" else _STRIP_VALUES_ON_GPU
+    at_once = max(1, most // (largest * batch * across))
     for first in range(0, down, at_once):
         rows = slice(first * TILE[0], min(first + at_once, down) * TILE[0])
         queries = query[:, rows].unflatten(1, (-1, TILE[0])).unflatten(3, (across, TILE[1]))

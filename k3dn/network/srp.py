@@ -11,6 +11,8 @@ from k3dn.network.correlation import correlate, local_correlation, surround
 _STRIP_SCORES = 1 << 21
 """Without gradients, scores are made and used strip by strip, so that they stay in the cache:
 beside the features they would take the most memory of all."""
+_STRIP_SCORES_ON_GPU = 1 << 25
+"""There few and large operations count."""
 
 
 class SRPBlock(nn.Module):
@@ -61,7 +63,8 @@ class SRPBlock(nn.Module):
             return self._weigh(self.similarity(x_BCHW), x_BCHW)
         query, surrounded = self.query(x_BCHW), surround(self.key(x_BCHW), self.window)
         batch, _, height, width = query.shape
-        rows = max(1, _STRIP_SCORES // (batch * width * self.window**2))
+        most = _STRIP_SCORES if x_BCHW.device.type == "cpu" else _STRIP_SCORES_ON_GPU
+        rows = max(1, most // (batch * width * self.window**2))
         reach = self.values.kernel_size[0] // 2
         value = torch.empty_like(query)
         for first in range(0, height, rows):

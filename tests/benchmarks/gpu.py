@@ -132,19 +132,7 @@ def training(
         ways.popitem()
     for model in models:
         for patch, count in sizes:
-            # Channels together, as ``collate`` has them.
-            views = torch.rand(3, count, patch, patch, 3, device=device).permute(0, 1, 4, 2, 3)
-            coc = torch.zeros(count, 1, patch, patch, device=device)
-            names = [str(n) for n in range(count)]
-            left, right, target = views.unbind(0)
-            batch = Batch(
-                index=list(range(count)),
-                pair_id=names,
-                left=left,
-                right=right,
-                target=target,
-                coc=coc,
-            )
+            batch = _random_batch(patch, count, device)
             for name, keys in ways.items():
                 config = TrainConfig(
                     model=model,
@@ -167,6 +155,39 @@ def training(
                 except RuntimeError as error:  # of memory, or of the compiler
                     cells = f"failed: {str(error).partition(chr(10))[0][:80]} | |"
                 print(f"| {model} | {patch} x {count} | {name} | {cells} |", flush=True)
+
+
+def _random_batch(patch: int, count: int, device: torch.device) -> Batch:
+    # Channels together, as ``collate`` has them.
+    views = torch.rand(3, count, patch, patch, 3, device=device).permute(0, 1, 4, 2, 3)
+    left, right, target = views.unbind(0)
+    coc = torch.zeros(count, 1, patch, patch, device=device)
+    names = [str(n) for n in range(count)]
+    return Batch(
+        index=list(range(count)), pair_id=names, left=left, right=right, target=target, coc=coc
+    )
+
+
+def profile(items: Sequence[Unexposed], device: torch.device) -> None:
+    """What a batch of the renderer, and a step of tiny, spend their time with."""
+    batch = _random_batch(128, 32, device)
+    config = TrainConfig(model="tiny", batch_size=32, patch=128, num_workers=1, precision="bf16")
+    learner = Learner(replace(config, lambda_1=0.0, ema=0.999), ProcessContext(device), None)
+    works: dict[str, Callable[[], object]] = {
+        "renderer": lambda: make_pairs(items, [PLAIN] * len(items), device),
+        "step": lambda: learner.step(3, batch),
+    }
+    for name, work in works.items():
+        seconds_of(work, device, 1)
+        with torch.profiler.profile() as found:
+            work()
+            if device.type == "cuda":
+                torch.cuda.synchronize()
+        order = "self_cuda_time_total" if device.type == "cuda" else "self_cpu_time_total"
+        table = found.key_averages().table(
+            sort_by=order, row_limit=28, max_name_column_width=70, max_src_column_width=1
+        )
+        print(f"\n{name}\n{table}", flush=True)
 
 
 def inference(
@@ -217,31 +238,34 @@ def main() -> None:
     parser.add_argument("--compile", action="store_true", help="compiled as well: minutes more")
     parser.add_argument("--rounds", type=int, default=10)
     parser.add_argument("--only", nargs="+", default=["renderer", "inference", "training"])
+    parser.add_argument("--models", nargs="+", default=["nano", "tiny", "lightweight", "large"])
+    parser.add_argument("--patches", type=int, default=2, help="1: only 128 px, 2: 256 as well")
+    parser.add_argument("--sizes", nargs="+", type=int, default=[256], help="of rendered pairs, px")
     arguments = parser.parse_args()
     device, quick, rounds = torch.device(arguments.device), arguments.quick, arguments.rounds
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else "CPU"
     print(f"{name}, torch {torch.__version__}, {os.cpu_count()} processors", flush=True)
     torch.set_float32_matmul_precision("high")
+    models = ["nano"] if quick else arguments.models
+    trained = [(32, 2)] if quick else [(128, 32), (256, 16)]
     parts: dict[str, Callable[[], None]] = {
-        "renderer": lambda: renderer(
-            scenes(arguments.pack, 32 if quick else 256, 4 if quick else 64, 1 if quick else 8),
-            (2,) if quick else (16, 32, 64),
-            device,
-            rounds,
-        ),
+        "renderer": lambda: [
+            renderer(
+                scenes(arguments.pack, size, 4 if quick else 64, 1 if quick else 8),
+                (2,) if quick else (16, 32, 64),
+                device,
+                rounds,
+            )
+            for size in ([32] if quick else arguments.sizes)
+        ][-1],
         "training": lambda: training(
-            ("nano",) if quick else ("nano", "tiny", "lightweight"),
-            ((32, 2),) if quick else ((128, 32), (256, 16)),
-            device,
-            rounds,
-            compiled=arguments.compile,
+            models, trained[: arguments.patches], device, rounds, compiled=arguments.compile
         ),
         "inference": lambda: inference(
-            ("nano",) if quick else ("tiny", "lightweight", "large"),
-            (64, 96) if quick else (1120, 1680),
-            device,
-            rounds,
-            compiled=arguments.compile,
+            models, (64, 96) if quick else (1120, 1680), device, rounds, compiled=arguments.compile
+        ),
+        "profile": lambda: profile(
+            scenes(arguments.pack, 32 if quick else 128, 2 if quick else 32, 1), device
         ),
     }
     failed = False

@@ -1,9 +1,11 @@
 """Keys of pairs that are made while training. Imports nothing heavy: help is printed from it."""
 
+import math
 from dataclasses import dataclass, field
+from typing import get_args
 
 from pipelines.synthesis.camera_config import OpticsConfig, SensorConfig, TargetConfig
-from synth.choices import RECOLOUR
+from synth.choices import APERTURE, RECOLOUR, KernelFamily
 from synth.shot_ranges import ShotRanges
 
 _DRAWN = ShotRanges()
@@ -32,6 +34,17 @@ class LiveConfig:
     """Share of the made-up scenes that are places; the others are layered collages."""
     reuse: int = 16
     """How many pairs share a made-up scene, which takes longer to make than a pair."""
+    repeat: float = 1.0
+    """How often each pixel of a pair is trained on, on the average. Above 1, larger pairs are kept
+    in a pool from which patches are cut, for training in one process (docs/gpu.md)."""
+    pool: int = 4096
+    """Pairs that the pool keeps, where repeat is above 1: the newest."""
+    pool_px: int = 320
+    """Height and width of those."""
+    kernels: list[str] = field(default_factory=lambda: [APERTURE])
+    """Kernel families: aperture, drawn as optics says, butterworth, translating_disk, ..."""
+    kernel_weights: list[float] | None = None
+    """Chances of the families; none: equal."""
     recolour: float = RECOLOUR
     """How strongly scenes of the pack change their light and colours, 0 to 1."""
     optics: LiveOpticsConfig = field(default_factory=LiveOpticsConfig)
@@ -54,6 +67,22 @@ class LiveConfig:
                 raise ValueError(f"live.{key} must be in [0, 1], got {getattr(self, key)}")
         if self.reuse < 1:
             raise ValueError(f"live.reuse must be at least 1, got {self.reuse}")
+        if not self.repeat >= 1.0:
+            raise ValueError(f"live.repeat must be at least 1, got {self.repeat}")
+        for key in ("pool", "pool_px"):
+            if getattr(self, key) < 16:
+                raise ValueError(f"live.{key} must be at least 16, got {getattr(self, key)}")
+        known = (APERTURE, *get_args(KernelFamily))
+        for family in self.kernels or [""]:
+            if family not in known:
+                raise ValueError(f"live.kernels must be among {', '.join(known)}, got {family!r}")
+        weights = self.kernel_weights
+        if weights is not None and not (
+            len(weights) == len(self.kernels)
+            and all(0 <= weight < math.inf for weight in weights)
+            and sum(weights) > 0
+        ):
+            raise ValueError("live.kernel_weights must have a number of 0 or more for each kernel")
         for key in ("shot_noise", "read_noise", "gain"):
             if not 0.0 <= getattr(self, key) < 1.0:
                 raise ValueError(f"live.{key} must be in [0, 1), got {getattr(self, key)}")

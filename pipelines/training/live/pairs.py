@@ -7,11 +7,9 @@ import torch
 from torch import Tensor
 
 from pipelines.training.live.scenes import Unexposed
-from pipelines.training.live.vary import Variation, vary
+from pipelines.training.live.vary import WHITE, Variation, vary
 from synth.camera_pair import expose
 from synth.sensor import jpeg_levels
-
-WHITE = 255.0
 
 
 def make_pairs(

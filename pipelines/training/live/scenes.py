@@ -112,6 +112,8 @@ def ranges_of(config: LiveConfig) -> ShotRanges:
         shot_noise=config.shot_noise,
         read_noise=config.read_noise,
         gain=config.gain,
+        families=tuple(config.kernels),
+        weights=None if config.kernel_weights is None else tuple(config.kernel_weights),
     )
 
 

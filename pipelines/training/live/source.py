@@ -16,16 +16,27 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from pipelines.errors import UserError
 from pipelines.storage import locate
 from pipelines.training.batch import Batch, collate, wants_coc
 from pipelines.training.live.pack import Pack, read_pack
-from pipelines.training.live.pairs import WHITE, make_pairs
+from pipelines.training.live.pairs import make_pairs
+from pipelines.training.live.pool import AT_ONCE, Pool, draw_cuts, pool_size
 from pipelines.training.live.scenes import LANES, LiveScenes, Unexposed, names
-from pipelines.training.live.vary import Variation, draw_variation
-from pipelines.training.order import step_samples
+from pipelines.training.live.vary import (
+    PLAIN,
+    WHITE,
+    Noise,
+    Variation,
+    add_noise,
+    draw_noise,
+    draw_variation,
+    vary,
+)
+from pipelines.training.order import seed_of, step_samples
 from pipelines.training.plan import RunPlan, pack_of
 from synth.randomness import generator
 
@@ -35,7 +46,7 @@ HELD_OUT_PX = 256
 """Side of the pairs of a validation."""
 _CPU = torch.device("cpu")
 
-Item = tuple[Unexposed, Variation]
+Item = tuple[Unexposed, Variation, Noise]
 Triple = tuple[NDArray[np.uint8], NDArray[np.uint8], NDArray[np.uint8]]
 
 
@@ -55,19 +66,30 @@ class LivePairs(Dataset[Any]):
     """Pairs, or what they are made of, by position."""
 
     def __init__(
-        self, plan: RunPlan, size: tuple[int, int], *, split: str = "train", exposed: bool = True
+        self,
+        plan: RunPlan,
+        size: tuple[int, int],
+        *,
+        split: str = "train",
+        exposed: bool = True,
+        varied: bool = True,
     ) -> None:
-        """exposed: give finished pairs (`Made`), not what a GPU makes them of (`Item`)."""
+        """exposed: give finished pairs (`Made`), not what a GPU makes them of (`Item`). varied: as
+        they are trained on; held-out pairs are what a camera gives in any case."""
         self._config, self._size, self._exposed = plan.config, size, exposed
+        self._varied = varied and split == "train"
         self._scenes = LiveScenes(_pack(plan), plan.config.live, seed=plan.config.seed, split=split)
         self._split = split
 
     def __getitem__(self, position: int) -> Item | Made:
         item = self._scenes.take(position, self._size)
-        variation = self._variation(position)
+        variation, noise = self._variation(position)
         if not self._exposed:
-            return item, variation
+            return item, variation, noise
         levels, coc_px = make_pairs([item], [variation], _CPU)
+        if noise.strength:
+            rng = torch.Generator().manual_seed(seed_of(self._config.seed, "noise", position))
+            levels = add_noise(levels, [variation], [noise], rng)
         return Made(
             position,
             names([item])[0],
@@ -75,15 +97,18 @@ class LivePairs(Dataset[Any]):
             coc_px[0].half().numpy(),
         )
 
-    def _variation(self, position: int) -> Variation:
+    def _variation(self, position: int) -> tuple[Variation, Noise]:
         config = self._config
-        varied = self._split == "train"  # held-out pairs are what a camera gives
-        return draw_variation(
-            generator(config.seed, f"live {self._split} {position} vary"),
-            exchange_views=config.exchange_views if varied else 0.0,
-            recolour=config.recolour if varied else 0.0,
-            same_views=config.same_views if varied else 0.0,
+        if not self._varied:
+            return PLAIN, Noise(0.0, shared=False)
+        rng = generator(config.seed, f"live {self._split} {position} vary")
+        variation = draw_variation(
+            rng,
+            exchange_views=config.exchange_views,
+            recolour=config.recolour,
+            same_views=config.same_views,
         )
+        return variation, draw_noise(rng, config.noise)
 
 
 class LiveReader:
@@ -93,6 +118,11 @@ class LiveReader:
         self, plan: RunPlan, rank: int, world_size: int, *, with_coc: bool = False
     ) -> None:
         plan.check_arrived()
+        if plan.config.live.repeat > 1.0:
+            raise UserError(
+                f"live.repeat={plan.config.live.repeat:g} keeps its pairs in one process: train "
+                "with python -m pipelines.training.bare, or leave it out"
+            )
         patch = plan.config.patch
         self._pairs = LivePairs(plan, (patch, patch))
         self._slice = plan.config.batch_size, rank, world_size
@@ -115,6 +145,9 @@ class LiveBatches:
         self, plan: RunPlan, rank: int, world_size: int, start: int, stop: int | None
     ) -> Generator[Batch, None, None]:
         """Yield a worker's batches of the steps from start to stop, or without end."""
+        if plan.config.live.repeat > 1.0:
+            yield from self._of_a_pool(plan, world_size, start, stop)
+            return
         config = plan.config
         patch, with_coc = config.patch, wants_coc(config)
         here = config.pair_device == "cpu" or self._device.type == "cpu"
@@ -127,7 +160,48 @@ class LiveBatches:
             if here:
                 yield collate(_columns(batch, with_coc))
             else:
-                yield _on_device(batch, self._device, with_coc)
+                yield _on_device(batch, self._device, with_coc, seed=config.seed)
+
+    def _of_a_pool(
+        self, plan: RunPlan, world_size: int, start: int, stop: int | None
+    ) -> Generator[Batch, None, None]:
+        config, live, device = plan.config, plan.config.live, self._device
+        if world_size > 1:
+            raise UserError(f"live.repeat={live.repeat:g} is for one worker, here are {world_size}")
+        if config.patch > live.pool_px:
+            raise UserError(
+                f"patch must be at most live.pool_px={live.pool_px}, got {config.patch}"
+            )
+        size = pool_size(
+            pairs=live.pool,
+            side_px=live.pool_px,
+            repeat=live.repeat,
+            patch_px=config.patch,
+            batch=config.batch_size,
+        )
+        here = config.pair_device == "cpu" or device.type == "cpu"
+        pairs = LivePairs(plan, (live.pool_px, live.pool_px), exposed=here, varied=False)
+        made = size.kept(start).start // AT_ONCE * AT_ONCE
+        items = _made(pairs, itertools.count(made), config.pair_workers)
+        pool, with_coc = Pool(size, device), wants_coc(config)
+        shares = {key: getattr(config, key) for key in ("exchange_views", "recolour", "same_views")}
+        for step in itertools.count(start) if stop is None else range(start, stop):
+            while made < size.made(step):
+                _fill(pool, list(itertools.islice(items, AT_ONCE)), device)
+                made += AT_ONCE
+            indices = list(step_samples(step, config.batch_size, 0, 1))
+            cuts = draw_cuts(size, step, len(indices), config.patch, seed=config.seed, **shares)
+            levels, coc_px = pool.cut(cuts, config.patch)
+            variations = [cut.variation for cut in cuts]
+            levels, coc_px = vary(levels, coc_px, variations)
+            if config.noise:
+                draw = generator(config.seed, f"live train step {step} noise")
+                noise = [draw_noise(draw, config.noise) for _ in cuts]
+                rng = torch.Generator(device).manual_seed(seed_of(config.seed, "noise", step))
+                levels = add_noise(levels, variations, noise, rng)
+            pictures = levels.div_(WHITE).transpose(0, 1).contiguous().unbind(0)
+            radii = (coc_px[:, None].contiguous(),) if with_coc else ()
+            yield Batch(indices, pool.names(cuts), *pictures, *radii)
 
 
 class LiveHeldOut:
@@ -204,19 +278,49 @@ def _columns(made: Sequence[Any], with_coc: bool) -> dict[str, NDArray[Any]]:
     return columns | ({"coc": np.stack([item.coc_px for item in made])} if with_coc else {})
 
 
-def _on_device(items: Sequence[Item], device: torch.device, with_coc: bool) -> Batch:
+def _on_device(items: Sequence[Item], device: torch.device, with_coc: bool, *, seed: int) -> Batch:
     """Make a batch beside what the device is at, in a stream of its own."""
-    beside = _stream(device)
-    with torch.cuda.stream(beside), _full_precision():
-        levels, coc_px = make_pairs([i for i, _ in items], [v for _, v in items], device)
+    unexposed, variations, noise = (list(of) for of in zip(*items, strict=True))
+    with _beside(device) as made:
+        levels, coc_px = make_pairs(unexposed, variations, device)
+        if any(one.strength for one in noise):
+            rng = torch.Generator(device)
+            rng.manual_seed(seed_of(seed, "noise", unexposed[0].position))
+            levels = add_noise(levels, variations, noise, rng)
         pictures = levels.div_(WHITE).transpose(0, 1).contiguous().unbind(0)
-        made = [*pictures, *((coc_px[:, None].contiguous(),) if with_coc else ())]
+        made += [*pictures, *((coc_px[:, None].contiguous(),) if with_coc else ())]
+    return Batch([item.position for item in unexposed], names(unexposed), *made)
+
+
+def _fill(pool: Pool, items: Sequence[Any], device: torch.device) -> None:
+    """Put pairs into a pool, finished ones or what they are made of."""
+    if isinstance(items[0], Made):
+        levels = torch.from_numpy(
+            np.stack([made.levels for made in items]).transpose(0, 1, 4, 2, 3)
+        )
+        coc_px = torch.from_numpy(np.stack([made.coc_px for made in items]))
+        positions, of = [made.position for made in items], [made.name for made in items]
+        pool.put(positions, levels.to(device), coc_px.to(device), of)
+        return
+    unexposed, variations, _ = (list(of) for of in zip(*items, strict=True))
+    with _beside(device) as made_there:
+        made_there += make_pairs(unexposed, variations, device)
+    levels, coc_px = made_there
+    pool.put([item.position for item in unexposed], levels, coc_px, names(unexposed))
+
+
+@contextmanager
+def _beside(device: torch.device) -> Iterator[list[Tensor]]:
+    """Work in a stream of its own, in full precision; what is put into the list is waited for by
+    the device's other work, not by the program."""
+    beside = _stream(device)
+    made: list[Tensor] = []
+    with torch.cuda.stream(beside), _full_precision():
+        yield made
     current = torch.cuda.current_stream(device)
     current.wait_stream(beside)
     for tensor in made:
         tensor.record_stream(current)
-    unexposed = [item for item, _ in items]
-    return Batch([item.position for item in unexposed], names(unexposed), *made)
 
 
 @contextmanager
