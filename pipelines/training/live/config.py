@@ -69,9 +69,9 @@ class LiveConfig:
             raise ValueError(f"live.reuse must be at least 1, got {self.reuse}")
         if not self.repeat >= 1.0:
             raise ValueError(f"live.repeat must be at least 1, got {self.repeat}")
-        for key in ("pool", "pool_px"):
-            if getattr(self, key) < 16:
-                raise ValueError(f"live.{key} must be at least 16, got {getattr(self, key)}")
+        for key, least in (("pool", 1), ("pool_px", 16)):
+            if getattr(self, key) < least:
+                raise ValueError(f"live.{key} must be at least {least}, got {getattr(self, key)}")
         known = (APERTURE, *get_args(KernelFamily))
         for family in self.kernels or [""]:
             if family not in known:

@@ -1,6 +1,7 @@
 """What comes out of a pack is what went in, and nothing else is one."""
 
 import json
+import sys
 import zipfile
 from pathlib import Path
 
@@ -73,3 +74,33 @@ def test_folders_become_a_pack(tmp_path: Path) -> None:
     assert photograph.image.shape == (16, 16, 3)
     with pytest.raises(UserError, match=r"more than most_mib=0.0001; lower height \(24\)"):
         make_pack(PackConfig(**keys, most_mib=1e-4))
+
+
+def test_pictures_as_jpegs_are_nearly_the_same_and_smaller(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Colours come back as colours, depth exactly; without OpenCV it says what to install."""
+    y, x = np.mgrid[:96, :128]
+    waves = [128 + 90 * np.sin(x / a + y / b) for a, b in ((7, 11), (13, 5), (9, 17))]
+    noise = np.random.default_rng(0).normal(0, 4, (96, 128, 3))
+    image = np.clip(np.stack(waves, axis=-1) + noise, 0, 255).astype(np.uint8)
+    depth = (1000 + 3 * x + y).astype(np.uint16)
+    pictures = [PackedScene("a", "train", image, depth), PackedScene("b", "val", image, None)]
+    coded = pack_bytes(pictures, jpeg=95)
+    assert len(coded) < 0.6 * len(pack_bytes(pictures))
+    found = read_pack(coded, where="here")
+    for picture in (*found.scenes, *found.photographs):
+        difference = picture.image.astype(int) - image
+        assert np.abs(difference).mean() < 2.5 and abs(difference.mean()) < 0.3
+        assert picture.image.dtype == np.uint8 and picture.image.flags.c_contiguous
+    assert np.array_equal(found.scenes[0].depth_mm, depth)
+    monkeypatch.setitem(sys.modules, "cv2", None)
+    with pytest.raises(UserError, match=r"here holds JPEGs, for which OpenCV is needed; install"):
+        read_pack(coded, where="here")
+
+
+@pytest.mark.parametrize("quality", [79, 101])
+def test_a_quality_that_spoils_pictures_is_refused(tmp_path: Path, quality: int) -> None:
+    cv2.imwrite(str(tmp_path / "wood.png"), packed("", "", 0).image)
+    config = PackConfig(photographs=str(tmp_path), output=str(tmp_path / "p"), jpeg=quality)
+    with pytest.raises(UserError, match=f"jpeg must lie in 80 to 100, got {quality}"):
+        make_pack(config)
+    assert not (tmp_path / "p").exists()
