@@ -89,7 +89,7 @@ def test_pictures_as_jpegs_are_nearly_the_same_and_smaller(monkeypatch: pytest.M
     found = read_pack(coded, where="here")
     for picture in (*found.scenes, *found.photographs):
         difference = picture.image.astype(int) - image
-        assert np.abs(difference).mean() < 2.5 and abs(difference.mean()) < 0.3
+        assert np.abs(difference).mean() < 4.0 and abs(difference.mean()) < 0.3
         assert picture.image.dtype == np.uint8 and picture.image.flags.c_contiguous
     assert np.array_equal(found.scenes[0].depth_mm, depth)
     monkeypatch.setitem(sys.modules, "cv2", None)
