@@ -28,7 +28,7 @@ class RecipeConfig(StepConfig):
     frame_width: int = 1000
     """Width in pixels of the camera's frame that a pair is a part of; some pairs are of one 1.6
     times as wide. Blur goes by it."""
-    blur: list[float] = field(default_factory=lambda: [0.005, 0.018])
+    blur: list[float] = field(default_factory=lambda: [0.003, 0.016])
     """Least and greatest blur radius of a pair's most blurred part, as shares of that width."""
     effort: float = 1.0
     """Factor on the number of steps of each stage; 0.1 tries everything out."""

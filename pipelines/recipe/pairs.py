@@ -7,12 +7,12 @@ from typing import Any, Literal
 from pipelines.config import SHARED_KEYS
 from pipelines.recipe.config import RecipeConfig
 from pipelines.synthesis.config import CAMERA, PLACES, PROCEDURAL, OpticsConfig, SynthConfig
+from pipelines.training.for_pictures import LENS
 
 SIMPLE_SHARE = 0.72
 """Largest radius of the sets of simple kernels, over that of preset ``camera``."""
 WIDE_FRAME = 1.6
-"""Width of the frame whose views lie 0.12 to 0.55 radii apart, over the recipe's."""
-WIDE_DISPARITY = (0.12, 0.55)
+"""Width of the wider frame, over the recipe's."""
 WEAK_SHARES = (0.16, 0.28)
 """Least and greatest blur of the sets of weak blur, over the recipe's."""
 WEAK_DISPARITY = (0.3, 0.55)
@@ -29,8 +29,8 @@ class PairSet:
     share: float
     """Of the pairs that are made of that."""
     look: Literal["camera", "wide", "weak", "simple"]
-    """Preset camera; the same in a wider frame, with views as far apart as any camera's, and
-    nearer; with blur of a few pixels at most; Butterworth and translating-disk kernels."""
+    """Preset camera with all lenses seen; the same in a wider frame; with blur of a few pixels at
+    most, and views that lie well apart; Butterworth and translating-disk kernels."""
     keys: Mapping[str, Any] = field(default_factory=dict)
     """Of ``k3dn synth``."""
 
@@ -80,10 +80,11 @@ def _synth_config(config: RecipeConfig, made: PairSet, *, seed: int) -> SynthCon
             min_coc_px=SIMPLE_SHARE * least * config.frame_width,
             **keys,
         )
-    optics = OpticsConfig(frame_width=config.frame_width, blur=[least, greatest])
+    lens: dict[str, Any] = {key: list(ends) for key, ends in LENS.items()}
+    optics = OpticsConfig(frame_width=config.frame_width, blur=[least, greatest], **lens)
     if made.look == "wide":
         frame = round(WIDE_FRAME * config.frame_width)
-        optics = replace(optics, frame_width=frame, disparity=list(WIDE_DISPARITY))
+        optics = replace(optics, frame_width=frame)
     elif made.look == "weak":
         weak = [share * of for share, of in zip(WEAK_SHARES, config.blur, strict=True)]
         optics = replace(optics, blur=weak, disparity=list(WEAK_DISPARITY))

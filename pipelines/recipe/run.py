@@ -23,7 +23,14 @@ from pipelines.synthesis import synthesize
 from pipelines.training import train
 from pipelines.training.bare import train_here
 from pipelines.training.config import TrainConfig
-from pipelines.training.for_pictures import EMA, GRAD_CLIP, NOISE, RECOLOUR, SAME_VIEWS
+from pipelines.training.for_pictures import (
+    EMA,
+    EXCHANGE_VIEWS,
+    GRAD_CLIP,
+    NOISE,
+    RECOLOUR,
+    SAME_VIEWS,
+)
 from pipelines.training.keeper import BEST, read_best
 from pipelines.training.plan import RUNS
 
@@ -162,6 +169,7 @@ def training_of(
         lambda_1=0.0,
         recolour=RECOLOUR,
         same_views=SAME_VIEWS,
+        exchange_views=EXCHANGE_VIEWS,
         noise=NOISE,
         precision=config.precision,
         num_workers=1,

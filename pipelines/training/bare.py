@@ -30,9 +30,17 @@ from pipelines.training.batch import BatchSource
 from pipelines.training.config import TrainConfig
 from pipelines.training.context import ProcessContext
 from pipelines.training.follow import shown_progress
-from pipelines.training.for_pictures import EMA, GRAD_CLIP, NOISE, RECOLOUR, SAME_VIEWS
+from pipelines.training.for_pictures import (
+    EMA,
+    EXCHANGE_VIEWS,
+    GRAD_CLIP,
+    NOISE,
+    RECOLOUR,
+    SAME_VIEWS,
+)
 from pipelines.training.groups import owned
 from pipelines.training.keeper import BEST, WEIGHTS, read_best
+from pipelines.training.live.config import PooledLiveConfig
 from pipelines.training.loop import Outcome, fit, read_outcome
 from pipelines.training.plan import RUNS, RunPlan, claim, plan_run, steps_of
 from pipelines.training.start import bring_start
@@ -53,6 +61,8 @@ class BareConfig(TrainConfig):
     """Decay of the moving average of the weights; where it is above 0, the average is kept."""
     lambda_1: float = 0.0
     """Weight of the reblurring loss (Eq. 18)."""
+    exchange_views: float = EXCHANGE_VIEWS
+    """Probability that a patch's views change places, which shows near for far."""
     recolour: float = RECOLOUR
     """Probability that a patch is turned grey or has its channels in another order."""
     same_views: float = SAME_VIEWS
@@ -60,6 +70,8 @@ class BareConfig(TrainConfig):
     noise: float = NOISE
     """Greatest standard deviation of noise added to the views of half of the patches; white is
     1."""
+    live: PooledLiveConfig = field(default_factory=PooledLiveConfig)
+    """Which pairs synth://PACK makes."""
     on_nan: Literal["stop", "skip"] = "skip"
     """What a step whose loss or gradient is not finite does: end the run, or be left out."""
     checkpoint_every: int = 500

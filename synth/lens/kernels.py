@@ -110,7 +110,6 @@ class LensKernels:
         for name in ("_middle", "_size", "_lateral", "_axial", "_shift"):
             # Without waiting for what the device is at; there all of it stays.
             setattr(self, name, getattr(self, name).to(device, non_blocking=True))
-        self._numbers = [n.to(device, non_blocking=True) for _, n in self._groups]
 
     @property
     def varies(self) -> bool:
@@ -134,22 +133,16 @@ class LensKernels:
     def __call__(self, picture: Tensor, coc_px: Tensor, place: Tensor, half_px: int) -> Tensor:
         """See `BatchKernels`."""
         side = 2 * half_px + 1
+        device = coc_px.device
         kernels = coc_px.new_empty(len(coc_px), 2, 3, side, side)
-        field = self._middle[picture] + place * self._size[picture]
-        most = _CHUNK.get(coc_px.device.type, _ANY_CHUNK)
-        for (light, _), numbers in zip(self._groups, self._numbers, strict=True):
+        there = picture.to(device, non_blocking=True)
+        field = self._middle[there] + place * self._size[there]
+        most = _CHUNK.get(device.type, _ANY_CHUNK)
+        for light, numbers in self._groups:
             own = numbers[picture]
-            if len(self._groups) == 1:
-                for start in range(0, len(own), most):
-                    part = slice(start, start + most)
-                    kernels[part] = self._of_group(
-                        light, own[part], picture[part], coc_px[part], field[part], half_px
-                    )
-                continue
             for chosen in torch.nonzero(own >= 0)[:, 0].split(most):
-                kernels[chosen] = self._of_group(
-                    light, own[chosen], picture[chosen], coc_px[chosen], field[chosen], half_px
-                )
+                at, lens = (t.to(device, non_blocking=True) for t in (chosen, own[chosen]))
+                kernels[at] = self._of_group(light, lens, there[at], coc_px[at], field[at], half_px)
         return kernels
 
     def _of_group(

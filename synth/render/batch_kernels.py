@@ -33,9 +33,10 @@ class BatchKernels(Protocol):
     def __call__(self, picture: Tensor, coc_px: Tensor, place: Tensor, half_px: int) -> Tensor:
         """The kernels of N points.
 
-        picture: int64 (N,), index into the batch. coc_px: float32 (N,), signed radius in pixels,
-        near positive. place: float32 (N, 2), (y, x). half_px: how far they are to reach at most
-        half_px of their radii, or more, padded with zeros. On the device of the arguments.
+        picture: int64 (N,), index into the batch, on the CPU: so a GPU is not waited for to know
+        whose lens it is. coc_px: float32 (N,), signed radius in pixels, near positive. place:
+        float32 (N, 2), (y, x). half_px: how far they are to reach at most half_px of their radii,
+        or more, padded with zeros. On the device of the radii.
         Returns float32 (N, 2, 3, 2 half_px + 1, 2 half_px + 1): left and right view, red, green and
         blue; each sums to 1.
         """

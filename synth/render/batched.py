@@ -66,7 +66,7 @@ def render_batch(
     views = torch.empty(light.shape[0], 2, *light.shape[1:], device=light.device)
     for start in range(0, light.shape[0], count):
         part = slice(start, start + count)
-        numbers = torch.arange(light.shape[0], device=light.device)[part]
+        numbers = torch.arange(light.shape[0])[part]
         views[part] = _render(
             light[part],
             coc_px[part],
@@ -98,7 +98,10 @@ def _render(
     mixed_edges: bool,
     together: bool,
 ) -> Tensor:
-    """Pictures at once. numbers: (B,), which of the batch they are. Returns (B, 2, 3, H, W)."""
+    """Pictures at once. numbers: (B,), on the CPU, which of the batch they are.
+
+    Returns (B, 2, 3, H, W).
+    """
     height, width = coc_px.shape[1:]
     # Asked for together, so that a GPU is waited for once.
     ends = torch.stack([*torch.aminmax(coc_px), *torch.aminmax(light)])
@@ -150,7 +153,7 @@ class _Transfers:
         tiling: Tiling,
         device: torch.device,
     ) -> None:
-        """numbers: (B,), which of the batch the pictures are. radii: of the levels."""
+        """numbers: (B,), on the CPU, which of the batch the pictures are. radii: of the levels."""
         self._kernels, self._numbers, self._tiling = kernels, numbers, tiling
         self._radii = torch.from_numpy(radii.astype(np.float32)).to(device)
         self._middles = tiling.middles().to(device)
@@ -183,10 +186,10 @@ class _Transfers:
         owner, radius = np.divmod(keys, len(self._radii))
         radii = self._radii[_index(radius, device)]
         if self._kernels.varies:
-            picture = self._numbers[_index(owner // self._tiling.count, device)]
+            picture = self._numbers[torch.from_numpy(owner // self._tiling.count)]
             place = self._middles[_index(owner % self._tiling.count, device)]
         else:
-            picture = self._numbers[_index(owner, device)]
+            picture = self._numbers[torch.from_numpy(owner)]
             place = torch.zeros(len(keys), 2, device=device)
         made = self._kernels(picture, radii, place, self._tiling.half)
         # What a GPU holds is not looked at, which would wait for it: colours stay apart there.

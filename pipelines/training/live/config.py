@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import get_args
 
 from pipelines.synthesis.camera_config import OpticsConfig, SensorConfig, TargetConfig
+from pipelines.training.for_pictures import LENS
 from synth.choices import APERTURE, RECOLOUR, KernelFamily
 from synth.shot_ranges import ShotRanges
 
@@ -16,10 +17,18 @@ _DRAWN = ShotRanges()
 class LiveOpticsConfig(OpticsConfig):
     """The lens of preset camera, with blur from weak to strong (docs/quality.md)."""
 
-    blur: list[float] = field(default_factory=lambda: [0.001, 0.022])
+    blur: list[float] = field(default_factory=lambda: [0.001, 0.016])
     """Blur radius of a pair's most blurred part, as a share of the frame's width."""
-    disparity: list[float] = field(default_factory=lambda: [0.3, 0.55])
+    near_share: float = 0.35
+    """Share of the pairs that are focused towards the far end of the scene: most blur is near."""
+    disparity: list[float] = field(default_factory=lambda: list(LENS["disparity"]))
     """Distance of the two views' centroids over the blur radius."""
+    rim: list[float] = field(default_factory=lambda: list(LENS["rim"]))
+    """Light at the rim of a blur disc: below 0 darker, above 0 brighter than in the middle."""
+    softness: list[float] = field(default_factory=lambda: list(LENS["softness"]))
+    """Width of the rim, in blur radii."""
+    slope: list[float] = field(default_factory=lambda: list(LENS["slope"]))
+    """How much the light falls over a radius of the aperture, far off the axis; at most 1."""
     frame_width: int | None = 1000
     """Width in pixels of the 3:2 frame that a pair is a part of; none: a pair is a frame."""
 
@@ -41,9 +50,11 @@ class LiveConfig:
     """Pairs that the pool keeps, where repeat is above 1: the newest."""
     pool_px: int = 320
     """Height and width of those."""
-    kernels: list[str] = field(default_factory=lambda: [APERTURE])
+    kernels: list[str] = field(
+        default_factory=lambda: [APERTURE, "butterworth", "translating_disk"]
+    )
     """Kernel families: aperture, drawn as optics says, butterworth, translating_disk, ..."""
-    kernel_weights: list[float] | None = None
+    kernel_weights: list[float] | None = field(default_factory=lambda: [0.7, 0.15, 0.15])
     """Chances of the families; none: equal."""
     recolour: float = RECOLOUR
     """How strongly scenes of the pack change their light and colours, 0 to 1."""
@@ -86,3 +97,12 @@ class LiveConfig:
         for key in ("shot_noise", "read_noise", "gain"):
             if not 0.0 <= getattr(self, key) < 1.0:
                 raise ValueError(f"live.{key} must be in [0, 1), got {getattr(self, key)}")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PooledLiveConfig(LiveConfig):
+    """For training in one process, which can keep pairs."""
+
+    repeat: float = 4.0
+    """How often each pixel of a pair is trained on, on the average; 1: patches are made one by
+    one, without a pool."""

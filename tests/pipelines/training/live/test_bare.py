@@ -57,6 +57,7 @@ def words(config: TrainConfig) -> list[str]:
     live, network = keys.pop("live"), keys.pop("network")
     keys |= {f"network.{key}": value for key, value in network.items()}
     keys |= {"live.made": live.made, "live.optics.frame_width": live.optics.frame_width}
+    keys |= {"live.repeat": live.repeat}
     return [f"{key}={value_text(value)}" for key, value in keys.items()]
 
 
@@ -180,6 +181,7 @@ def test_keys_are_read_without_pydantic() -> None:
     assert (config.lr, config.ema, config.compile, config.seconds) == (1e-4, 0.5, True, None)
     assert config.network == {"width": 8} and config.datasets == ["x", "y*2"]
     assert config.live.optics.blur == [0.01, 0.02]
+    assert config.live.repeat == 4.0  # the command keeps pairs, also where other keys are given
     assert config.live.optics.frame_width == 1000
     assert config.stages == ["1x2:1:1"] and config.num_workers == 1
     for word, told in (

@@ -147,7 +147,10 @@ def test_held_out_pairs_are_of_held_out_scenes_alone(live: Live) -> None:
 def test_keys_of_the_camera_arrive() -> None:
     ranges = ranges_of(LiveConfig(shot_noise=0.02, gain=0.01))
     assert ranges.shot_noise == (0.0, 0.02) and ranges.gain == 0.01
-    assert ranges.blur == (0.001, 0.022) and ranges.frame_width_px == 1000.0
+    assert ranges.blur == (0.001, 0.016) and ranges.frame_width_px == 1000.0
+    assert ranges.slope == (0.0, 0.9) and ranges.disparity == (0.15, 0.55)
+    assert ranges.families == ("aperture", "butterworth", "translating_disk")
+    assert ranges.weights == (0.7, 0.15, 0.15)
 
 
 def test_what_decides_the_pairs_decides_the_name(live: Live, pack: Path) -> None:

@@ -115,14 +115,15 @@ def some(count: int) -> list[Unexposed]:
 
 def test_tiles_are_rendered_without_a_look_at_them(monkeypatch: pytest.MonkeyPatch) -> None:
     """Groups of radii, asked for once a batch, are made here; tiles and kernels there."""
-    items = some(2)
+    items = some(6)
     lenses = [camera_pair._lens(item.shot, None) for item in items]
+    assert len({item.shot.family for item in items}) > 1  # kernels of several kinds
     real, calls, plain = batched._render_tiles, [], LensKernels(lenses)
 
     def render_tiles(
         maps: Tensor, chosen: Any, groups: Any, transfers: Any, tiling: Any, **keys: Any
     ) -> Tensor:
-        numbers = torch.arange(2, device=GPU)
+        numbers = torch.arange(6)
         radii = transfers._radii.numpy(force=True)
         there = batched._Transfers(LensKernels(lenses, GPU), numbers, radii, tiling, GPU)
         shown = real(torch.empty(maps.shape, device=GPU), chosen, groups, there, tiling, **keys)
