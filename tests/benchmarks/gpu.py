@@ -169,11 +169,21 @@ def _random_batch(patch: int, count: int, device: torch.device) -> Batch:
 
 
 def profile(items: Sequence[Unexposed], device: torch.device) -> None:
-    """What a batch of the renderer, and a step of tiny, spend their time with."""
+    """What a batch of the renderer, a step of tiny and its answer spend their time with."""
     batch = _random_batch(128, 32, device)
     config = TrainConfig(model="tiny", batch_size=32, patch=128, num_workers=1, precision="bf16")
     learner = Learner(replace(config, lambda_1=0.0, ema=0.999), ProcessContext(device), None)
+    size = (1120, 1680) if device.type == "cuda" else (64, 96)
+    views = torch.rand(2, 1, 3, *size, device=device).to(torch.bfloat16)
+    given = [view.contiguous(memory_format=torch.channels_last) for view in views]
+    ready = prepare(k3dn.build_model("tiny").to(device).eval(), torch.bfloat16)
+
+    @torch.inference_mode()
+    def answer() -> object:
+        return ready(*given)
+
     works: dict[str, Callable[[], object]] = {
+        "answer": answer,
         "renderer": lambda: make_pairs(items, [PLAIN] * len(items), device),
         "step": lambda: learner.step(3, batch),
     }
@@ -239,7 +249,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=10)
     parser.add_argument("--only", nargs="+", default=["renderer", "inference", "training"])
     parser.add_argument("--models", nargs="+", default=["nano", "tiny", "lightweight", "large"])
-    parser.add_argument("--patches", type=int, default=2, help="1: only 128 px, 2: 256 as well")
+    parser.add_argument("--patches", type=int, default=3, help="how many sizes of a step")
     parser.add_argument("--sizes", nargs="+", type=int, default=[256], help="of rendered pairs, px")
     arguments = parser.parse_args()
     device, quick, rounds = torch.device(arguments.device), arguments.quick, arguments.rounds
@@ -247,7 +257,7 @@ def main() -> None:
     print(f"{name}, torch {torch.__version__}, {os.cpu_count()} processors", flush=True)
     torch.set_float32_matmul_precision("high")
     models = ["nano"] if quick else arguments.models
-    trained = [(32, 2)] if quick else [(128, 32), (256, 16)]
+    trained = [(32, 2)] if quick else [(128, 32), (128, 128), (256, 32)]
     parts: dict[str, Callable[[], None]] = {
         "renderer": lambda: [
             renderer(
