@@ -258,16 +258,14 @@ def main() -> None:
     torch.set_float32_matmul_precision("high")
     models = ["nano"] if quick else arguments.models
     trained = [(32, 2)] if quick else [(128, 32), (128, 128), (256, 32)]
+
+    def render() -> None:
+        for size in [32] if quick else arguments.sizes:
+            items = scenes(arguments.pack, size, 4 if quick else 64, 1 if quick else 8)
+            renderer(items, (2,) if quick else (16, 32, 64), device, rounds)
+
     parts: dict[str, Callable[[], None]] = {
-        "renderer": lambda: [
-            renderer(
-                scenes(arguments.pack, size, 4 if quick else 64, 1 if quick else 8),
-                (2,) if quick else (16, 32, 64),
-                device,
-                rounds,
-            )
-            for size in ([32] if quick else arguments.sizes)
-        ][-1],
+        "renderer": render,
         "training": lambda: training(
             models, trained[: arguments.patches], device, rounds, compiled=arguments.compile
         ),
