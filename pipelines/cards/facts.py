@@ -219,7 +219,7 @@ def _data(root: Location, source: dict[str, Any]) -> Data:
     notices = [text for folder in dict.fromkeys(folders) for text in _notices(folder)]
     return Data(
         name=name,
-        pairs=source["rows"],
+        pairs=source["rows"] or None,  # none are counted that are made while training
         made=", ".join(made) or None,
         notice="\n\n".join(notices) or None,
     )

@@ -121,6 +121,14 @@ def test_a_card_tells_what_a_run_recorded(run_folder: Path, tmp_path: Path) -> N
     assert "/secret" not in text and str(tmp_path) not in text
 
 
+def test_pairs_that_were_made_while_training_are_not_told_to_be_none(run_folder: Path) -> None:
+    record = json.loads((run_folder / "plan.json").read_text())
+    record["datasets"][1] |= {"name": "synth", "version": "live-1", "rows": 0}
+    (run_folder / "plan.json").write_text(json.dumps(record))
+    made, live = facts_of_run(Location(str(run_folder))).data
+    assert (made.pairs, live.name, live.pairs) == (3, "synth@live-1", None)
+
+
 def test_facts_are_put_over_what_was_recorded(run_folder: Path) -> None:
     known = facts_of_run(Location(str(run_folder)))
     more = {"hours": 2, "data": [{"name": "lost@v1", "licence": "CC0"}, {"name": "new"}]}
