@@ -46,3 +46,11 @@ def test_a_folder_is_listed_in_the_order_of_its_paths(tmp_path: Path) -> None:
     found = list(locate(str(tmp_path)).each_file(follow_links=True))
     assert [path for path, _ in found] == sorted([*made, "\udcff"])
     assert dict(found) == {**{name: len(name.encode()) for name in made}, "\udcff": 0}
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.integers(0, 2500), max_size=40), st.booleans())
+def test_many_files_are_those_one_by_one(places: list[int], ascending: bool) -> None:
+    files = Listing((f"{number:05d}.png", 7 * number) for number in range(2501))
+    wanted = sorted(places) if ascending else places
+    assert list(files.files(wanted)) == [files.file(place) for place in wanted]

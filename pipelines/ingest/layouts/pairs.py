@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import accumulate
+from itertools import accumulate, repeat
 
 import numpy as np
 from numpy.typing import NDArray
@@ -76,25 +76,36 @@ class Part:
     def pairs(self, listing: Listing, start: int, stop: int) -> Iterator[PairFiles]:
         """Yield some of the pairs."""
         views, targets = self.at[start:stop], self.target_at[start:stop]
-        files = {role: self.rows.files[role][views].tolist() for role in VIEWS}
+        files = {role: self.rows.files[role][views] for role in VIEWS}
         for role in TARGETS:
             found = np.full(len(targets), -1, np.int32)
             found[targets >= 0] = self.rows.files[role][targets[targets >= 0]]
-            files[role] = found.tolist()
+            files[role] = found
+        columns = (_files(listing, places) for places in files.values())
         for index, (left, right, combined, target, second) in enumerate(
-            zip(*files.values(), strict=True), start
+            zip(*columns, strict=True), start
         ):
+            assert left is not None and right is not None
             pair_id, scene_id = self.names(index)
             yield PairFiles(
                 pair_id=escaped(pair_id),
                 scene_id=escaped(scene_id),
                 split=self.split,
-                left=listing.file(left),
-                right=listing.file(right),
-                target=None if target < 0 else listing.file(target),
-                combined=None if combined < 0 else listing.file(combined),
-                target_right=None if second < 0 else listing.file(second),
+                left=left,
+                right=right,
+                target=target,
+                combined=combined,
+                target_right=second,
             )
+
+
+def _files(listing: Listing, places: NDArray[np.int32]) -> Iterator[tuple[str, int] | None]:
+    """Yield path and size of files by place, None for -1."""
+    if not np.any(places < 0):
+        return listing.files(places.tolist())
+    if np.all(places < 0):
+        return repeat(None, len(places))
+    return (None if place < 0 else listing.file(place) for place in places.tolist())
 
 
 class Pairs(Computed[PairFiles]):

@@ -15,9 +15,11 @@ views are such a trace: layouts name a source by any of its files.
 """
 
 import re
+from array import array
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -185,12 +187,50 @@ def _check_equal_numbers(mine: Numbers, theirs: Numbers, where: str) -> None:
             )
 
 
+class _Lists(Sequence[list[int]]):
+    """Short lists of numbers in a few bytes each: a run may be of millions."""
+
+    def __init__(self) -> None:
+        self._values, self._ends = array("q"), array("q", [0])
+
+    def append(self, values: Iterable[int]) -> None:
+        self._values.extend(values)
+        self._ends.append(len(self._values))
+
+    def __len__(self) -> int:
+        return len(self._ends) - 1
+
+    @overload
+    def __getitem__(self, index: int) -> list[int]: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[list[int]]: ...
+    def __getitem__(self, index: int | slice) -> list[int] | list[list[int]]:
+        if isinstance(index, slice):
+            return [self[place] for place in range(len(self))[index]]
+        place = range(len(self))[index]
+        return self._values[self._ends[place] : self._ends[place + 1]].tolist()
+
+
+class _States:
+    """What ``_best_before`` finds, before each source and after the last."""
+
+    def __init__(self) -> None:
+        self._targets, self._counts = _Lists(), _Lists()
+
+    def append(self, states: Mapping[int, int]) -> None:
+        self._targets.append(states.keys())
+        self._counts.append(states.values())
+
+    def __getitem__(self, index: int) -> dict[int, int]:
+        return dict(zip(self._targets[index], self._counts[index], strict=True))
+
+
 @dataclass(slots=True)
 class _Run:
     """Sources whose targets nobody else can have; all by their places in the order of numbers."""
 
-    sources: list[int] = field(default_factory=list)
-    edges: list[list[int]] = field(default_factory=list)
+    sources: "array[int]" = field(default_factory=lambda: array("q"))
+    edges: _Lists = field(default_factory=_Lists)
     """Of each source, the targets that it could have, in order."""
     reach: int = -1 << 60
     """The highest number of these targets."""
@@ -221,27 +261,48 @@ def _match_run(
     run: _Run, mine: Numbers, theirs: Numbers, allowed: Sequence[int], found: Matching
 ) -> None:
     edges = run.edges
+    if len(edges) == 1 and len(edges[0]) == 1:  # most of them, and there is nothing to choose
+        (source,), (target,) = run.sources, edges[0]
+        _match(source, target, mine, theirs, found)
+        return
     before = _best_before(edges)
     # The same from the other end: count down, with targets counted down.
     last = len(theirs) - 1
-    after = _best_before([[last - t for t in reversed(e)] for e in reversed(edges)])[::-1]
-    after = [{last - t: count for t, count in states.items()} for states in after]
-    most = max(before[-1].values())
+    backwards = _best_before(_Mirrored(edges, last))
+
+    def after(index: int) -> dict[int, int]:
+        return {last - t: count for t, count in backwards[len(edges) - index].items()}
+
+    most = max(before[len(edges)].values())
     for index, source in enumerate(run.sources):
         kept, place = edges[index], int(mine.places[source])
-        likely = [
-            t
-            for t in kept
-            if _most(before[index], below=t) + 1 + _most(after[index + 1], above=t) == most
-        ]
-        without = max(
-            count + _most(after[index + 1], above=t) for t, count in before[index].items()
-        )
+        here, behind = before[index], after(index + 1)
+        likely = [t for t in kept if _most(here, below=t) + 1 + _most(behind, above=t) == most]
+        without = max(count + _most(behind, above=t) for t, count in here.items())
         if len(likely) == 1 and without < most:
-            found.target_of[place] = theirs.places[likely[0]]
-            found.offsets[int(theirs.values[likely[0]] - mine.values[source])] += 1
+            _match(source, likely[0], mine, theirs, found)
         else:
             found.why_not[place] = _why_not(source, kept, likely, mine, theirs, allowed)
+
+
+def _match(source: int, target: int, mine: Numbers, theirs: Numbers, found: Matching) -> None:
+    found.target_of[int(mine.places[source])] = theirs.places[target]
+    found.offsets[int(theirs.values[target] - mine.values[source])] += 1
+
+
+@dataclass(frozen=True, slots=True)
+class _Mirrored:
+    """Edges from the last to the first, of targets that are counted down."""
+
+    edges: _Lists
+    last: int
+    """The highest target."""
+
+    def __len__(self) -> int:
+        return len(self.edges)
+
+    def __getitem__(self, index: int) -> list[int]:
+        return [self.last - target for target in reversed(self.edges[len(self.edges) - 1 - index])]
 
 
 def _why_not(
@@ -269,28 +330,29 @@ def _why_not(
     )
 
 
-def _best_before(edges: Sequence[Sequence[int]]) -> list[dict[int, int]]:
+def _best_before(edges: _Lists | _Mirrored) -> _States:
     """Return, before each source and after the last, how many can be matched in order.
 
     As {last target that is taken: most pairs}, -1 where none is that matters any more. Only those
     states are kept that a later source can tell apart, so the time is linear.
     """
     # What a later source can take at the earliest: below that, targets are alike.
-    ahead, lowest = [0] * len(edges), 1 << 60
+    ahead, lowest = array("q", bytes(8 * len(edges))), 1 << 60
     for index in range(len(edges) - 1, -1, -1):
         lowest = min([lowest, *edges[index]])
         ahead[index] = lowest
-    states = [{-1: 0}]
-    for index, kept in enumerate(edges):
-        new = dict(states[-1])
-        for target in kept:
-            new[target] = max(new.get(target, 0), _most(states[-1], below=target) + 1)
+    states, now = _States(), {-1: 0}
+    states.append(now)
+    for index in range(len(edges)):
+        new = dict(now)
+        for target in edges[index]:
+            new[target] = max(new.get(target, 0), _most(now, below=target) + 1)
         floor = ahead[index + 1] if index + 1 < len(edges) else 1 << 60
-        merged: dict[int, int] = {}
+        now = {}
         for target, count in new.items():
             key = target if target >= floor or index + 1 == len(edges) else -1
-            merged[key] = max(merged.get(key, 0), count)
-        states.append(merged)
+            now[key] = max(now.get(key, 0), count)
+        states.append(now)
     return states
 
 
