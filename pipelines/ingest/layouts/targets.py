@@ -302,7 +302,7 @@ class _Mirrored:
         return len(self.edges)
 
     def __getitem__(self, index: int) -> list[int]:
-        return [self.last - target for target in reversed(self.edges[len(self.edges) - 1 - index])]
+        return [self.last - target for target in self.edges[len(self.edges) - 1 - index]]
 
 
 def _why_not(
