@@ -23,7 +23,7 @@ from pipelines.synthesis import synthesize
 from pipelines.synthesis.config import PROCEDURAL, OpticsConfig, SensorConfig, SynthConfig
 from pipelines.training.bare import train_here
 from pipelines.training.config import TrainConfig
-from pipelines.training.for_pictures import EMA, GRAD_CLIP
+from pipelines.training.for_pictures import EMA, GRAD_CLIP, LENS
 from tests.benchmarks.over_seeds import Scores, over_seeds, table
 from tests.benchmarks.readings import score
 from tests.benchmarks.real_pictures import Judge, samples
@@ -69,6 +69,9 @@ ARMS: Mapping[str, Arm] = MappingProxyType(
         "camera, radii to 2 to 13 px": _camera({"blur": [0.002, 0.013]}),
         "camera, radii to 5 to 9 px": _camera(NARROW),
         "camera, mostly far, radii to 5 to 9 px": _camera({**NARROW, "near_share": 0.1}),
+        "camera, all lenses, mostly far, radii to 5 to 9 px": _camera(
+            {**NARROW, "near_share": 0.1, **{key: list(ends) for key, ends in LENS.items()}}
+        ),
         "camera, simple kernels": _camera(kernels=SIMPLE),
         "camera, integral window too": _camera(kernels=["aperture", "integral"]),
         "camera, plain optics": _camera(PLAIN_OPTICS),
