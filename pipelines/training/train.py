@@ -104,7 +104,7 @@ def run(config: TrainConfig) -> TrainResult:
     """
     prepare_environment()
     plan = plan_run(config)
-    model = _check_model(config)
+    model = _check(config)
     tracking_uri = resolve_tracking_uri(config)
     claim(plan)
     with owned(plan.folder) as owner:
@@ -146,7 +146,7 @@ def train_with_callbacks(config: TrainConfig, callbacks: Sequence[Any]) -> Outco
     ``val_ssim``, ``val_mae``, ``val_psnr_input`` at each validation.
     """
     plan = plan_run(config)
-    model = _check_model(config)
+    model = _check(config)
     claim(plan)
     with owned(plan.folder) as owner:
         bring_start(plan, model, resolve_tracking_uri(config))
@@ -361,8 +361,13 @@ def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, object]:
     return flat
 
 
-def _check_model(config: TrainConfig) -> "nn.Module":
+def _check(config: TrainConfig) -> "nn.Module":
     """Build the network once, so that a wrong name is told here and not by three dead workers."""
+    if config.live.repeat > 1.0:
+        raise UserError(
+            f"live.repeat={config.live.repeat:g} keeps its pairs in one process: train with "
+            "python -m pipelines.training.bare, or leave it out"
+        )
     import torch
 
     from k3dn import build_model

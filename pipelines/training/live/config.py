@@ -4,6 +4,7 @@ import math
 from dataclasses import dataclass, field
 from typing import get_args
 
+from pipelines.config import value_text
 from pipelines.synthesis.camera_config import OpticsConfig, SensorConfig, TargetConfig
 from pipelines.training.for_pictures import LENS
 from synth.choices import APERTURE, RECOLOUR, KernelFamily
@@ -93,7 +94,11 @@ class LiveConfig:
             and all(0 <= weight < math.inf for weight in weights)
             and sum(weights) > 0
         ):
-            raise ValueError("live.kernel_weights must have a number of 0 or more for each kernel")
+            raise ValueError(
+                "live.kernel_weights must have a number for each of live.kernels="
+                f"{value_text(self.kernels)}, 0 or more and not all 0, got {value_text(weights)}; "
+                "give both"
+            )
         for key in ("shot_noise", "read_noise", "gain"):
             if not 0.0 <= getattr(self, key) < 1.0:
                 raise ValueError(f"live.{key} must be in [0, 1), got {getattr(self, key)}")

@@ -118,11 +118,6 @@ class LiveReader:
         self, plan: RunPlan, rank: int, world_size: int, *, with_coc: bool = False
     ) -> None:
         plan.check_arrived()
-        if plan.config.live.repeat > 1.0:
-            raise UserError(
-                f"live.repeat={plan.config.live.repeat:g} keeps its pairs in one process: train "
-                "with python -m pipelines.training.bare, or leave it out"
-            )
         patch = plan.config.patch
         self._pairs = LivePairs(plan, (patch, patch))
         self._slice = plan.config.batch_size, rank, world_size

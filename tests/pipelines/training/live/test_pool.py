@@ -11,11 +11,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipelines.errors import UserError
+from pipelines.training import train
 from pipelines.training.batch import Batch
 from pipelines.training.config import TrainConfig
 from pipelines.training.live import pool, source
 from pipelines.training.live.pool import Cut, Pool, PoolSize, draw_cuts, pool_size
-from pipelines.training.live.source import LiveBatches, LivePairs, LiveReader, Made
+from pipelines.training.live.source import LiveBatches, LivePairs, Made
 from pipelines.training.live.vary import PLAIN, Noise, Variation, add_noise, draw_noise
 from pipelines.training.plan import plan_run
 from tests.pipelines.training.live.conftest import SMALL
@@ -132,7 +133,7 @@ def test_a_pool_is_for_one_process(live: Live) -> None:
     with pytest.raises(UserError, match=r"live\.repeat=2 is for one worker, here are 2"):
         next(LiveBatches(CPU)(plan, 0, 2, 0, None))
     with pytest.raises(UserError, match=r"live\.repeat=2 keeps its pairs in one process"):
-        LiveReader(plan, 0, 1)
+        train.run(live(live=POOLED))
     with pytest.raises(UserError, match=r"patch must be at most live\.pool_px=40, got 48"):
         next(LiveBatches(CPU)(plan_run(live(live=POOLED, patch=48)), 0, 1, 0, None))
 
@@ -145,7 +146,8 @@ def test_a_pool_is_for_one_process(live: Live) -> None:
         ({"pool_px": 8}, r"live\.pool_px must be at least 16"),
         ({"kernels": ["aperture", "gauss"]}, r"live\.kernels must be among aperture, .*'gauss'"),
         ({"kernels": []}, r"live\.kernels must be among"),
-        ({"kernel_weights": [0.5, 0.5]}, r"live\.kernel_weights must have a number"),
+        ({"kernels": ["aperture"]}, r"live\.kernel_weights .*kernels=aperture, .*; give both$"),
+        ({"kernel_weights": [0.0, 0.0, 0.0]}, r"live\.kernel_weights must have .*not all 0"),
     ],
 )
 def test_impossible_keys_are_refused(keys: dict[str, object], words: str) -> None:
