@@ -3,6 +3,7 @@ command."""
 
 import json
 import os
+import pickle
 import shlex
 import subprocess
 import sys
@@ -21,7 +22,7 @@ from ray.util import placement_group_table
 
 from pipelines.cli import run_command_line
 from pipelines.config_loader import load_config
-from pipelines.errors import UserError
+from pipelines.errors import AwayError, UserError
 from pipelines.mlflow_store import ensure_store, resolve_tracking_uri
 from pipelines.storage import locate
 from pipelines.training.config import TrainConfig
@@ -486,6 +487,39 @@ def test_a_trial_that_diverged_is_told_from_one_that_ended(tmp_path: Path) -> No
         watch.on_trial_complete(0, [], SimpleNamespace(config={"index": index}))
     assert [records[index].status for index in range(2)] == ["diverged", "finished"]
     assert records == plan.records()
+
+
+@pytest.mark.parametrize(
+    ("error", "away"),
+    [
+        (AwayError("the storage is away"), True),
+        (ConnectionRefusedError("no service at 127.0.0.1"), True),
+        (UserError("the depth is 3"), False),
+        (ZeroDivisionError("division by zero"), False),
+        (None, False),
+    ],
+)
+def test_a_trial_that_failed_as_a_service_was_away_is_told_from_others(
+    tmp_path: Path, error: Exception | None, away: bool
+) -> None:
+    """What the search ends with is by that: 5 where all its trials failed so."""
+    from tune.watch import TrialWatch
+
+    _brighter_views(tmp_path)
+    plan = plan_search(_config(tmp_path, sampler="grid", space={"lr": [1e-3]}))
+    combination = draw(plan.space, plan.config, 0)
+    assert combination is not None
+    plan.begin(combination)
+    records: dict[int, TrialRecord] = {}
+    watch = TrialWatch(plan, records)
+    file = tmp_path / "error.pkl"
+    if error is not None:
+        file.write_bytes(pickle.dumps(error))
+    watch.on_trial_error(0, [], SimpleNamespace(config={"index": 0}, pickled_error_file=str(file)))
+    assert watch.away is away
+    assert records[0].status == "failed" and records[0].reason
+    assert error is None or str(error).partition(" ")[0] in records[0].reason
+    assert not plan.records()  # the next start tries it again
 
 
 @pytest.mark.parametrize("budget_s", [None, 1e-9])
