@@ -24,6 +24,7 @@ from synth.choices import (
     PresetName,
     PublishedName,
     RendererName,
+    check_weights,
 )
 
 CAMERA: PresetName = "camera"
@@ -202,16 +203,14 @@ class SynthConfig(StepConfig):
                 "measured kernels come from a file: give kernels=measured and bank.file=... "
                 "together"
             )
-        weights = self.kernel_weights
-        if weights is not None and not (
-            len(weights) == len(self.kernels)
-            and all(0 <= weight < math.inf for weight in weights)
-            and sum(weights) > 0
-        ):
-            raise ValueError(
-                f"kernel_weights must have a number for each of kernels={value_text(self.kernels)}"
-                f", 0 or more and not all 0, got {value_text(weights)}"
-            )
+        if self.kernel_weights is not None:
+            try:
+                check_weights(tuple(self.kernel_weights), len(self.kernels))
+            except ValueError as error:
+                raise ValueError(
+                    f"kernel_weights={value_text(self.kernel_weights)} does not fit "
+                    f"kernels={value_text(self.kernels)}: {error}"
+                ) from error
 
     def _check_size(self) -> None:
         if self.size is None and self.source in MADE:

@@ -1,13 +1,12 @@
 """Keys of pairs that are made while training. Imports nothing heavy: help is printed from it."""
 
-import math
 from dataclasses import dataclass, field
 from typing import get_args
 
 from pipelines.config import value_text
 from pipelines.synthesis.camera_config import OpticsConfig, SensorConfig, TargetConfig
 from pipelines.training.for_pictures import LENS
-from synth.choices import APERTURE, RECOLOUR, KernelFamily
+from synth.choices import APERTURE, RECOLOUR, KernelFamily, check_weights
 from synth.shot_ranges import ShotRanges
 
 _DRAWN = ShotRanges()
@@ -88,17 +87,14 @@ class LiveConfig:
         for family in self.kernels or [""]:
             if family not in known:
                 raise ValueError(f"live.kernels must be among {', '.join(known)}, got {family!r}")
-        weights = self.kernel_weights
-        if weights is not None and not (
-            len(weights) == len(self.kernels)
-            and all(0 <= weight < math.inf for weight in weights)
-            and sum(weights) > 0
-        ):
-            raise ValueError(
-                "live.kernel_weights must have a number for each of live.kernels="
-                f"{value_text(self.kernels)}, 0 or more and not all 0, got {value_text(weights)}; "
-                "give both"
-            )
+        if self.kernel_weights is not None:
+            try:
+                check_weights(tuple(self.kernel_weights), len(self.kernels))
+            except ValueError as error:
+                raise ValueError(
+                    f"live.kernel_weights={value_text(self.kernel_weights)} does not fit "
+                    f"live.kernels={value_text(self.kernels)}, give both: {error}"
+                ) from error
         for key in ("shot_noise", "read_noise", "gain"):
             if not 0.0 <= getattr(self, key) < 1.0:
                 raise ValueError(f"live.{key} must be in [0, 1), got {getattr(self, key)}")
