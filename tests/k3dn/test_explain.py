@@ -195,7 +195,8 @@ def explained(found, radii):
 @pytest.mark.parametrize("name", ["nano", "tiny"])
 def test_every_block_of_the_box_chooses_its_kernels_by_the_signed_radius(name):
     """The query lives after the longest trainings there are, on both sides of focus."""
-    left, right, _, coc_px = planes(2, 16, (64, 96))
+    # So many that a readout of all kernels is not fitted to chance.
+    left, right, _, coc_px = planes(2, 64, (64, 96))
     network = box.load(name)
     # Of an even number: a pair and itself with exchanged views are both fitted or both tested.
     with torch.inference_mode():
@@ -203,7 +204,7 @@ def test_every_block_of_the_box_chooses_its_kernels_by_the_signed_radius(name):
     radii = F.avg_pool2d(torch.cat((coc_px, -coc_px)), 16)[:, 0].numpy()
     assert np.corrcoef(found.coc_px[:, 0].numpy().ravel(), radii.ravel())[0, 1] > 0.9
     for weights in found.kernel_weights:
-        assert explained(weights.movedim(1, -1).numpy(), radii) > 0.7
+        assert explained(weights.movedim(1, -1).numpy(), radii) > 0.9
 
 
 def test_maps_lie_on_the_picture_where_it_is_padded_beyond_a_window():
