@@ -5,6 +5,7 @@ from dataclasses import dataclass, field, fields
 from typing import Any
 
 from pipelines.config import value_text
+from synth.choices import check_weights
 from synth.shot_ranges import LIMITS, ShotRanges
 
 _DRAWN = ShotRanges()
@@ -111,6 +112,19 @@ def _check(group: str, values: Any, limits: Mapping[str, tuple[float, float]]) -
             raise ValueError(
                 f"{group}.{key} must be {form}from {least:g} to {most:g}, got {value_text(value)}"
             )
+
+
+def check_kernel_weights(kernels: list[str], weights: list[float] | None, group: str = "") -> None:
+    """Refuse chances that do not fit their kernel families. Raises ValueError, keys with group."""
+    if weights is None:
+        return
+    try:
+        check_weights(tuple(weights), len(kernels))
+    except ValueError as error:
+        raise ValueError(
+            f"{group}kernel_weights={value_text(weights)} does not fit "
+            f"{group}kernels={value_text(kernels)}, give both: {error}"
+        ) from error
 
 
 def shot_ranges(

@@ -8,7 +8,12 @@ from dataclasses import MISSING, dataclass, field, fields
 from typing import Any, Literal, get_args
 
 from pipelines.config import StepConfig, aside, at_least, by_content, fraction, value_text
-from pipelines.synthesis.camera_config import OpticsConfig, SensorConfig, TargetConfig
+from pipelines.synthesis.camera_config import (
+    OpticsConfig,
+    SensorConfig,
+    TargetConfig,
+    check_kernel_weights,
+)
 from pipelines.synthesis.lens_config import BankConfig, LensConfig
 from synth.choices import (
     APERTURE,
@@ -24,7 +29,6 @@ from synth.choices import (
     PresetName,
     PublishedName,
     RendererName,
-    check_weights,
 )
 
 CAMERA: PresetName = "camera"
@@ -203,14 +207,7 @@ class SynthConfig(StepConfig):
                 "measured kernels come from a file: give kernels=measured and bank.file=... "
                 "together"
             )
-        if self.kernel_weights is not None:
-            try:
-                check_weights(tuple(self.kernel_weights), len(self.kernels))
-            except ValueError as error:
-                raise ValueError(
-                    f"kernel_weights={value_text(self.kernel_weights)} does not fit "
-                    f"kernels={value_text(self.kernels)}: {error}"
-                ) from error
+        check_kernel_weights(self.kernels, self.kernel_weights)
 
     def _check_size(self) -> None:
         if self.size is None and self.source in MADE:

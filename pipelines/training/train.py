@@ -365,8 +365,8 @@ def _check(config: TrainConfig) -> "nn.Module":
     """Build the network once, so that a wrong name is told here and not by three dead workers."""
     if config.live.repeat > 1.0:
         raise UserError(
-            f"live.repeat={config.live.repeat:g} keeps its pairs in one process: train with "
-            "python -m pipelines.training.bare, or leave it out"
+            f"live.repeat={config.live.repeat:g} keeps its pairs in one process: leave it out, or "
+            "train with python -m pipelines.training.bare"
         )
     import torch
 

@@ -20,7 +20,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
 import k3dn
@@ -33,9 +32,7 @@ from pipelines.training.live.config import LiveConfig
 from pipelines.training.live.pack import read_pack
 from pipelines.training.live.pairs import make_pairs
 from pipelines.training.live.scenes import LiveScenes, Unexposed
-from pipelines.training.live.vary import Variation
-
-PLAIN = Variation((0, 1, 2), np.eye(3, dtype=np.float32), 1.0)
+from pipelines.training.live.vary import PLAIN
 
 
 def seconds_of(work: Callable[[], object], device: torch.device, rounds: int) -> float:

@@ -3,10 +3,14 @@
 from dataclasses import dataclass, field
 from typing import get_args
 
-from pipelines.config import value_text
-from pipelines.synthesis.camera_config import OpticsConfig, SensorConfig, TargetConfig
+from pipelines.synthesis.camera_config import (
+    OpticsConfig,
+    SensorConfig,
+    TargetConfig,
+    check_kernel_weights,
+)
 from pipelines.training.for_pictures import LENS
-from synth.choices import APERTURE, RECOLOUR, KernelFamily, check_weights
+from synth.choices import APERTURE, RECOLOUR, KernelFamily
 from synth.shot_ranges import ShotRanges
 
 _DRAWN = ShotRanges()
@@ -87,14 +91,7 @@ class LiveConfig:
         for family in self.kernels or [""]:
             if family not in known:
                 raise ValueError(f"live.kernels must be among {', '.join(known)}, got {family!r}")
-        if self.kernel_weights is not None:
-            try:
-                check_weights(tuple(self.kernel_weights), len(self.kernels))
-            except ValueError as error:
-                raise ValueError(
-                    f"live.kernel_weights={value_text(self.kernel_weights)} does not fit "
-                    f"live.kernels={value_text(self.kernels)}, give both: {error}"
-                ) from error
+        check_kernel_weights(self.kernels, self.kernel_weights, "live.")
         for key in ("shot_noise", "read_noise", "gain"):
             if not 0.0 <= getattr(self, key) < 1.0:
                 raise ValueError(f"live.{key} must be in [0, 1), got {getattr(self, key)}")

@@ -17,7 +17,7 @@ from pipelines.training.live.pack import pack_bytes, read_pack
 from pipelines.training.live.pairs import make_pairs
 from pipelines.training.live.scenes import LANES, LiveScenes, ranges_of
 from pipelines.training.live.source import LiveBatches, LiveHeldOut, LivePairs, LiveReader
-from pipelines.training.live.vary import Variation, draw_variation, vary
+from pipelines.training.live.vary import PLAIN, draw_variation, vary
 from pipelines.training.plan import plan_run
 from synth.camera_pair import photograph
 from synth.scene import Scene
@@ -25,7 +25,6 @@ from tests.pipelines.training.live.conftest import SMALL, packed
 
 Live = Callable[..., TrainConfig]
 CPU = torch.device("cpu")
-PLAIN = Variation((0, 1, 2), np.eye(3, dtype=np.float32), 1.0)
 
 
 def batches(config: TrainConfig, start: int, count: int, rank: int = 0, of: int = 1) -> list[Batch]:
